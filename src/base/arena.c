@@ -1,0 +1,65 @@
+#include "base/arena.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+struct bb_arena_block {
+	struct bb_arena_block *next;
+	size_t size;
+	_Alignas(16) char data[];
+};
+
+void bb_arena_init(struct bb_arena *a, size_t max)
+{
+	*a = (struct bb_arena){ .max = max };
+}
+
+void bb_arena_fini(struct bb_arena *a)
+{
+	while (a->blocks) {
+		struct bb_arena_block *b = a->blocks;
+		a->blocks = b->next;
+		bb_free(b);
+	}
+	*a = (struct bb_arena){ .max = a->max };
+}
+
+void *bb_arena_alloc(struct bb_arena *a, size_t size)
+{
+	if (size > a->max)
+		return NULL;
+	size = (size + 15) & ~(size_t)15;
+	if (!a->blocks || size > a->blocks->size - a->used) {
+		size_t room = BB_ARENA_BLOCK - sizeof(struct bb_arena_block);
+		if (room < size)
+			room = size;
+		if (a->total + room > a->max)
+			return NULL;
+		struct bb_arena_block *b = bb_alloc(sizeof(*b) + room);
+		if (!b)
+			return NULL;
+		b->next = a->blocks;
+		b->size = room;
+		a->blocks = b;
+		a->used = 0;
+		a->total += room;
+	}
+	void *p = a->blocks->data + a->used;
+	a->used += size;
+	return p;
+}
+
+struct bb_str bb_arena_dup(struct bb_arena *a, struct bb_str s)
+{
+	char *p = bb_arena_alloc(a, s.len + 1);
+
+	if (!p)
+		return (struct bb_str){ 0 };
+	if (s.len)
+		memcpy(p, s.p, s.len);
+	p[s.len] = '\0';
+	return (struct bb_str){ p, s.len };
+}

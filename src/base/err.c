@@ -1,0 +1,18 @@
+#include "base/err.h"
+
+static const struct bb_error_info error_table[BB_E_COUNT] = {
+	[BB_OK] = { "OK", 200, "", "", false, "no error" },
+#define X(name, status, type, code, retry, text)                                                   \
+	[BB_E##name] = { #name, status, type, code, retry, text },
+	BB_ERRORS(X)
+#undef X
+};
+
+const struct bb_error_info *bb_error_info(int err)
+{
+	if (err < 0)
+		err = -err;
+	if (err >= BB_E_COUNT)
+		err = BB_ESYSTEM;
+	return &error_table[err];
+}
