@@ -1,0 +1,167 @@
+/*
+ * config.h: the configuration of a gateway, from YAML text to one immutable object.
+ *
+ * For: `busbar serve`, `busbar check` and every room above that reads settings. Parsing is pure:
+ * text in, object or list of mistakes out; the environment is a look-up given by the caller.
+ * The keys with their types, defaults, ranges and sentences stand in config_table.c.
+ * Threads: building is one owner's; a finished object is never changed and may be read by any.
+ * Memory: the object owns everything in it, strings included (they have a NUL behind them);
+ * config_free gives all back.
+ * Errors: -BB_EINVALID when there are mistakes (they are in the list), -BB_ENOMEM.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "base/log.h"
+#include "base/str.h"
+#include "wire/config_errors.h"
+
+#define CONFIG_TEXT_MAX (1u << 20) /* bytes of a file */
+#define CONFIG_DEPTH_MAX 16        /* levels of nesting */
+#define CONFIG_ENGINES_MAX 4096
+#define CONFIG_MODELS_MAX 4096
+#define CONFIG_NONE UINT32_MAX
+
+enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+
+enum config_engine_kind {
+	CONFIG_ENGINE_AUTO, /* found out by probing */
+	CONFIG_ENGINE_VLLM,
+	CONFIG_ENGINE_SGLANG,
+	CONFIG_ENGINE_TRTLLM,
+	CONFIG_ENGINE_LLAMACPP,
+	CONFIG_ENGINE_OPENAI, /* any other server with an OpenAI API */
+};
+
+/* A text with its place in the file (line 0 when it is a default). */
+struct config_text {
+	struct bb_str text;
+	struct config_place place;
+};
+
+struct config_texts {
+	const struct config_text *items;
+	uint32_t count;
+};
+
+struct config_log {
+	enum bb_log_level level;
+	enum config_log_format format;
+};
+
+struct config_cors {
+	struct config_texts origins; /* empty: CORS is off; "*" = every origin */
+	struct bb_str headers;       /* the value of access-control-allow-headers */
+	uint64_t max_age_ns;
+};
+
+struct config_limits {
+	uint64_t head_size;
+	uint64_t body_size;
+	uint64_t buffers; /* bytes of all buffers together */
+	uint64_t header_timeout_ns;
+	uint64_t body_timeout_ns;
+	uint64_t keepalive_ns;
+	uint64_t write_timeout_ns;
+	uint64_t sse_line;    /* bytes */
+	uint64_t answer_size; /* bytes of an answer that is put together before it is sent */
+	uint32_t connections; /* 0: as many as the system allows */
+	uint32_t requests_per_connection; /* 0: no limit */
+	uint32_t json_depth;
+};
+
+struct config_upstream {
+	uint64_t connect_timeout_ns;
+	uint64_t first_byte_timeout_ns;
+	uint64_t read_timeout_ns;
+	uint64_t write_timeout_ns;
+	uint64_t idle_timeout_ns;
+	uint64_t keepalive_comment_ns; /* 0: off */
+	uint32_t idle_connections;     /* of one engine */
+	uint32_t retries;
+};
+
+struct config_probe {
+	uint64_t interval_ns;
+	uint64_t timeout_ns;
+	uint64_t metrics_interval_ns;
+	uint32_t unhealthy_after;
+};
+
+/* What clients ask for. Names listed only in an engine's `models` are models as well. */
+struct config_model {
+	struct bb_str name;
+	struct config_place place;
+	struct config_texts aliases; /* other names; "*" catches every name that nothing else has */
+	struct bb_str served_name;   /* the engine's name for it; empty: found out */
+	struct bb_str tokenizer;     /* a path; empty: none */
+	uint64_t ttft_ns;            /* objectives; 0: none */
+	uint64_t itl_ns;
+	const uint32_t *engines; /* indices into config.engines, at least one, none twice */
+	uint32_t engine_count;
+	struct config_texts engine_urls; /* as written under `engines`; the indices above are what counts */
+};
+
+/* Each engine once, wherever it was named. */
+struct config_engine {
+	struct bb_str url; /* "http://HOST[:PORT][/base]" or "unix:PATH", no slash at the end */
+	struct config_place place;
+	enum config_engine_kind kind;
+	struct bb_str api_key;      /* empty: none. A secret: never logged, never shown */
+	struct config_texts models; /* as written; config.models has them all */
+	bool is_discovered; /* nothing says what it serves: it serves every model that it lists itself */
+};
+
+struct config {
+	struct config_texts listen; /* at least one */
+	struct bb_str admin;        /* empty: off */
+	uint32_t threads;           /* 0: one for each core */
+	struct bb_str policy;       /* one of config_env.policies */
+	uint64_t seed;              /* 0: from the system's entropy */
+	struct config_log log;
+	struct bb_str access_log_path; /* empty: off; "-": standard output */
+	uint64_t shutdown_grace_ns;
+	struct config_cors cors;
+	struct config_limits limits;
+	struct config_upstream upstream;
+	struct config_probe probe;
+	struct config_model *models;
+	uint32_t model_count;
+	struct config_engine *engines;
+	uint32_t engine_count;
+
+	uint32_t engine_cap; /* room in `engines` */
+	struct bb_arena arena;
+};
+
+/* What parsing needs from outside. */
+struct config_env {
+	/* A variable's value or NULL; the name has a NUL behind it. NULL: no variable is set. */
+	const char *(*get)(void *ctx, const char *name);
+	void *ctx;
+	/* Names of the routing policies, NULL at the end. NULL: those of config_policies. */
+	const char *const *policies;
+};
+
+extern const char *const config_policies[];
+
+/* Reads a file's text. `errors` must be initialised; `*out` is untouched on failure. */
+BB_MUST int config_parse(struct bb_str text, const char *file_name, const struct config_env *env,
+			 struct config **out, struct config_errors *errors);
+/* The configuration of an empty file; NULL without memory. */
+struct config *config_default(void) BB_MUST;
+/*
+ * Adds an engine that serves every model that it lists, for `busbar serve --engine URL`; only
+ * before the object is shared. -BB_EINVALID with a sentence in `why`, -BB_EEXIST when it is there
+ * already, -BB_ELIMIT, -BB_ENOMEM.
+ */
+BB_MUST int config_add_engine(struct config *c, struct bb_str url, const char **why);
+void config_free(struct config *c);
+
+/* The model of that name or alias ("*" not considered), or NULL. Slow: for building tables. */
+const struct config_model *config_model_find(const struct config *c, struct bb_str name);
