@@ -36,8 +36,8 @@ struct zmq_pub_config {
 };
 
 /*
- * "tcp://*:5557" "tcp://127.0.0.1:0" "tcp://[::1]:5557" "ipc:///path": numeric addresses only.
- * `*` is every IPv4 interface, as with libzmq.
+ * tcp://HOST:PORT, as in "tcp://127.0.0.1:0" or "tcp://[::1]:5557", and "ipc:///path". The host is
+ * numeric, localhost, or * for every IPv4 interface, as with libzmq.
  */
 BB_MUST int zmq_endpoint_parse(struct bb_str text, struct sock_addr *out, const char **why);
 

@@ -1,8 +1,8 @@
 /*
  * kv_events.h: the batches in which engines tell which KV blocks they hold.
  *
- * For: the gateway reads them (vLLM, SGLang, our own engines), the embedded and the simulated
- * engine write them. A batch is a MessagePack array [ts, [event…], data_parallel_rank]. Events are
+ * For: the gateway reads them (from vLLM, SGLang and our own engines), the embedded and the
+ * simulated engine write them. A batch is a MessagePack array [ts, [event…], data_parallel_rank]. Events are
  * read as maps with a key `type` (vLLM 0.3x, SGLang 0.5) and as tagged arrays (vLLM up to 0.16),
  * and written as maps with the fields of vLLM 0.32 in its order.
  * Threads: pure functions. Memory: nothing is allocated; slices and lists point into the payload
@@ -33,8 +33,8 @@ bool kv_hash_next(struct kv_list *hashes, uint64_t *out);
 bool kv_token_next(struct kv_list *tokens, uint32_t *out);
 /* Up to `max` token ids into `out`; returns how many. */
 uint32_t kv_tokens_copy(struct kv_list *tokens, uint32_t *out, uint32_t max);
-/* What besides the tokens makes a block: raw MessagePack (an array of LoRA name, [image id, offset],
- * cache salt, …), empty for nil. */
+/* What besides the tokens makes a block: raw MessagePack (an array of LoRA name,
+ * [image id, offset], cache salt, …), empty for nil. */
 bool kv_extra_next(struct kv_list *extra_keys, struct bb_str *raw);
 
 #define KV_ABSENT (-1)
