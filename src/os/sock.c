@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -388,4 +389,18 @@ void sock_close_hard(int fd)
 void sock_shut_write(int fd)
 {
 	shutdown(fd, SHUT_WR);
+}
+
+int sock_peer_addr(int fd, struct sock_addr *out)
+{
+	memset(out, 0, sizeof(*out));
+	out->len = sizeof(out->storage);
+	return getpeername(fd, (struct sockaddr *)&out->storage, &out->len) < 0 ? -BB_ESYSTEM : 0;
+}
+
+int sock_dup(int fd)
+{
+	const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+
+	return copy < 0 ? -BB_ESYSTEM : copy;
 }

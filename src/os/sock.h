@@ -70,3 +70,7 @@ void sock_close(int fd);
 void sock_close_hard(int fd);
 /* Says FIN and keeps reading. */
 void sock_shut_write(int fd);
+/* The other end of a connection. */
+BB_MUST int sock_peer_addr(int fd, struct sock_addr *out);
+/* Another descriptor for the same socket (a unix listener shared by several loops), or -BB_ESYSTEM. */
+BB_MUST int sock_dup(int fd);

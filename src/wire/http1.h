@@ -21,24 +21,13 @@
 
 #define HTTP_HEADERS_MAX 100
 
-enum http_method {
-	HTTP_GET,
-	HTTP_HEAD,
-	HTTP_POST,
-	HTTP_PUT,
-	HTTP_DELETE,
-	HTTP_OPTIONS,
-	HTTP_PATCH,
-	HTTP_OTHER,
-};
-
 struct http_header {
 	struct bb_str name;
 	struct bb_str value;
 };
 
 struct http_head {
-	enum http_method method; /* requests */
+	enum llhttp_method method; /* requests: HTTP_GET, HTTP_HEAD, HTTP_POST, … of llhttp.h */
 	struct bb_str target;    /* requests: as it came */
 	struct bb_str path;      /* requests: the target without its query */
 	struct bb_str query;     /* requests: without the '?' */
@@ -102,7 +91,6 @@ bool http1_is_complete_at_eof(const struct http1 *p);
 const char *http1_reason(const struct http1 *p);
 
 const char *http_status_text(int status);
-const char *http_method_text(enum http_method m);
 /* A field that belongs to one connection and is never passed on (RFC 9110 §7.6.1), framing included. */
 bool http_is_hop_by_hop(struct bb_str name);
 /* True when a token like "close" stands in a comma-separated list, in any case. */

@@ -1,0 +1,563 @@
+/* httpc.c: see httpc.h. */
+#include "net/httpc.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/pool.h"
+#include "net/httpd.h"
+#include "os/clock.h"
+
+#define HTTPC_CONN_MAGIC 0x48434c49u
+#define SCRATCH_HEADROOM 2048
+#define SCRATCH_SIZE 65536
+#define READS_A_TURN 4
+
+enum httpc_state { HTTPC_CONNECTING, HTTPC_IDLE, HTTPC_BUSY };
+
+struct httpc_conn {
+	uint32_t magic;
+	uint8_t state;
+	bool readable : 1;
+	bool writable : 1;
+	bool peer_fin : 1;
+	bool keep_alive : 1;
+	bool head_split : 1;
+	bool head_told : 1;
+	struct httpc_pool *pool;
+	struct call *call;
+	struct loop_fd watch;
+	struct loop_timer timer;
+	struct loop_task again;
+	struct bb_list link; /* idle: most recently used first; busy */
+	struct http1 parser;
+	struct bb_buf head;  /* a head that came in pieces */
+	uint8_t part_at;     /* first part not wholly sent; UINT8_MAX: all is sent */
+	size_t part_off;
+	bool *closed;        /* set when the connection is closed from inside of a callback */
+};
+
+struct httpc_pool {
+	struct loop *loop;
+	struct sock_addr addr;
+	struct httpc_limits limits;
+	struct bb_list idle;
+	struct bb_list busy;
+	uint32_t idle_count;
+	uint32_t busy_count;
+};
+
+/* One per thread: what is read and used up at once. Heads are parsed into `head`. */
+static _Thread_local struct {
+	struct http_head head;
+	char bytes[SCRATCH_HEADROOM + SCRATCH_SIZE + EXCHANGE_TAILROOM];
+} scratch;
+
+void httpc_limits_default(struct httpc_limits *l)
+{
+	*l = (struct httpc_limits){
+		.head_size_max = 32u << 10,
+		.idle_max = 1024,
+		.connect_timeout_ns = 2 * OS_SECOND,
+		.head_timeout_ns = 600 * OS_SECOND,
+		.read_timeout_ns = 300 * OS_SECOND,
+		.write_timeout_ns = 60 * OS_SECOND,
+		.idle_timeout_ns = 4 * OS_SECOND,
+	};
+}
+
+/* ---- connections ---- */
+
+static void list_leave(struct httpc_conn *c)
+{
+	if (c->state == HTTPC_IDLE)
+		c->pool->idle_count--;
+	else
+		c->pool->busy_count--;
+	bb_list_remove(&c->link);
+}
+
+static void conn_close(struct httpc_conn *c)
+{
+	BB_ASSERT(c->magic == HTTPC_CONN_MAGIC);
+	if (c->call) {
+		c->call->conn = NULL;
+		c->call = NULL;
+	}
+	list_leave(c);
+	loop_task_cancel(&c->again);
+	loop_fd_del(c->pool->loop, &c->watch);
+	loop_timer_fini(&c->timer);
+	sock_close(c->watch.fd);
+	bb_buf_fini(&c->head);
+	if (c->closed)
+		*c->closed = true;
+	c->magic = 0;
+	bb_free(c);
+}
+
+/* Detaches the call and closes the connection, then tells the owner, who may start anew. */
+static void conn_fail(struct httpc_conn *c, int err, const char *why)
+{
+	struct call *call = c->call;
+
+	conn_close(c);
+	if (call)
+		call->ops->on_failed(call, err, why);
+}
+
+/* The answer is complete: the connection goes back to the pool or is closed; the call is detached. */
+static void conn_release(struct httpc_conn *c)
+{
+	struct httpc_pool *p = c->pool;
+
+	c->call->conn = NULL;
+	c->call = NULL;
+	const bool sent = c->part_at == UINT8_MAX;
+	if (!c->keep_alive || !sent || c->peer_fin || p->idle_count >= p->limits.idle_max) {
+		conn_close(c);
+		return;
+	}
+	list_leave(c);
+	c->state = HTTPC_IDLE;
+	bb_list_push(&p->idle, &c->link);
+	p->idle_count++;
+	bb_buf_fini(&c->head);
+	loop_timer_arm(&c->timer, loop_now_ns(p->loop) + p->limits.idle_timeout_ns);
+}
+
+/* ---- sending ---- */
+
+static void arm_for_answer(struct httpc_conn *c)
+{
+	const struct httpc_limits *l = &c->pool->limits;
+	const uint64_t now = loop_now_ns(c->pool->loop);
+
+	if (c->call->is_paused)
+		loop_timer_cancel(&c->timer);
+	else
+		loop_timer_arm(&c->timer,
+			       now + (c->head_told ? l->read_timeout_ns : l->head_timeout_ns));
+}
+
+/* Sends what it can of the request. 0, also when some is left; or an error. */
+static int conn_push(struct httpc_conn *c)
+{
+	struct call *call = c->call;
+
+	while (c->part_at < call->part_count) {
+		struct iovec parts[CALL_PARTS_MAX];
+		int n = 0;
+		size_t put, total = 0;
+		for (int i = c->part_at; i < call->part_count; i++) {
+			parts[n] = call->parts[i];
+			if (i == c->part_at) {
+				parts[n].iov_base = (char *)parts[n].iov_base + c->part_off;
+				parts[n].iov_len -= c->part_off;
+			}
+			total += parts[n++].iov_len;
+		}
+		const enum io io = n == 1 ? sock_write(c->watch.fd, parts[0].iov_base,
+						       parts[0].iov_len, &put)
+					  : sock_writev(c->watch.fd, parts, n, &put);
+		if (io == IO_AGAIN || (io == IO_DONE && put < total)) {
+			c->writable = false;
+			loop_timer_arm(&c->timer, loop_now_ns(c->pool->loop) +
+							  c->pool->limits.write_timeout_ns);
+		}
+		if (io == IO_AGAIN)
+			return 0;
+		if (io != IO_DONE)
+			return -BB_EUPSTREAM;
+		while (c->part_at < call->part_count) {
+			const size_t left = call->parts[c->part_at].iov_len - c->part_off;
+			if (put < left) {
+				c->part_off += put;
+				break;
+			}
+			put -= left;
+			c->part_at++;
+			c->part_off = 0;
+		}
+		if (!c->writable && c->part_at < call->part_count)
+			return 0;
+	}
+	c->part_at = UINT8_MAX;
+	call->sent_ns = loop_now_ns(c->pool->loop);
+	arm_for_answer(c);
+	return 0;
+}
+
+/* ---- receiving ---- */
+
+static void parse_reset(struct httpc_conn *c, struct call *call)
+{
+	http1_init(&c->parser, HTTP1_RESPONSE);
+	c->parser.answers_head = call->is_head_method;
+	c->head_split = false;
+	bb_buf_clear(&c->head);
+}
+
+static void head_reset(void)
+{
+	scratch.head.count = 0;
+	scratch.head.target = (struct bb_str){ 0 };
+}
+
+enum head_result { HEAD_MORE, HEAD_DONE, HEAD_FAILED };
+
+/*
+ * Takes head bytes from `data`. On HEAD_DONE scratch.head is filled in and *used says where the
+ * body begins. On HEAD_FAILED the connection is gone.
+ */
+static enum head_result head_take(struct httpc_conn *c, const char *data, size_t len, size_t *used)
+{
+	head_reset();
+	int rc = http1_feed_head(&c->parser, c->head_split ? NULL : &scratch.head, data, len, used);
+	const size_t mine = rc == 1 ? *used : len;
+
+	if (rc < 0) {
+		conn_fail(c, -BB_EUPSTREAM, rc == -BB_ELIMIT ? "the engine's answer has too many header fields"
+							     : "the engine's answer is not valid HTTP");
+		return HEAD_FAILED;
+	}
+	if (rc == 1 && !c->head_split && mine <= c->pool->limits.head_size_max)
+		return HEAD_DONE;
+	if (c->head.len + mine > c->pool->limits.head_size_max || bb_buf_add(&c->head, data, mine)) {
+		conn_fail(c, -BB_EUPSTREAM, "the head of the engine's answer is too large");
+		return HEAD_FAILED;
+	}
+	c->head_split = true;
+	if (rc == 0)
+		return HEAD_MORE;
+	struct http1 whole;
+	size_t ignored;
+	http1_init(&whole, HTTP1_RESPONSE);
+	whole.answers_head = c->parser.answers_head;
+	head_reset();
+	rc = http1_feed_head(&whole, &scratch.head, c->head.p, c->head.len, &ignored);
+	if (rc != 1) {
+		conn_fail(c, -BB_EUPSTREAM, "the engine's answer has too many header fields");
+		return HEAD_FAILED;
+	}
+	c->parser = whole;
+	return HEAD_DONE;
+}
+
+/* Works on bytes read into scratch. False: this connection must not be touched any more. */
+static bool conn_take(struct httpc_conn *c, char *data, size_t len)
+{
+	struct call *call = c->call;
+
+	call->has_answer = true;
+	while (!c->head_told) {
+		size_t used = 0;
+		const enum head_result r = head_take(c, data, len, &used);
+		if (r == HEAD_FAILED)
+			return false;
+		if (r == HEAD_MORE)
+			return true;
+		data += used;
+		len -= used;
+		if (scratch.head.status / 100 == 1) {
+			if (scratch.head.status == 101) {
+				conn_fail(c, -BB_EUPSTREAM, "the engine switched protocols unasked");
+				return false;
+			}
+			parse_reset(c, call);
+			if (len == 0)
+				return true;
+			continue;
+		}
+		c->head_told = true;
+		c->keep_alive = scratch.head.keep_alive;
+		bool closed = false;
+		c->closed = &closed;
+		call->ops->on_head(call, &scratch.head);
+		if (closed)
+			return false;
+		c->closed = NULL;
+	}
+	struct bb_str body;
+	size_t used = 0;
+	if (!c->parser.message_done && http1_feed_body(&c->parser, data, len, &body, &used)) {
+		conn_fail(c, -BB_EUPSTREAM, "the body of the engine's answer is not valid HTTP");
+		return false;
+	}
+	if (c->parser.message_done) {
+		const bool has_data = used && body.len;
+		if (used < len)
+			c->keep_alive = false; /* bytes that nobody asked for */
+		conn_release(c);
+		if (has_data)
+			call->ops->on_body(call, (char *)body.p, body.len, true);
+		else
+			call->ops->on_end(call);
+		return false;
+	}
+	if (used && body.len) {
+		bool closed = false;
+		c->closed = &closed;
+		call->ops->on_body(call, (char *)body.p, body.len, false);
+		if (closed)
+			return false;
+		c->closed = NULL;
+	}
+	return true;
+}
+
+static void conn_eof(struct httpc_conn *c)
+{
+	struct call *call = c->call;
+
+	c->peer_fin = true;
+	if (c->head_told && http1_is_complete_at_eof(&c->parser)) {
+		c->keep_alive = false;
+		conn_release(c);
+		call->ops->on_end(call);
+		return;
+	}
+	conn_fail(c, -BB_EUPSTREAM,
+		  call->has_answer ? "the engine closed the connection before the end of its answer"
+				   : "the engine closed the connection without an answer");
+}
+
+static void conn_read(struct httpc_conn *c)
+{
+	char *const room = scratch.bytes + SCRATCH_HEADROOM;
+
+	for (int i = 0; i < READS_A_TURN; i++) {
+		size_t got;
+		if (c->call->is_paused)
+			return;
+		const enum io io = sock_read(c->watch.fd, room, SCRATCH_SIZE, &got);
+		if (io == IO_AGAIN) {
+			c->readable = false;
+			return;
+		}
+		if (io == IO_EOF) {
+			conn_eof(c);
+			return;
+		}
+		if (io == IO_ERROR) {
+			conn_fail(c, -BB_EUPSTREAM, "the engine reset the connection");
+			return;
+		}
+		c->readable = got == SCRATCH_SIZE || c->peer_fin;
+		if (!conn_take(c, room, got))
+			return;
+		if (c->part_at == UINT8_MAX)
+			arm_for_answer(c);
+		if (!c->readable)
+			return;
+	}
+	loop_defer(c->pool->loop, &c->again); /* others first */
+}
+
+static void on_again(struct loop_task *t)
+{
+	struct httpc_conn *c = BB_CONTAINER(t, struct httpc_conn, again);
+
+	if (c->state == HTTPC_BUSY && c->readable)
+		conn_read(c);
+}
+
+/* ---- events ---- */
+
+static void on_event(struct loop_fd *w, unsigned events)
+{
+	struct httpc_conn *c = BB_CONTAINER(w, struct httpc_conn, watch);
+
+	BB_ASSERT(c->magic == HTTPC_CONN_MAGIC);
+	if (events & LOOP_READ)
+		c->readable = true;
+	if (events & LOOP_PEER)
+		c->peer_fin = true;
+	if (c->state == HTTPC_IDLE) {
+		/* Bytes on an idle connection are an error, its end is the peer's right. */
+		if (events & (LOOP_READ | LOOP_BROKEN))
+			conn_close(c);
+		return;
+	}
+	if (c->state == HTTPC_CONNECTING) {
+		if (!(events & (LOOP_WRITE | LOOP_BROKEN)))
+			return;
+		const int err = sock_connect_error(c->watch.fd);
+		if (err || events & LOOP_BROKEN) {
+			conn_fail(c, -BB_ECONNECT, strerror(err ? err : ECONNREFUSED));
+			return;
+		}
+		c->state = HTTPC_BUSY;
+		c->call->connected_ns = loop_now_ns(c->pool->loop);
+	}
+	if (events & LOOP_WRITE)
+		c->writable = true;
+	if (c->part_at != UINT8_MAX && c->writable && conn_push(c)) {
+		conn_fail(c, -BB_EUPSTREAM, "the connection broke while the request was sent");
+		return;
+	}
+	if (c->readable)
+		conn_read(c);
+}
+
+static void on_timer(struct loop_timer *t)
+{
+	struct httpc_conn *c = BB_CONTAINER(t, struct httpc_conn, timer);
+
+	if (c->state == HTTPC_IDLE)
+		conn_close(c);
+	else if (c->state == HTTPC_CONNECTING)
+		conn_fail(c, -BB_ECONNECT, "connecting took too long");
+	else if (c->part_at != UINT8_MAX)
+		conn_fail(c, -BB_EUPTIMEOUT, "the engine does not take the request");
+	else
+		conn_fail(c, -BB_EUPTIMEOUT, c->head_told ? "the engine fell silent"
+							  : "the engine did not answer in time");
+}
+
+static struct httpc_conn *conn_create(struct httpc_pool *p)
+{
+	const int fd = sock_connect(&p->addr);
+
+	if (fd < 0)
+		return NULL;
+	struct httpc_conn *c = bb_alloc_zero(1, sizeof(*c));
+	if (!c)
+		goto fail_close;
+	c->magic = HTTPC_CONN_MAGIC;
+	c->pool = p;
+	c->state = HTTPC_CONNECTING;
+	c->watch.fd = fd;
+	c->watch.on_event = on_event;
+	loop_task_init(&c->again, on_again);
+	bb_buf_init(&c->head, p->limits.head_size_max);
+	if (loop_timer_init(p->loop, &c->timer, on_timer))
+		goto fail_free;
+	if (loop_fd_add(p->loop, &c->watch))
+		goto fail_timer;
+	bb_list_push(&p->busy, &c->link);
+	p->busy_count++;
+	return c;
+
+fail_timer:
+	loop_timer_fini(&c->timer);
+fail_free:
+	bb_free(c);
+fail_close:
+	sock_close(fd);
+	return NULL;
+}
+
+/* ---- the public part ---- */
+
+int httpc_pool_create(struct loop *loop, const struct sock_addr *addr,
+		      const struct httpc_limits *limits, struct httpc_pool **out)
+{
+	struct httpc_pool *p = bb_alloc_zero(1, sizeof(*p));
+
+	if (!p)
+		return -BB_ENOMEM;
+	p->loop = loop;
+	p->addr = *addr;
+	p->limits = *limits;
+	bb_list_init(&p->idle);
+	bb_list_init(&p->busy);
+	*out = p;
+	return 0;
+}
+
+void httpc_pool_flush(struct httpc_pool *p)
+{
+	BB_LIST_EACH(it, safe, &p->idle)
+		conn_close(BB_CONTAINER(it, struct httpc_conn, link));
+}
+
+void httpc_pool_destroy(struct httpc_pool *p)
+{
+	if (!p)
+		return;
+	BB_ASSERT(p->busy_count == 0);
+	httpc_pool_flush(p);
+	bb_free(p);
+}
+
+uint32_t httpc_pool_idle_count(const struct httpc_pool *p)
+{
+	return p->idle_count;
+}
+
+uint32_t httpc_pool_busy_count(const struct httpc_pool *p)
+{
+	return p->busy_count;
+}
+
+int call_start(struct call *call, struct httpc_pool *p, enum call_conn which)
+{
+	struct httpc_conn *c;
+
+	BB_ASSERT(!call->conn && call->part_count > 0 && call->part_count <= CALL_PARTS_MAX);
+	call->is_paused = call->has_answer = call->was_reused = false;
+	call->connected_ns = call->sent_ns = 0;
+	if (which == CALL_ANY_CONN && !bb_list_is_empty(&p->idle)) {
+		c = BB_CONTAINER(p->idle.next, struct httpc_conn, link);
+		list_leave(c);
+		bb_list_push(&p->busy, &c->link);
+		p->busy_count++;
+		c->state = HTTPC_BUSY;
+		c->writable = true;
+		c->readable = false;
+		call->was_reused = true;
+		call->connected_ns = loop_now_ns(p->loop);
+	} else {
+		c = conn_create(p);
+		if (!c)
+			return -BB_ECONNECT;
+	}
+	c->call = call;
+	call->conn = c;
+	c->part_at = 0;
+	c->part_off = 0;
+	c->head_told = false;
+	c->keep_alive = false;
+	parse_reset(c, call);
+	if (c->state == HTTPC_CONNECTING) {
+		loop_timer_arm(&c->timer, loop_now_ns(p->loop) + p->limits.connect_timeout_ns);
+		return 0;
+	}
+	int rc = conn_push(c);
+	if (rc)
+		conn_close(c); /* no callback: the owner is still inside of call_start */
+	return rc;
+}
+
+bool call_is_sent(const struct call *c)
+{
+	return c->sent_ns != 0;
+}
+
+void call_pause(struct call *c)
+{
+	c->is_paused = true;
+	if (c->conn && c->conn->part_at == UINT8_MAX)
+		loop_timer_cancel(&c->conn->timer);
+}
+
+void call_resume(struct call *c)
+{
+	c->is_paused = false;
+	if (!c->conn || c->conn->state != HTTPC_BUSY)
+		return;
+	if (c->conn->part_at == UINT8_MAX)
+		arm_for_answer(c->conn);
+	if (c->conn->readable)
+		loop_defer(c->conn->pool->loop, &c->conn->again);
+}
+
+void call_cancel(struct call *c)
+{
+	if (c->conn)
+		conn_close(c->conn);
+}

@@ -1,0 +1,260 @@
+#include "wire/http1.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+static int on_url(llhttp_t *l, const char *at, size_t len)
+{
+	struct http_head *h = ((struct http1 *)l)->head;
+
+	if (!h)
+		return 0;
+	if (!h->target.p)
+		h->target.p = at;
+	h->target.len += len;
+	return 0;
+}
+
+static int on_field(llhttp_t *l, const char *at, size_t len)
+{
+	struct http_head *h = ((struct http1 *)l)->head;
+
+	if (!h)
+		return 0;
+	/* A piece that follows on the last one belongs to the same name. */
+	if (h->count && h->headers[h->count - 1].value.p == NULL) {
+		h->headers[h->count - 1].name.len += len;
+		return 0;
+	}
+	if (h->count == HTTP_HEADERS_MAX)
+		return HPE_USER;
+	h->headers[h->count++] = (struct http_header){ .name = { at, len } };
+	return 0;
+}
+
+static int on_value(llhttp_t *l, const char *at, size_t len)
+{
+	struct http_head *h = ((struct http1 *)l)->head;
+
+	if (!h || !h->count)
+		return 0;
+	struct bb_str *v = &h->headers[h->count - 1].value;
+	if (!v->p)
+		v->p = at;
+	v->len += len;
+	return 0;
+}
+
+/* An empty value has no on_value: it must not look like a name that goes on. */
+static int on_value_complete(llhttp_t *l)
+{
+	struct http_head *h = ((struct http1 *)l)->head;
+
+	if (h && h->count && !h->headers[h->count - 1].value.p)
+		h->headers[h->count - 1].value = BB_STR("");
+	return 0;
+}
+
+static int on_head_complete(llhttp_t *l)
+{
+	struct http1 *p = (struct http1 *)l;
+	const bool has_no_body = p->kind == HTTP1_RESPONSE &&
+				 (p->answers_head || l->status_code / 100 == 1 ||
+				  l->status_code == 204 || l->status_code == 304);
+
+	p->head_done = true;
+	if (l->flags & F_CHUNKED && !has_no_body) {
+		p->framing = HTTP1_CHUNKED;
+	} else if (l->flags & F_CONTENT_LENGTH && !has_no_body) {
+		p->framing = HTTP1_LENGTH;
+		p->left = l->content_length;
+	} else if (p->kind == HTTP1_RESPONSE && !has_no_body) {
+		p->framing = HTTP1_UNTIL_CLOSE;
+	} else {
+		p->framing = HTTP1_NO_BODY;
+	}
+	if (p->framing != HTTP1_CHUNKED)
+		p->message_done = p->framing == HTTP1_NO_BODY ||
+				  (p->framing == HTTP1_LENGTH && p->left == 0);
+	/* Bodies of a known length and until close are counted here; llhttp unframes chunks only. */
+	return HPE_PAUSED;
+}
+
+static int on_body(llhttp_t *l, const char *at, size_t len)
+{
+	struct http1 *p = (struct http1 *)l;
+
+	if (p->out != at)
+		memmove(p->out, at, len);
+	p->out += len;
+	return 0;
+}
+
+static int on_message_complete(llhttp_t *l)
+{
+	struct http1 *p = (struct http1 *)l;
+
+	if (!p->head_done)
+		return 0;
+	p->message_done = true;
+	return HPE_PAUSED;
+}
+
+static const llhttp_settings_t settings = {
+	.on_url = on_url,
+	.on_header_field = on_field,
+	.on_header_value = on_value,
+	.on_header_value_complete = on_value_complete,
+	.on_headers_complete = on_head_complete,
+	.on_body = on_body,
+	.on_message_complete = on_message_complete,
+};
+
+void http1_init(struct http1 *p, enum http1_kind kind)
+{
+	*p = (struct http1){ .kind = (uint8_t)kind };
+	llhttp_init(&p->parser, kind == HTTP1_REQUEST ? HTTP_REQUEST : HTTP_RESPONSE, &settings);
+}
+
+static void head_finish(struct http1 *p, struct http_head *h)
+{
+	const llhttp_t *l = &p->parser;
+
+	h->method = (enum llhttp_method)l->method;
+	h->status = l->status_code;
+	h->minor = l->http_minor;
+	h->chunked = l->flags & F_CHUNKED;
+	h->has_length = l->flags & F_CONTENT_LENGTH;
+	h->length = h->has_length ? l->content_length : 0;
+	h->is_upgrade = l->upgrade;
+	h->keep_alive = llhttp_should_keep_alive(l);
+	h->path = h->target;
+	h->query = (struct bb_str){ 0 };
+	const char *mark = h->target.len ? memchr(h->target.p, '?', h->target.len) : NULL;
+	if (mark) {
+		h->path.len = (size_t)(mark - h->target.p);
+		h->query = bb_str_skip(h->target, h->path.len + 1);
+	}
+	const struct bb_str expect = http_head_get(h, BB_STR("expect"));
+	h->expects_continue = expect.p && bb_str_eq_nocase(expect, BB_STR("100-continue"));
+}
+
+int http1_feed_head(struct http1 *p, struct http_head *head, const char *data, size_t len,
+		    size_t *used)
+{
+	BB_ASSERT(!p->head_done && !p->failed);
+	p->head = head;
+	llhttp_errno_t e = llhttp_execute(&p->parser, data, len);
+	p->head = NULL;
+	if (e == HPE_OK)
+		return 0;
+	if (e == HPE_USER && head && head->count == HTTP_HEADERS_MAX) {
+		p->failed = true;
+		return -BB_ELIMIT;
+	}
+	if (e != HPE_PAUSED && e != HPE_PAUSED_UPGRADE) {
+		p->failed = true;
+		return -BB_EHTTP;
+	}
+	/* A pause in on_headers_complete stands behind the last line feed of the head. */
+	*used = (size_t)(llhttp_get_error_pos(&p->parser) - data);
+	if (head)
+		head_finish(p, head);
+	return 1;
+}
+
+int http1_feed_body(struct http1 *p, char *data, size_t len, struct bb_str *body, size_t *used)
+{
+	BB_ASSERT(p->head_done && !p->failed);
+	*body = (struct bb_str){ data, 0 };
+	*used = 0;
+	if (p->message_done)
+		return 0;
+	if (p->framing != HTTP1_CHUNKED) {
+		size_t n = len;
+		if (p->framing == HTTP1_LENGTH) {
+			if (n > p->left)
+				n = (size_t)p->left;
+			p->left -= n;
+			p->message_done = p->left == 0;
+		}
+		body->len = *used = n;
+		return 0;
+	}
+	p->out = data;
+	llhttp_resume(&p->parser);
+	llhttp_errno_t e = llhttp_execute(&p->parser, data, len);
+	if (e != HPE_OK && e != HPE_PAUSED) {
+		p->failed = true;
+		return -BB_EHTTP;
+	}
+	body->len = (size_t)(p->out - data);
+	*used = e == HPE_OK ? len : (size_t)(llhttp_get_error_pos(&p->parser) - data);
+	return 0;
+}
+
+bool http1_is_complete_at_eof(const struct http1 *p)
+{
+	return p->message_done || (p->head_done && p->framing == HTTP1_UNTIL_CLOSE && !p->failed);
+}
+
+const char *http1_reason(const struct http1 *p)
+{
+	const char *why = llhttp_get_error_reason(&p->parser);
+
+	return why && *why ? why : "malformed HTTP";
+}
+
+struct bb_str http_head_get(const struct http_head *h, struct bb_str name)
+{
+	for (uint32_t i = 0; i < h->count; i++)
+		if (h->headers[i].name.len == name.len && bb_str_eq_nocase(h->headers[i].name, name))
+			return h->headers[i].value;
+	return (struct bb_str){ 0 };
+}
+
+unsigned http_head_count(const struct http_head *h, struct bb_str name)
+{
+	unsigned count = 0;
+
+	for (uint32_t i = 0; i < h->count; i++)
+		count += bb_str_eq_nocase(h->headers[i].name, name);
+	return count;
+}
+
+const char *http_status_text(int status)
+{
+	switch (status) {
+#define XX(num, name, string)                                                                      \
+	case num: return #string;
+		HTTP_STATUS_MAP(XX)
+#undef XX
+	default: return "Unknown";
+	}
+}
+
+bool http_is_hop_by_hop(struct bb_str name)
+{
+	static const struct bb_str names[] = {
+		BB_STR_INIT("connection"),        BB_STR_INIT("keep-alive"),
+		BB_STR_INIT("proxy-connection"),  BB_STR_INIT("te"),
+		BB_STR_INIT("trailer"),           BB_STR_INIT("transfer-encoding"),
+		BB_STR_INIT("upgrade"),           BB_STR_INIT("content-length"),
+		BB_STR_INIT("proxy-authenticate"), BB_STR_INIT("proxy-authorization"),
+		BB_STR_INIT("http2-settings"),
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (names[i].len == name.len && bb_str_eq_nocase(name, names[i]))
+			return true;
+	return false;
+}
+
+bool http_list_has(struct bb_str list, struct bb_str token)
+{
+	while (list.len)
+		if (bb_str_eq_nocase(bb_str_trim(bb_str_cut(&list, ',')), token))
+			return true;
+	return false;
+}
