@@ -1,0 +1,227 @@
+/*
+ * brain.h: every decision of busbar; pure.
+ *
+ * For: the gateway (driven by sockets), the simulator (driven by virtual time) and tests. Events
+ * go in with a time stamp, decisions come out. There is no clock, no socket, no thread, no global
+ * and no random source in here but a generator seeded at creation: same events, same decisions.
+ * Threads: none of its own; callers serialise (the gateway with one mutex).
+ * Memory: one block of tables with the limits of struct brain_limits; names are copied.
+ * Errors: -BB_ELIMIT (a table is full), -BB_ENOMEM, -BB_EINVALID (no such policy). Ids are
+ * {slot, generation}: a stale one is harmless.
+ * Units: times in monotonic nanoseconds, sizes in tokens.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/str.h"
+
+struct brain;
+
+#define BRAIN_NAME_MAX 256 /* bytes of a model's name */
+
+struct engine_id {
+	uint32_t slot;
+	uint32_t generation; /* 0: none */
+};
+
+struct request_id {
+	uint32_t slot;
+	uint32_t generation; /* 0: none */
+};
+
+static inline bool engine_id_is(struct engine_id a, struct engine_id b)
+{
+	return a.slot == b.slot && a.generation == b.generation;
+}
+
+struct brain_limits {
+	uint32_t engines_max;  /* 1024 */
+	uint32_t models_max;   /* 4096 names, real and discovered, over the life of the process */
+	uint32_t requests_max; /* 1,000,000 in flight */
+};
+
+struct brain_config {
+	uint64_t seed;
+	struct brain_limits limits; /* zeros: the defaults */
+	const char *policy;         /* NULL: the default */
+};
+
+BB_MUST int brain_create(const struct brain_config *config, struct brain **out);
+void brain_destroy(struct brain *b);
+
+/* ---- what there is: the plan, from the configuration ---- */
+
+struct plan_engine {
+	struct bb_str name;          /* its URL, unique */
+	const struct bb_str *models; /* only these of what it lists; NULL: all */
+	uint32_t model_count;
+	bool serves_listed;          /* also models that no plan_model names (from `engines:` or --engine) */
+};
+
+struct plan_model {
+	struct bb_str name;
+	const struct bb_str *aliases; /* "*" catches every name that nothing else has */
+	uint32_t alias_count;
+	const uint32_t *engines; /* indices into plan.engines */
+	uint32_t engine_count;
+	struct bb_str served_name; /* name on the engines; empty: found out from what they list */
+};
+
+struct plan {
+	const struct plan_engine *engines;
+	uint32_t engine_count;
+	const struct plan_model *models;
+	uint32_t model_count;
+	const char *policy; /* NULL: unchanged */
+};
+
+/*
+ * Puts a plan into force as a whole or not at all. Engines that stay (same name) keep their state
+ * and load; those that left take no new requests. `ids` receives one id per plan engine.
+ */
+BB_MUST int brain_configure(struct brain *b, uint64_t now_ns, const struct plan *plan,
+			    struct engine_id *ids);
+
+/* ---- what happens: events ---- */
+
+#define ENGINE_STATES(X) X(STARTING, "starting") X(READY, "ready") X(DOWN, "down") X(GONE, "gone")
+enum engine_state {
+#define X(name, text) ENGINE_##name,
+	ENGINE_STATES(X)
+#undef X
+};
+const char *engine_state_name(enum engine_state s);
+
+struct report_model {
+	struct bb_str name;
+	uint64_t context_tokens; /* 0: unknown */
+};
+
+/* What a probe has found out about an engine. */
+struct engine_report {
+	enum engine_state state;
+	bool has_models;             /* `models` is meant, even when empty */
+	const struct report_model *models;
+	uint32_t model_count;
+	uint64_t api_mask;           /* bit n: it offers endpoint n; 0: unknown, all */
+	uint32_t sequences_max;      /* running at once; 0: unknown */
+	uint64_t kv_tokens_max;      /* KV capacity; 0: unknown */
+	bool has_load;
+	uint32_t running, waiting;   /* as it says itself; late by nature */
+	double kv_usage;             /* 0 … 1 */
+};
+
+/* True when the set of models that can be asked for has changed. */
+bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
+			 const struct engine_report *r);
+
+#define BRAIN_EXCLUDE_MAX 8
+
+struct brain_request {
+	struct bb_str model;        /* as the client wrote it */
+	uint32_t api;               /* bit number in api_mask */
+	uint64_t prompt_tokens;     /* exact or estimated */
+	uint64_t output_tokens_max; /* UINT64_MAX: not limited by the client */
+	const struct engine_id *exclude; /* engines that failed this very request */
+	uint32_t exclude_count;
+};
+
+#define DECISION_ACTIONS(X) X(DISPATCH) X(REJECT)
+enum decision_action {
+#define X(name) DECISION_##name,
+	DECISION_ACTIONS(X)
+#undef X
+};
+
+struct decision {
+	enum decision_action action;
+	int error;                  /* REJECT: -BB_ENOMODEL, -BB_ENOENGINE, -BB_ENOENDPOINT, -BB_EBUSY */
+	uint32_t retry_after_ms;    /* REJECT: 0 when trying again is of no use */
+	struct request_id request;  /* DISPATCH: to be given back with brain_request_ended */
+	struct engine_id engine;
+	uint32_t model;             /* index for metrics; UINT32_MAX when there is no such model */
+	char model_name[BRAIN_NAME_MAX + 1];  /* the gateway's name, aliases resolved */
+	char served_name[BRAIN_NAME_MAX + 1]; /* the engine's name */
+	const char *policy;
+	/* why: the numbers of the choice */
+	uint32_t candidates;        /* engines that were left after the filters */
+	uint32_t engines;           /* engines bound to the model */
+	uint32_t engine_requests;   /* in flight there, before this one */
+	uint64_t engine_tokens;
+	double cost, next_cost;     /* of the chosen and of the next best (cost when there is none) */
+};
+
+/* Chooses an engine and reserves its load, so that a burst sees itself. */
+void brain_request_arrived(struct brain *b, uint64_t now_ns, const struct brain_request *r,
+			   struct decision *out);
+/* The first token has come: its prefill is no longer pending. */
+void brain_first_token(struct brain *b, uint64_t now_ns, struct request_id id);
+
+#define REQUEST_OUTCOMES(X)                                                                        \
+	X(OK, "ok")              /* answered, whatever its status: 4xx is the client's */          \
+	X(CANCELED, "canceled")  /* the client left */                                             \
+	X(REFUSED, "refused")    /* no connection: certain that nothing was done */                \
+	X(BROKEN, "broken")      /* cut, malformed or 5xx */                                       \
+	X(SILENT, "silent")      /* timed out */
+enum request_outcome {
+#define X(name, text) OUTCOME_##name,
+	REQUEST_OUTCOMES(X)
+#undef X
+};
+const char *request_outcome_name(enum request_outcome o);
+
+struct request_result {
+	enum request_outcome outcome;
+	uint64_t prompt_tokens, cached_tokens, output_tokens; /* from usage; 0 when unknown */
+};
+void brain_request_ended(struct brain *b, uint64_t now_ns, struct request_id id,
+			 const struct request_result *r);
+/* An engine answered 404 for an endpoint that it was believed to have. */
+void brain_engine_lacks(struct brain *b, struct engine_id id, uint32_t api);
+
+/* ---- what it knows: views for status, metrics, /v1/models ---- */
+
+struct engine_view {
+	struct engine_id id;
+	const char *name;
+	enum engine_state state;
+	uint64_t state_since_ns;
+	uint32_t requests;        /* in flight from here */
+	uint64_t tokens;          /* in flight: prompts and expected output */
+	uint64_t pending_prefill; /* prompt tokens sent and not yet answered by a first token */
+	uint64_t served;          /* requests ended */
+	uint64_t failed;          /* of these BROKEN, REFUSED or SILENT */
+	uint32_t failed_in_row;
+	uint32_t model_count;
+	uint32_t sequences_max;
+	uint64_t kv_tokens_max;
+	bool has_load;
+	uint32_t running, waiting;
+	double kv_usage;
+};
+
+struct model_view {
+	uint32_t index;
+	const char *name;
+	bool is_listed;           /* belongs into /v1/models */
+	uint32_t engines, engines_ready;
+	uint64_t context_tokens;  /* least of its engines'; 0: unknown */
+	uint64_t created_ns;      /* when it was first known */
+	const char *const *aliases;
+	uint32_t alias_count;
+};
+
+/* Calls `each` for every one; names are valid during the call. */
+void brain_engines_each(const struct brain *b, void (*each)(void *user, const struct engine_view *v),
+			void *user);
+void brain_models_each(const struct brain *b, void (*each)(void *user, const struct model_view *v),
+		       void *user);
+bool brain_engine_view(const struct brain *b, struct engine_id id, struct engine_view *out);
+/* Name of one of a model's engines, say the n-th; NULL behind the last. For status. */
+const char *brain_model_engine(const struct brain *b, uint32_t model, uint32_t n);
+const char *brain_policy(const struct brain *b);
+uint32_t brain_requests_in_flight(const struct brain *b);
+uint32_t brain_ready_count(const struct brain *b);
