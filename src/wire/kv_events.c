@@ -1,0 +1,565 @@
+#include "wire/kv_events.h"
+
+#include <string.h>
+
+#define HASH_SIZE_MAX 64  /* bytes of a hash that is a byte string */
+#define COUNT_HEAD_SIZE 5 /* room for the head of any event array */
+
+/* ---- events as named raw values ---- */
+
+enum event_type { EVENT_ODD, EVENT_STORED, EVENT_REMOVED, EVENT_CLEARED };
+
+#define EVENT_TYPES(X)                                                                             \
+	X(STORED, "BlockStored")                                                                   \
+	X(REMOVED, "BlockRemoved")                                                                 \
+	X(CLEARED, "AllBlocksCleared")
+
+#define FIELDS(X)                                                                                  \
+	X(TYPE, "type")                                                                            \
+	X(HASHES, "block_hashes")                                                                  \
+	X(PARENT, "parent_block_hash")                                                             \
+	X(TOKENS, "token_ids")                                                                     \
+	X(BLOCK_SIZE, "block_size")                                                                \
+	X(LORA_ID, "lora_id")                                                                      \
+	X(MEDIUM, "medium")                                                                        \
+	X(LORA_NAME, "lora_name")                                                                  \
+	X(EXTRA_KEYS, "extra_keys")                                                                \
+	X(GROUP, "group_idx")                                                                      \
+	X(SPEC_KIND, "kv_cache_spec_kind")                                                         \
+	X(WINDOW, "kv_cache_spec_sliding_window")                                                  \
+	X(LOCALITY, "locality")                                                                    \
+	X(OWNERSHIP, "ownership")                                                                  \
+	X(SESSION_ID, "session_id")                                                                \
+	X(CACHE_SALT, "cache_salt")
+
+enum field {
+#define X(name, text) FIELD_##name,
+	FIELDS(X)
+#undef X
+		FIELD_COUNT
+};
+
+static const struct bb_str field_names[FIELD_COUNT] = {
+#define X(name, text) [FIELD_##name] = BB_STR_INIT(text),
+	FIELDS(X)
+#undef X
+};
+
+/* In which order the array form has them, behind its tag. */
+static const uint8_t stored_order[] = {
+	FIELD_HASHES, FIELD_PARENT,    FIELD_TOKENS,	 FIELD_BLOCK_SIZE, FIELD_LORA_ID,
+	FIELD_MEDIUM, FIELD_LORA_NAME, FIELD_EXTRA_KEYS, FIELD_GROUP,	   FIELD_SPEC_KIND,
+	FIELD_WINDOW, FIELD_LOCALITY,  FIELD_OWNERSHIP,	 FIELD_SESSION_ID,
+};
+static const uint8_t removed_order[] = {
+	FIELD_HASHES, FIELD_MEDIUM, FIELD_GROUP, FIELD_LOCALITY, FIELD_OWNERSHIP,
+};
+
+struct event {
+	enum event_type type;
+	struct bb_str raw[FIELD_COUNT]; /* empty: absent */
+	union {
+		struct kv_stored stored;
+		struct kv_removed removed;
+	};
+};
+
+static enum field field_of(struct bb_str name)
+{
+	for (enum field f = 0; f < FIELD_COUNT; f++)
+		if (bb_str_eq(name, field_names[f]))
+			return f;
+	return FIELD_COUNT;
+}
+
+static enum event_type type_of(struct bb_str name)
+{
+#define X(type, text)                                                                              \
+	if (bb_str_eq(name, BB_STR(text)))                                                         \
+		return EVENT_##type;
+	EVENT_TYPES(X)
+#undef X
+	return EVENT_ODD;
+}
+
+/* The head of a raw value; false when the field is absent or nil. */
+static bool raw_value(struct bb_str raw, struct msgpack_reader *r, struct msgpack_value *v)
+{
+	msgpack_reader_init(r, raw);
+	return raw.len && msgpack_read(r, v) == 0 && v->kind != MSGPACK_NIL;
+}
+
+static struct bb_str raw_text(struct bb_str raw)
+{
+	struct msgpack_reader r;
+	struct msgpack_value v;
+
+	if (raw_value(raw, &r, &v) && v.kind == MSGPACK_STR)
+		return v.bytes;
+	return (struct bb_str){ 0 };
+}
+
+static int64_t raw_number(struct bb_str raw)
+{
+	struct msgpack_reader r;
+	struct msgpack_value v;
+
+	if (raw_value(raw, &r, &v) && v.kind == MSGPACK_UINT && v.u <= INT64_MAX)
+		return (int64_t)v.u;
+	return KV_ABSENT;
+}
+
+static bool hash_of(const struct msgpack_value *v, uint64_t *out)
+{
+	uint64_t hash = 0;
+
+	if (v->kind == MSGPACK_UINT) {
+		hash = v->u;
+	} else if (v->kind == MSGPACK_INT) {
+		hash = (uint64_t)v->i;
+	} else if (v->kind == MSGPACK_BIN || v->kind == MSGPACK_STR) {
+		if (v->bytes.len == 0 || v->bytes.len > HASH_SIZE_MAX)
+			return false;
+		const size_t from = v->bytes.len > 8 ? v->bytes.len - 8 : 0;
+		for (size_t i = from; i < v->bytes.len; i++)
+			hash = hash << 8 | (uint8_t)v->bytes.p[i];
+	} else {
+		return false;
+	}
+	*out = hash;
+	return true;
+}
+
+static bool token_of(const struct msgpack_value *v, uint32_t *out)
+{
+	if (v->kind != MSGPACK_UINT || v->u > UINT32_MAX)
+		return false;
+	*out = (uint32_t)v->u;
+	return true;
+}
+
+static bool raw_list(struct bb_str raw, struct kv_list *out)
+{
+	struct msgpack_value v;
+
+	if (!raw_value(raw, &out->at, &v) || v.kind != MSGPACK_ARRAY) {
+		*out = (struct kv_list){ 0 };
+		return false;
+	}
+	out->count = v.count;
+	return true;
+}
+
+/* Lists are checked once, here, so that those who walk them need not. */
+static bool raw_hashes(struct bb_str raw, struct kv_list *out)
+{
+	struct kv_list walk;
+	uint64_t hash;
+
+	if (!raw_list(raw, out))
+		return false;
+	walk = *out;
+	while (walk.count)
+		if (!kv_hash_next(&walk, &hash))
+			return false;
+	return true;
+}
+
+static bool raw_tokens(struct bb_str raw, struct kv_list *out)
+{
+	struct kv_list walk;
+	uint32_t token;
+
+	if (!raw_list(raw, out))
+		return false;
+	walk = *out;
+	while (walk.count)
+		if (!kv_token_next(&walk, &token))
+			return false;
+	return true;
+}
+
+/* ---- walking lists ---- */
+
+bool kv_hash_next(struct kv_list *hashes, uint64_t *out)
+{
+	struct msgpack_value v;
+
+	if (hashes->count == 0 || msgpack_read(&hashes->at, &v) || !hash_of(&v, out))
+		return false;
+	hashes->count--;
+	return true;
+}
+
+bool kv_token_next(struct kv_list *tokens, uint32_t *out)
+{
+	struct msgpack_value v;
+
+	if (tokens->count == 0 || msgpack_read(&tokens->at, &v) || !token_of(&v, out))
+		return false;
+	tokens->count--;
+	return true;
+}
+
+uint32_t kv_tokens_copy(struct kv_list *tokens, uint32_t *out, uint32_t max)
+{
+	uint32_t n = 0;
+
+	while (n < max && kv_token_next(tokens, &out[n]))
+		n++;
+	return n;
+}
+
+bool kv_extra_next(struct kv_list *extra_keys, struct bb_str *raw)
+{
+	struct bb_str value;
+
+	if (extra_keys->count == 0 || msgpack_take(&extra_keys->at, &value))
+		return false;
+	extra_keys->count--;
+	*raw = (uint8_t)value.p[0] == 0xc0 ? (struct bb_str){ 0 } : value;
+	return true;
+}
+
+/* ---- from raw values to events ---- */
+
+static bool build_stored(struct event *e)
+{
+	const struct bb_str *raw = e->raw;
+	struct kv_stored *s = &e->stored;
+	struct msgpack_reader r;
+	struct msgpack_value v;
+	const int64_t block_size = raw_number(raw[FIELD_BLOCK_SIZE]);
+
+	*s = (struct kv_stored){ .medium = raw_text(raw[FIELD_MEDIUM]),
+				 .lora_name = raw_text(raw[FIELD_LORA_NAME]),
+				 .cache_salt = raw_text(raw[FIELD_CACHE_SALT]),
+				 .session_id = raw_text(raw[FIELD_SESSION_ID]),
+				 .spec_kind = raw_text(raw[FIELD_SPEC_KIND]),
+				 .locality = raw_text(raw[FIELD_LOCALITY]),
+				 .ownership = raw_text(raw[FIELD_OWNERSHIP]),
+				 .lora_id = raw_number(raw[FIELD_LORA_ID]),
+				 .group_index = raw_number(raw[FIELD_GROUP]),
+				 .sliding_window = raw_number(raw[FIELD_WINDOW]) };
+	if (block_size < 1 || block_size > UINT32_MAX)
+		return false;
+	s->block_size = (uint32_t)block_size;
+	if (!raw_hashes(raw[FIELD_HASHES], &s->block_hashes) ||
+	    !raw_tokens(raw[FIELD_TOKENS], &s->token_ids))
+		return false;
+	s->has_parent = raw_value(raw[FIELD_PARENT], &r, &v);
+	if (s->has_parent && !hash_of(&v, &s->parent))
+		return false;
+	raw_list(raw[FIELD_EXTRA_KEYS], &s->extra_keys);
+	return true;
+}
+
+static bool build_removed(struct event *e)
+{
+	const struct bb_str *raw = e->raw;
+
+	e->removed = (struct kv_removed){ .medium = raw_text(raw[FIELD_MEDIUM]),
+					  .locality = raw_text(raw[FIELD_LOCALITY]),
+					  .ownership = raw_text(raw[FIELD_OWNERSHIP]),
+					  .group_index = raw_number(raw[FIELD_GROUP]) };
+	return raw_hashes(raw[FIELD_HASHES], &e->removed.block_hashes);
+}
+
+static int read_map_event(struct msgpack_reader *r, uint32_t pairs, struct event *e)
+{
+	struct msgpack_reader at;
+	struct msgpack_value key;
+	struct bb_str key_raw, value_raw;
+
+	for (uint32_t i = 0; i < pairs; i++) {
+		int rc = msgpack_take(r, &key_raw);
+		if (!rc)
+			rc = msgpack_take(r, &value_raw);
+		if (rc)
+			return rc;
+		if (!raw_value(key_raw, &at, &key) || key.kind != MSGPACK_STR)
+			continue;
+		const enum field f = field_of(key.bytes);
+		if (f != FIELD_COUNT)
+			e->raw[f] = value_raw;
+	}
+	e->type = type_of(raw_text(e->raw[FIELD_TYPE]));
+	return 0;
+}
+
+static int read_array_event(struct msgpack_reader *r, uint32_t count, struct event *e)
+{
+	const uint8_t *order = NULL;
+	uint32_t known = 0;
+	struct bb_str raw;
+
+	for (uint32_t i = 0; i < count; i++) {
+		int rc = msgpack_take(r, &raw);
+		if (rc)
+			return rc;
+		if (i > 0) {
+			if (i <= known)
+				e->raw[order[i - 1]] = raw;
+			continue;
+		}
+		e->type = type_of(raw_text(raw));
+		if (e->type == EVENT_STORED) {
+			order = stored_order;
+			known = sizeof(stored_order);
+		} else if (e->type == EVENT_REMOVED) {
+			order = removed_order;
+			known = sizeof(removed_order);
+		}
+	}
+	return 0;
+}
+
+static int read_event(struct msgpack_reader *r, struct event *e)
+{
+	struct msgpack_value head;
+	struct msgpack_reader at = *r;
+	struct bb_str whole;
+
+	/* First as a whole, so that the depth limit counts from the event, whichever its form. */
+	int rc = msgpack_take(r, &whole);
+	if (!rc)
+		rc = msgpack_read(&at, &head);
+	if (rc)
+		return rc;
+	*e = (struct event){ .type = EVENT_ODD };
+	if (head.kind == MSGPACK_MAP)
+		rc = read_map_event(&at, head.count, e);
+	else if (head.kind == MSGPACK_ARRAY)
+		rc = read_array_event(&at, head.count, e);
+	if (rc)
+		return rc;
+	if ((e->type == EVENT_STORED && !build_stored(e)) ||
+	    (e->type == EVENT_REMOVED && !build_removed(e)))
+		e->type = EVENT_ODD;
+	return 0;
+}
+
+/* ---- batches ---- */
+
+static void deliver(const struct kv_handler *h, void *user, const struct kv_batch *b,
+		    const struct event *e)
+{
+	switch (e->type) {
+	case EVENT_STORED:
+		if (h->on_stored)
+			h->on_stored(user, b, &e->stored);
+		break;
+	case EVENT_REMOVED:
+		if (h->on_removed)
+			h->on_removed(user, b, &e->removed);
+		break;
+	case EVENT_CLEARED:
+		if (h->on_cleared)
+			h->on_cleared(user, b);
+		break;
+	case EVENT_ODD: break;
+	}
+}
+
+/* Reads ts and the head of the events: `r` stands at the first event then. */
+static int read_batch_head(struct msgpack_reader *r, struct kv_batch *b, uint32_t *parts)
+{
+	struct msgpack_value v;
+	int rc = msgpack_read(r, &v);
+
+	if (rc)
+		return rc;
+	if (v.kind != MSGPACK_ARRAY || v.count < 2)
+		return -BB_ESYNTAX;
+	*parts = v.count;
+	rc = msgpack_read(r, &v);
+	if (rc)
+		return rc;
+	if (v.kind != MSGPACK_FLOAT && v.kind != MSGPACK_UINT)
+		return -BB_ESYNTAX;
+	b->ts_seconds = v.kind == MSGPACK_FLOAT ? v.f : (double)v.u;
+	rc = msgpack_read(r, &v);
+	if (rc)
+		return rc;
+	if (v.kind != MSGPACK_ARRAY)
+		return -BB_ESYNTAX;
+	b->event_count = v.count;
+	return 0;
+}
+
+/* What follows the events: the rank, and whatever later versions append. */
+static int read_batch_tail(struct msgpack_reader *r, struct kv_batch *b, uint32_t parts)
+{
+	struct bb_str raw;
+
+	for (uint32_t i = 2; i < parts; i++) {
+		int rc = msgpack_take(r, &raw);
+		if (rc)
+			return rc;
+		if (i == 2)
+			b->dp_rank = raw_number(raw);
+	}
+	return msgpack_left(r) ? -BB_ESYNTAX : 0;
+}
+
+int kv_batch_decode(struct bb_str payload, const struct kv_handler *handler, void *user,
+		    struct kv_batch *out)
+{
+	struct kv_batch b = { .dp_rank = KV_ABSENT };
+	struct msgpack_reader r, events;
+	struct event e;
+	uint32_t parts;
+
+	msgpack_reader_init(&r, payload);
+	int rc = read_batch_head(&r, &b, &parts);
+	events = r;
+	/* Once to check everything, once to deliver: a handler never sees half of a broken batch.
+	 */
+	for (uint32_t i = 0; !rc && i < b.event_count; i++) {
+		rc = read_event(&r, &e);
+		if (!rc && e.type == EVENT_ODD)
+			b.odd_count++;
+	}
+	if (!rc)
+		rc = read_batch_tail(&r, &b, parts);
+	if (rc)
+		return rc;
+	for (uint32_t i = 0; i < b.event_count && !read_event(&events, &e); i++)
+		deliver(handler, user, &b, &e);
+	if (out)
+		*out = b;
+	return 0;
+}
+
+/* ---- writing ---- */
+
+static void add_field(struct bb_buf *b, enum field f)
+{
+	msgpack_add_str(b, field_names[f]);
+}
+
+static void add_type(struct kv_encoder *e, uint32_t field_count, struct bb_str type)
+{
+	msgpack_add_map(e->buf, field_count);
+	add_field(e->buf, FIELD_TYPE);
+	msgpack_add_str(e->buf, type);
+	e->event_count++;
+}
+
+static void add_hashes(struct bb_buf *b, const uint64_t *hashes, uint32_t count)
+{
+	add_field(b, FIELD_HASHES);
+	msgpack_add_array(b, count);
+	for (uint32_t i = 0; i < count; i++)
+		msgpack_add_uint(b, hashes[i]);
+}
+
+static void add_text_or_nil(struct bb_buf *b, struct bb_str s)
+{
+	if (s.len)
+		msgpack_add_str(b, s);
+	else
+		msgpack_add_nil(b);
+}
+
+/* vLLM's rule: the LoRA name counts for every block, the salt for the first of a chain. */
+static void add_extra_keys(struct bb_buf *b, const struct kv_store *s)
+{
+	add_field(b, FIELD_EXTRA_KEYS);
+	msgpack_add_array(b, s->hash_count);
+	for (uint32_t i = 0; i < s->hash_count; i++) {
+		const bool is_salted = i == 0 && !s->has_parent && s->cache_salt.len;
+		const uint32_t count = (s->lora_name.len ? 1 : 0) + (is_salted ? 1 : 0);
+		if (count == 0) {
+			msgpack_add_nil(b);
+			continue;
+		}
+		msgpack_add_array(b, count);
+		if (s->lora_name.len)
+			msgpack_add_str(b, s->lora_name);
+		if (is_salted)
+			msgpack_add_str(b, s->cache_salt);
+	}
+}
+
+void kv_batch_begin(struct kv_encoder *e, struct bb_buf *buf, double ts_seconds)
+{
+	static const char room[COUNT_HEAD_SIZE];
+
+	*e = (struct kv_encoder){ .buf = buf };
+	msgpack_add_array(buf, 3);
+	msgpack_add_double(buf, ts_seconds);
+	e->count_at = buf->len;
+	bb_buf_add(buf, room, sizeof(room));
+}
+
+void kv_add_stored(struct kv_encoder *e, const struct kv_store *s)
+{
+	struct bb_buf *b = e->buf;
+	const uint64_t token_count = (uint64_t)s->hash_count * s->block_size;
+
+	if (token_count > UINT32_MAX) {
+		b->err = b->err ? b->err : -BB_ELIMIT;
+		return;
+	}
+	add_type(e, 11, BB_STR("BlockStored"));
+	add_hashes(b, s->hashes, s->hash_count);
+	add_field(b, FIELD_PARENT);
+	if (s->has_parent)
+		msgpack_add_uint(b, s->parent);
+	else
+		msgpack_add_nil(b);
+	add_field(b, FIELD_TOKENS);
+	msgpack_add_array(b, (uint32_t)token_count);
+	for (uint64_t i = 0; i < token_count; i++)
+		msgpack_add_uint(b, s->tokens[i]);
+	add_field(b, FIELD_BLOCK_SIZE);
+	msgpack_add_uint(b, s->block_size);
+	add_field(b, FIELD_LORA_ID);
+	msgpack_add_nil(b);
+	add_field(b, FIELD_MEDIUM);
+	add_text_or_nil(b, s->medium);
+	add_field(b, FIELD_LORA_NAME);
+	add_text_or_nil(b, s->lora_name);
+	add_extra_keys(b, s);
+	add_field(b, FIELD_GROUP);
+	msgpack_add_uint(b, 0);
+	add_field(b, FIELD_SPEC_KIND);
+	msgpack_add_str(b, BB_STR("full_attention"));
+}
+
+void kv_add_removed(struct kv_encoder *e, const uint64_t *hashes, uint32_t hash_count,
+		    struct bb_str medium)
+{
+	add_type(e, 4, BB_STR("BlockRemoved"));
+	add_hashes(e->buf, hashes, hash_count);
+	add_field(e->buf, FIELD_MEDIUM);
+	add_text_or_nil(e->buf, medium);
+	add_field(e->buf, FIELD_GROUP);
+	msgpack_add_uint(e->buf, 0);
+}
+
+void kv_add_cleared(struct kv_encoder *e)
+{
+	add_type(e, 1, BB_STR("AllBlocksCleared"));
+}
+
+int kv_batch_end(struct kv_encoder *e, uint32_t dp_rank)
+{
+	struct bb_buf *b = e->buf;
+	struct bb_buf head;
+	char room[COUNT_HEAD_SIZE];
+
+	if (b->err)
+		return b->err;
+	/* The head of the events, now that their number is known, in its shortest form. */
+	head = (struct bb_buf){ .p = room, .cap = sizeof(room), .max = sizeof(room) };
+	msgpack_add_array(&head, e->event_count);
+	char *const at = b->p + e->count_at;
+	const size_t rest = b->len - e->count_at - COUNT_HEAD_SIZE;
+	memcpy(at, room, head.len);
+	memmove(at + head.len, at + COUNT_HEAD_SIZE, rest);
+	b->len = e->count_at + head.len + rest;
+	msgpack_add_uint(b, dp_rank);
+	return b->err;
+}
