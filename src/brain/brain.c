@@ -140,10 +140,14 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 		e->waiting = r->waiting;
 		e->kv_usage = r->kv_usage;
 	}
-	if (r->state == ENGINE_READY)
-		e->failed_in_row = 0;
-	else
+	if (r->state == ENGINE_READY) {
+		if (e->state != ENGINE_READY) {
+			e->failed_in_row = 0;
+			e->api_lacks = 0; /* it may be another program now */
+		}
+	} else {
 		e->has_load = false; /* stale means unknown */
+	}
 	engine_set_state(e, r->state, now_ns);
 	return changed;
 }

@@ -22,10 +22,8 @@
 #include "wire/config_errors.h"
 
 #define CONFIG_TEXT_MAX (1u << 20) /* bytes of a file */
-#define CONFIG_DEPTH_MAX 16        /* levels of nesting */
 #define CONFIG_ENGINES_MAX 4096
 #define CONFIG_MODELS_MAX 4096
-#define CONFIG_NONE UINT32_MAX
 
 enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 
@@ -82,7 +80,7 @@ struct config_upstream {
 	uint64_t write_timeout_ns;
 	uint64_t idle_timeout_ns;
 	uint64_t keepalive_comment_ns; /* 0: off */
-	uint32_t idle_connections;     /* of one engine */
+	uint32_t idle_connections;     /* of one thread to one engine */
 	uint32_t retries;
 };
 
@@ -104,7 +102,7 @@ struct config_model {
 	uint64_t itl_ns;
 	const uint32_t *engines; /* indices into config.engines, at least one, none twice */
 	uint32_t engine_count;
-	struct config_texts engine_urls; /* as written under `engines`; the indices above are what counts */
+	struct config_texts engine_urls; /* the same engines as URLs */
 };
 
 /* Each engine once, wherever it was named. */

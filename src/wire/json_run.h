@@ -11,6 +11,11 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+
+#if defined(__x86_64__)
+#include <emmintrin.h>
+#endif
 
 /*
  * Bytes of a string that need no look: up to a quote, a backslash or a control byte (< 0x20).
@@ -27,3 +32,43 @@ enum json_run_path { JSON_RUN_SCALAR, JSON_RUN_SSE2, JSON_RUN_AVX2 };
 bool json_run_use(enum json_run_path path);
 /* The best path that this processor has. */
 enum json_run_path json_run_best(void);
+
+/*
+ * The same as json_run_plain and json_run_string for strings that are mostly short: the first 16
+ * bytes are looked at on the spot. They return the place where the run ends.
+ */
+static inline const char *json_run_plain_inline(const char *p, const char *end, bool *high)
+{
+#if defined(__x86_64__)
+	if (__builtin_expect(end - p >= 16, 1)) {
+		/* As signed bytes those below 0x20 are the controls and everything from 0x80 on. */
+		const __m128i v = _mm_loadu_si128((const __m128i *)p);
+		const __m128i stops =
+			_mm_or_si128(_mm_or_si128(_mm_cmplt_epi8(v, _mm_set1_epi8(0x20)),
+						  _mm_cmpeq_epi8(v, _mm_set1_epi8('"'))),
+				     _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+		const unsigned mask = (unsigned)_mm_movemask_epi8(stops);
+		const unsigned n = mask ? (unsigned)__builtin_ctz(mask) : 16;
+		if (n < 16 && (unsigned char)p[n] < 0x80)
+			return p + n;
+		p += n;
+	}
+#endif
+	return p + json_run_plain(p, end, high);
+}
+
+static inline const char *json_run_string_inline(const char *p, const char *end)
+{
+#if defined(__x86_64__)
+	if (__builtin_expect(end - p >= 16, 1)) {
+		const __m128i v = _mm_loadu_si128((const __m128i *)p);
+		const __m128i stops = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('"')),
+						   _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+		const unsigned mask = (unsigned)_mm_movemask_epi8(stops);
+		if (mask)
+			return p + __builtin_ctz(mask);
+		p += 16;
+	}
+#endif
+	return p + json_run_string(p, end);
+}
