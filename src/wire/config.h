@@ -54,7 +54,7 @@ struct config_log {
 
 struct config_cors {
 	struct config_texts origins; /* empty: CORS is off; "*" = every origin */
-	struct bb_str headers;       /* the value of access-control-allow-headers */
+	struct bb_str headers;	     /* the value of access-control-allow-headers */
 	uint64_t max_age_ns;
 };
 
@@ -98,7 +98,7 @@ struct config_model {
 	struct config_texts aliases; /* other names; "*" catches every name that nothing else has */
 	struct bb_str served_name;   /* the engine's name for it; empty: found out */
 	struct bb_str tokenizer;     /* a path; empty: none */
-	uint64_t ttft_ns;            /* objectives; 0: none */
+	uint64_t ttft_ns;	     /* objectives; 0: none */
 	uint64_t itl_ns;
 	const uint32_t *engines; /* indices into config.engines, at least one, none twice */
 	uint32_t engine_count;
@@ -110,17 +110,18 @@ struct config_engine {
 	struct bb_str url; /* "http://HOST[:PORT][/base]" or "unix:PATH", no slash at the end */
 	struct config_place place;
 	enum config_engine_kind kind;
-	struct bb_str api_key;      /* empty: none. A secret: never logged, never shown */
+	struct bb_str api_key;	    /* empty: none. A secret: never logged, never shown */
 	struct config_texts models; /* as written; config.models has them all */
-	bool is_discovered; /* nothing says what it serves: it serves every model that it lists itself */
+	bool is_discovered; /* nothing says what it serves: it serves every model that it lists
+			       itself */
 };
 
 struct config {
 	struct config_texts listen; /* at least one */
-	struct bb_str admin;        /* empty: off */
-	uint32_t threads;           /* 0: one for each core */
-	struct bb_str policy;       /* one of config_env.policies */
-	uint64_t seed;              /* 0: from the system's entropy */
+	struct bb_str admin;	    /* empty: off */
+	uint32_t threads;	    /* 0: one for each core */
+	struct bb_str policy;	    /* one of config_env.policies */
+	uint64_t seed;		    /* 0: from the system's entropy */
 	struct config_log log;
 	struct bb_str access_log_path; /* empty: off; "-": standard output */
 	uint64_t shutdown_grace_ns;
@@ -142,10 +143,11 @@ struct config_env {
 	/* A variable's value or NULL; the name has a NUL behind it. NULL: no variable is set. */
 	const char *(*get)(void *ctx, const char *name);
 	void *ctx;
-	/* Names of the routing policies, NULL at the end. NULL: those of config_policies. */
+	/* Names of the routing policies, NULL at the end. NULL: config_policies. */
 	const char *const *policies;
 };
 
+/* For callers that have no brain at hand. */
 extern const char *const config_policies[];
 
 /* Reads a file's text. `errors` must be initialised; `*out` is untouched on failure. */

@@ -30,8 +30,8 @@ struct config_error {
 
 struct config_errors {
 	struct config_error items[CONFIG_ERRORS_MAX]; /* in the order of their places */
-	uint32_t count;                               /* of `items` */
-	uint32_t unlisted_count;                      /* mistakes for which there was no room */
+	uint32_t count;				      /* of `items` */
+	uint32_t unlisted_count;		      /* mistakes for which there was no room */
 	struct bb_arena arena;
 };
 

@@ -1,0 +1,275 @@
+#include "wire/config_table.h"
+
+#include "wire/config.h"
+#include "wire/spelling.h"
+
+#define SECOND 1000000000ull
+#define MILLISECOND 1000000ull
+#define MINUTE (60 * SECOND)
+#define HOUR (60 * MINUTE)
+#define KIB (1ull << 10)
+#define MIB (1ull << 20)
+#define GIB (1ull << 30)
+
+const char *const config_policies[] = { "round_robin", "random", "least_requests", "least_tokens",
+					NULL };
+
+static const char *const log_levels[] = {
+	[BB_LOG_ERROR] = "error",
+	[BB_LOG_WARN] = "warn",
+	[BB_LOG_INFO] = "info",
+	[BB_LOG_DEBUG] = "debug",
+	NULL,
+};
+
+static const char *const log_formats[] = {
+	[CONFIG_LOG_AUTO] = "auto",
+	[CONFIG_LOG_TEXT] = "text",
+	[CONFIG_LOG_JSON] = "json",
+	NULL,
+};
+
+static const char *const engine_kinds[] = {
+	[CONFIG_ENGINE_AUTO] = "auto",
+	[CONFIG_ENGINE_VLLM] = "vllm",
+	[CONFIG_ENGINE_SGLANG] = "sglang",
+	[CONFIG_ENGINE_TRTLLM] = "trtllm",
+	[CONFIG_ENGINE_LLAMACPP] = "llamacpp",
+	[CONFIG_ENGINE_OPENAI] = "openai",
+	NULL,
+};
+
+/* What the OpenAI SDK sends from a browser. */
+#define CORS_HEADERS                                                                               \
+	"authorization, content-type, openai-organization, openai-project, x-request-id, "         \
+	"x-stainless-arch, x-stainless-helper-method, x-stainless-lang, x-stainless-os, "          \
+	"x-stainless-package-version, x-stainless-retry-count, x-stainless-runtime, "              \
+	"x-stainless-runtime-version, x-stainless-timeout"
+
+enum {
+#define X(name, size, text) SIZE_OF_##name = size,
+	CONFIG_KEY_TYPES(X)
+#undef X
+};
+
+/* The 0 * sizeof breaks the build when a member has not the size that its type writes. */
+#define MEMBER(struct_name, member, kind)                                                          \
+	.type = CONFIG_KEY_##kind,                                                                 \
+	.offset =                                                                                  \
+		offsetof(struct struct_name, member) +                                             \
+		0 * sizeof(char[sizeof(((struct struct_name *)0)->member) == SIZE_OF_##kind ? 1    \
+											    : -1])
+#define ROOT(kind, member) .scope = CONFIG_SCOPE_ROOT, MEMBER(config, member, kind)
+#define MODEL(kind, member) .scope = CONFIG_SCOPE_MODEL, MEMBER(config_model, member, kind)
+#define ENGINE(kind, member) .scope = CONFIG_SCOPE_ENGINE, MEMBER(config_engine, member, kind)
+
+/* clang-format off */
+const struct config_key config_keys[] = {
+	{ .path = "listen", ROOT(TEXTS, listen), .initial = "127.0.0.1:8080", .min = 1, .max = 16,
+	  .check = config_check_address,
+	  .text = "Where clients connect: `HOST:PORT`, `[::1]:PORT`, `:PORT` (every interface) or "
+		  "`unix:PATH`." },
+	{ .path = "admin", ROOT(SWITCHED, admin), .initial = "127.0.0.1:8081",
+	  .check = config_check_address,
+	  .text = "Where metrics, health and the admin API are served; it has no authentication, so "
+		  "keep it off public interfaces." },
+	{ .path = "threads", ROOT(COUNT, threads), .initial = "0", .max = 64,
+	  .text = "Threads that serve clients; 0 is one for each processor core." },
+	{ .path = "policy", ROOT(POLICY, policy), .initial = "least_tokens",
+	  .text = "How an engine is chosen for a request." },
+	{ .path = "seed", ROOT(NUMBER, seed), .initial = "0", .max = UINT64_MAX,
+	  .text = "Start of the generator that breaks ties, for runs that can be repeated; 0 takes "
+		  "it from the system." },
+
+	{ .path = "log.level", ROOT(CHOICE, log.level), .initial = "info", .choices = log_levels,
+	  .text = "The most verbose kind of line that is written." },
+	{ .path = "log.format", ROOT(CHOICE, log.format), .initial = "auto", .choices = log_formats,
+	  .text = "`text` for people, `json` for machines; `auto` is text on a terminal and JSON "
+		  "otherwise." },
+	{ .path = "access_log.path", ROOT(SWITCHED, access_log_path), .initial = "-",
+	  .check = config_check_path,
+	  .text = "Where one line for each request goes: a file, or `\"-\"` for standard output." },
+	{ .path = "shutdown.grace", ROOT(DURATION, shutdown_grace_ns), .initial = "30s",
+	  .max = 24 * HOUR,
+	  .text = "How long running requests may go on after the gateway was told to stop." },
+
+	{ .path = "cors.origins", ROOT(TEXTS, cors.origins), .max = 64,
+	  .check = config_check_origin,
+	  .text = "Web pages that may call the gateway from a browser, as `https://HOST`, or `\"*\"` "
+		  "for all; when empty, CORS is off." },
+	{ .path = "cors.headers", ROOT(TEXT, cors.headers), .initial = CORS_HEADERS,
+	  .check = config_check_headers,
+	  .text = "Header fields that such a page may send." },
+	{ .path = "cors.max_age", ROOT(DURATION, cors.max_age_ns), .initial = "10m",
+	  .max = 24 * HOUR,
+	  .text = "How long a browser may remember these answers." },
+
+	{ .path = "limits.head_size", ROOT(SIZE, limits.head_size), .initial = "32KiB",
+	  .min = 1 * KIB, .max = 1 * MIB,
+	  .text = "Size of a request's line and header fields." },
+	{ .path = "limits.body_size", ROOT(SIZE, limits.body_size), .initial = "32MiB",
+	  .min = 1 * KIB, .max = 1 * GIB,
+	  .text = "Size of a request's body." },
+	{ .path = "limits.buffers", ROOT(SIZE, limits.buffers), .initial = "1GiB",
+	  .min = 1 * MIB, .max = 1024 * GIB,
+	  .text = "Memory for all bodies that are held at once; beyond it requests are refused." },
+	{ .path = "limits.connections", ROOT(COUNT, limits.connections), .initial = "0",
+	  .max = 1000000,
+	  .text = "Connections of clients at once; 0 is as many as the system allows." },
+	{ .path = "limits.header_timeout", ROOT(DURATION, limits.header_timeout_ns),
+	  .initial = "10s", .min = 100 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Time for a request's head to arrive." },
+	{ .path = "limits.body_timeout", ROOT(DURATION, limits.body_timeout_ns), .initial = "30s",
+	  .min = 100 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Time without any byte of a request's body arriving." },
+	{ .path = "limits.keepalive", ROOT(DURATION, limits.keepalive_ns), .initial = "75s",
+	  .min = 100 * MILLISECOND, .max = 24 * HOUR,
+	  .text = "Time that an idle connection of a client is kept." },
+	{ .path = "limits.write_timeout", ROOT(DURATION, limits.write_timeout_ns),
+	  .initial = "60s", .min = 100 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Time without a client taking any byte of its answer." },
+	{ .path = "limits.requests_per_connection", ROOT(COUNT, limits.requests_per_connection),
+	  .initial = "0", .max = UINT32_MAX,
+	  .text = "Requests after which a client's connection is closed; 0 is no limit." },
+	{ .path = "limits.json_depth", ROOT(COUNT, limits.json_depth), .initial = "64", .min = 8,
+	  .max = 1024,
+	  .text = "How deeply arrays and objects of a request may be nested." },
+	{ .path = "limits.sse_line", ROOT(SIZE, limits.sse_line), .initial = "1MiB", .min = 4 * KIB,
+	  .max = 64 * MIB,
+	  .text = "Size of a line in an engine's event stream." },
+	{ .path = "limits.answer_size", ROOT(SIZE, limits.answer_size), .initial = "16MiB",
+	  .min = 64 * KIB, .max = 1 * GIB,
+	  .text = "Size of an answer that must be put together before it is sent." },
+
+	{ .path = "upstream.connect_timeout", ROOT(DURATION, upstream.connect_timeout_ns),
+	  .initial = "2s", .min = 10 * MILLISECOND, .max = 10 * MINUTE,
+	  .text = "Time for a connection to an engine." },
+	{ .path = "upstream.first_byte_timeout", ROOT(DURATION, upstream.first_byte_timeout_ns),
+	  .initial = "600s", .min = 100 * MILLISECOND, .max = 24 * HOUR,
+	  .text = "Time from the request to the head of the engine's answer; a long queue or a long "
+		  "prompt takes minutes." },
+	{ .path = "upstream.read_timeout", ROOT(DURATION, upstream.read_timeout_ns),
+	  .initial = "300s", .min = 100 * MILLISECOND, .max = 24 * HOUR,
+	  .text = "Time without any byte of an engine's answer arriving." },
+	{ .path = "upstream.write_timeout", ROOT(DURATION, upstream.write_timeout_ns),
+	  .initial = "60s", .min = 100 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Time without an engine taking any byte of a request." },
+	{ .path = "upstream.idle_timeout", ROOT(DURATION, upstream.idle_timeout_ns),
+	  .initial = "4s", .min = 100 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Time that an idle connection to an engine is kept; less than the engine keeps it "
+		  "(5s for most of them), or requests meet closed connections." },
+	{ .path = "upstream.idle_connections", ROOT(COUNT, upstream.idle_connections),
+	  .initial = "1024", .max = 65535,
+	  .text = "Idle connections that each thread keeps to one engine." },
+	{ .path = "upstream.retries", ROOT(COUNT, upstream.retries), .initial = "2", .max = 16,
+	  .text = "How often a request is tried on another engine as long as nothing of an answer "
+		  "has come." },
+	{ .path = "upstream.keepalive_comment", ROOT(DURATION, upstream.keepalive_comment_ns),
+	  .initial = "10s", .min = 100 * MILLISECOND, .max = 1 * HOUR, .flags = CONFIG_KEY_ZERO,
+	  .text = "Pause after which a stream that waits for its first token gets a comment, so that "
+		  "proxies keep it open; 0 is never." },
+
+	{ .path = "probe.interval", ROOT(DURATION, probe.interval_ns), .initial = "1s",
+	  .min = 50 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Pause between two looks at an engine's health." },
+	{ .path = "probe.timeout", ROOT(DURATION, probe.timeout_ns), .initial = "2s",
+	  .min = 10 * MILLISECOND, .max = 10 * MINUTE,
+	  .text = "Time for the answer to a probe." },
+	{ .path = "probe.metrics_interval", ROOT(DURATION, probe.metrics_interval_ns),
+	  .initial = "1s", .min = 50 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Pause between two readings of an engine's metrics." },
+	{ .path = "probe.unhealthy_after", ROOT(COUNT, probe.unhealthy_after), .initial = "3",
+	  .min = 1, .max = 100,
+	  .text = "Failed probes in a row after which an engine gets no more requests." },
+
+	{ .path = "models", ROOT(MODELS, models), .max = CONFIG_MODELS_MAX,
+	  .text = "What clients can ask for: a map from names (letters, digits and `. _ : / @ -`) to "
+		  "the keys below." },
+	{ .path = "engines", MODEL(TEXTS, engine_urls), .max = CONFIG_ENGINES_MAX,
+	  .check = config_check_url,
+	  .text = "URLs of the engines that serve the model; at least one, here or by an engine that "
+		  "lists the model in its own `models`." },
+	{ .path = "aliases", MODEL(TEXTS, aliases), .max = 256, .check = config_check_alias,
+	  .text = "Other names for it; `\"*\"` catches every name that is not known." },
+	{ .path = "served_name", MODEL(TEXT, served_name), .check = config_check_name,
+	  .text = "The engines' own name for it; by default found out by asking them." },
+	{ .path = "tokenizer", MODEL(TEXT, tokenizer), .check = config_check_path,
+	  .text = "Path of its tokenizer, a `tokenizer.json` or the folder that holds one." },
+	{ .path = "objectives.ttft", MODEL(DURATION, ttft_ns), .initial = "0",
+	  .min = 1 * MILLISECOND, .max = 24 * HOUR, .flags = CONFIG_KEY_ZERO,
+	  .text = "Time to the first token that is aimed at; 0 is none." },
+	{ .path = "objectives.itl", MODEL(DURATION, itl_ns), .initial = "0",
+	  .min = 1 * MILLISECOND, .max = 1 * HOUR, .flags = CONFIG_KEY_ZERO,
+	  .text = "Time between two tokens that is aimed at; 0 is none." },
+
+	{ .path = "engines", ROOT(ENGINES, engines), .max = CONFIG_ENGINES_MAX,
+	  .text = "Engines that need options, and engines that no model names, which serve whatever "
+		  "they list themselves; each is a URL or a map with the keys below." },
+	{ .path = "url", ENGINE(TEXT, url), .flags = CONFIG_KEY_REQUIRED, .check = config_check_url,
+	  .text = "`http://HOST:PORT`, with a `/base` if it has one, or `unix:PATH`." },
+	{ .path = "kind", ENGINE(CHOICE, kind), .initial = "auto", .choices = engine_kinds,
+	  .text = "What it is; `openai` is any server with an OpenAI API, `auto` finds out." },
+	{ .path = "api_key", ENGINE(TEXT, api_key), .flags = CONFIG_KEY_SECRET,
+	  .check = config_check_secret,
+	  .text = "Sent to the engine as `Authorization: Bearer`; best from a variable, as "
+		  "`${NAME}`." },
+	{ .path = "models", ENGINE(TEXTS, models), .max = CONFIG_MODELS_MAX,
+	  .check = config_check_name,
+	  .text = "Models that it serves; they need not stand in `models`." },
+};
+/* clang-format on */
+
+const uint32_t config_key_count = sizeof(config_keys) / sizeof(config_keys[0]);
+
+/* ---- look-up ---- */
+
+const struct config_key *config_key_find(enum config_scope scope, struct bb_str path)
+{
+	for (uint32_t i = 0; i < config_key_count; i++)
+		if (config_keys[i].scope == scope &&
+		    bb_str_eq(bb_str_of(config_keys[i].path), path))
+			return &config_keys[i];
+	return NULL;
+}
+
+/* What follows "section." in a path, or p == NULL; the section "" holds everything. */
+static struct bb_str path_below(const char *path, struct bb_str section)
+{
+	const struct bb_str p = bb_str_of(path);
+
+	if (section.len == 0)
+		return p;
+	if (!bb_str_starts(p, section) || p.len == section.len || p.p[section.len] != '.')
+		return (struct bb_str){ 0 };
+	return bb_str_skip(p, section.len + 1);
+}
+
+bool config_key_is_section(enum config_scope scope, struct bb_str path)
+{
+	for (uint32_t i = 0; i < config_key_count; i++)
+		if (config_keys[i].scope == scope && path_below(config_keys[i].path, path).p)
+			return true;
+	return false;
+}
+
+struct bb_str config_key_guess(enum config_scope scope, struct bb_str section, struct bb_str name)
+{
+	struct spelling s;
+
+	spelling_init(&s, name);
+	for (uint32_t i = 0; i < config_key_count; i++) {
+		struct bb_str rest = path_below(config_keys[i].path, section);
+		if (config_keys[i].scope == scope && rest.p)
+			spelling_offer(&s, bb_str_cut(&rest, '.'));
+	}
+	if (s.best.p)
+		return s.best;
+	for (uint32_t i = 0; i < config_key_count; i++) {
+		const struct bb_str path = bb_str_of(config_keys[i].path);
+		const size_t dot = path.len - name.len - 1;
+		if (config_keys[i].scope == scope && path.len > name.len + 1 &&
+		    bb_str_ends(path, name) && path.p[dot] == '.')
+			return path;
+	}
+	return (struct bb_str){ 0 };
+}
