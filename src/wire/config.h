@@ -20,6 +20,7 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "wire/config_errors.h"
+#include "wire/variables.h"
 
 #define CONFIG_TEXT_MAX (1u << 20) /* bytes of a file */
 #define CONFIG_ENGINES_MAX 4096
@@ -140,8 +141,7 @@ struct config {
 
 /* What parsing needs from outside. */
 struct config_env {
-	/* A variable's value or NULL; the name has a NUL behind it. NULL: no variable is set. */
-	const char *(*get)(void *ctx, const char *name);
+	variables_get *get; /* NULL: no variable is set */
 	void *ctx;
 	/* Names of the routing policies, NULL at the end. NULL: config_policies. */
 	const char *const *policies;

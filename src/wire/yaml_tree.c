@@ -9,7 +9,7 @@
 struct yaml_reader {
 	yaml_parser_t parser;
 	struct bb_str text;
-	yaml_variable *variable;
+	variables_get *variable;
 	void *ctx;
 	struct bb_arena *arena;
 	struct config_errors *errors;
@@ -41,72 +41,7 @@ static struct config_place place_of(yaml_mark_t mark)
 	return (struct config_place){ (uint32_t)mark.line + 1, (uint32_t)mark.column + 1 };
 }
 
-/* ---- variables ---- */
-
-static bool is_name_char(char c, size_t index)
-{
-	return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '_' ||
-	       (index > 0 && c >= '0' && c <= '9');
-}
-
-/* Puts the value of what stands between the braces: NAME or NAME:-default. NULL or what is wrong.
- */
-static const char *expand_one(struct yaml_reader *r, struct bb_str inside, struct bb_buf *out,
-			      struct bb_str *name)
-{
-	char text[256];
-	const char *value = NULL;
-	size_t n = 0;
-
-	while (n < inside.len && is_name_char(inside.p[n], n))
-		n++;
-	*name = (struct bb_str){ inside.p, n };
-	const struct bb_str rest = bb_str_skip(inside, n);
-	const bool has_default = bb_str_starts(rest, BB_STR(":-"));
-	if (n == 0 || n >= sizeof(text) || (rest.len && !has_default))
-		return "a variable is ${NAME} or ${NAME:-default}, with letters, digits and '_'";
-	if (bb_str_find(rest, BB_STR("${")) >= 0)
-		return "a default cannot hold another variable";
-	memcpy(text, inside.p, n);
-	text[n] = '\0';
-	if (r->variable)
-		value = r->variable(r->ctx, text);
-	if (value && (*value || !has_default))
-		bb_buf_add_str(out, bb_str_of(value));
-	else if (has_default)
-		bb_buf_add_str(out, bb_str_skip(rest, 2));
-	else
-		return "the environment variable is not set; ${NAME:-default} gives it a default";
-	return NULL;
-}
-
-/* Appends `s` with its variables replaced. */
-static const char *expand(struct yaml_reader *r, struct bb_str s, struct bb_buf *out,
-			  struct bb_str *name)
-{
-	while (s.len) {
-		*name = (struct bb_str){ 0 };
-		const struct bb_str head = bb_str_cut(&s, '$');
-		bb_buf_add_str(out, head);
-		if (head.p + head.len == s.p)
-			break; /* no '$' was left */
-		if (bb_str_starts(s, BB_STR("$"))) {
-			bb_buf_lit(out, "$");
-			s = bb_str_skip(s, 1);
-			continue;
-		}
-		const char *end = s.len && s.p[0] == '{' ? memchr(s.p, '}', s.len) : NULL;
-		if (!end)
-			return "a '$' alone has no meaning; write '$$' for a dollar, "
-			       "${NAME} for a variable";
-		const struct bb_str inside = { s.p + 1, (size_t)(end - s.p) - 1 };
-		const char *wrong = expand_one(r, inside, out, name);
-		if (wrong)
-			return wrong;
-		s = bb_str_skip(s, inside.len + 2);
-	}
-	return NULL;
-}
+/* ---- values ---- */
 
 /* The code point at the start of `s` and its length; 0 when the bytes are not UTF-8 (RFC 3629). */
 static size_t utf8_next(struct bb_str s, uint32_t *point)
@@ -154,7 +89,7 @@ static int scalar_value(struct yaml_reader *r, struct yaml_item *item, struct bb
 	bb_buf_init(&out, YAML_TREE_VALUE_MAX);
 	const bool is_expanded = raw.len && memchr(raw.p, '$', raw.len);
 	if (is_expanded) {
-		wrong = expand(r, raw, &out, &name);
+		wrong = variables_expand(raw, r->variable, r->ctx, &out, &name);
 		raw = bb_buf_str(&out);
 		r->expanded_size += raw.len;
 	}
@@ -345,8 +280,8 @@ static int syntax_error(struct yaml_reader *r)
 	if (r->parser.error == YAML_MEMORY_ERROR)
 		return -BB_ENOMEM;
 	if (r->parser.error == YAML_READER_ERROR)
-		config_errors_add(r->errors, place_of(r->parser.mark), "the text is not UTF-8: %s",
-				  problem);
+		config_errors_add(r->errors, place_of_offset(r->text, r->parser.problem_offset),
+				  "the text is not plain UTF-8: %s", problem);
 	else if (r->parser.context)
 		config_errors_add(r->errors, place_of(r->parser.problem_mark), "YAML: %s, %s%s",
 				  r->parser.context, problem, syntax_hint(r));
@@ -394,7 +329,7 @@ static int read_events(struct yaml_reader *r)
 	return rc;
 }
 
-int yaml_tree_read(struct bb_str text, yaml_variable *variable, void *ctx, struct bb_arena *arena,
+int yaml_tree_read(struct bb_str text, variables_get *variable, void *ctx, struct bb_arena *arena,
 		   const struct yaml_item **out, struct config_errors *errors)
 {
 	static const struct yaml_item nothing = { .kind = YAML_KIND_NULL };

@@ -18,6 +18,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "wire/config_errors.h"
+#include "wire/variables.h"
 
 #define YAML_TREE_DEPTH_MAX 16		  /* maps and lists in one another */
 #define YAML_TREE_ITEMS_MAX 100000	  /* scalars, lists and maps of a text */
@@ -43,15 +44,12 @@ struct yaml_item {
 	uint32_t count;
 };
 
-/* The value of an environment variable or NULL. */
-typedef const char *yaml_variable(void *ctx, const char *name);
-
 /*
  * `*out` is the root, of kind NULL for an empty text. Reading stops at the first mistake of syntax
  * with -BB_EINVALID. Mistakes in values are collected: the tree can then be looked at further
  * (such a value is BROKEN) and 0 is returned with entries in `errors`.
  */
-BB_MUST int yaml_tree_read(struct bb_str text, yaml_variable *variable, void *ctx,
+BB_MUST int yaml_tree_read(struct bb_str text, variables_get *variable, void *ctx,
 			   struct bb_arena *arena, const struct yaml_item **out,
 			   struct config_errors *errors);
 /* For messages: "a map", "a list", "a value", "nothing". */
