@@ -49,7 +49,7 @@ enum api {
 #define X(name, path, family, body, stream, generates, label) API_##name,
 	API_ENDPOINTS(X)
 #undef X
-	API_COUNT,
+		API_COUNT,
 };
 
 struct api_info {
@@ -57,7 +57,7 @@ struct api_info {
 	enum family family;
 	enum api_body body;
 	bool can_stream;
-	bool generates;    /* it produces tokens one after the other */
+	bool generates;	   /* it produces tokens one after the other */
 	const char *label; /* for metrics */
 };
 

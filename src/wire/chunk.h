@@ -19,15 +19,16 @@
 #include "wire/usage.h"
 
 struct openai_chunk {
-	bool has_error;     /* an error object, or a terminal event that says failure */
+	bool has_error;	    /* an error object, or a terminal event that says failure */
 	bool has_content;   /* something for the user: text, reasoning, refusal, tool call, audio */
 	bool has_finish;    /* some choice has a finish_reason (Anthropic: stop_reason) */
-	bool has_usage;     /* usage is an object: `usage` is set */
+	bool has_usage;	    /* usage is an object: `usage` is set */
 	bool is_usage_only; /* no choices and a usage: the chunk that include_usage adds */
-	bool is_terminal;   /* nothing may follow: [DONE], response.completed, message_stop, error … */
-	struct usage usage; /* running totals; to be merged with usage_merge */
+	bool is_terminal; /* nothing may follow: [DONE], response.completed, message_stop, error …
+			   */
+	struct usage usage;	     /* running totals; to be merged with usage_merge */
 	struct bb_str finish_reason; /* without quotes; empty when none */
-	struct bb_str id;            /* of the answer, without quotes; empty when not in this event */
+	struct bb_str id; /* of the answer, without quotes; empty when not in this event */
 };
 
 /*

@@ -23,9 +23,9 @@ const char *anthropic_error_type(int http_status);
 
 /* What the stream said about itself so far; only the Responses API repeats it. */
 struct error_stream {
-	struct bb_str id;         /* of the response; empty: unknown */
-	struct bb_str model;      /* as the client named it */
-	uint64_t created_s;       /* Unix time */
+	struct bb_str id;	  /* of the response; empty: unknown */
+	struct bb_str model;	  /* as the client named it */
+	uint64_t created_s;	  /* Unix time */
 	uint64_t sequence_number; /* of this event */
 };
 

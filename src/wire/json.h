@@ -37,7 +37,7 @@ enum json_type {
 };
 
 struct json_error {
-	size_t offset;    /* of the byte that could not be taken */
+	size_t offset;	  /* of the byte that could not be taken */
 	const char *what; /* static text: "a string is not closed" */
 };
 

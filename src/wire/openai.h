@@ -26,24 +26,26 @@
 
 struct openai_request {
 	struct bb_str model_raw; /* value span in the body, with quotes; p is NULL when absent */
-	struct bb_str model;     /* decoded; empty when absent or null */
+	struct bb_str model;	 /* decoded; empty when absent or null */
 	bool stream;
-	struct bb_str stream_raw;         /* value span of "stream"; p is NULL when absent */
-	bool has_stream_options;          /* an object, not null */
-	bool include_usage;               /* the client asked for the usage chunk */
-	struct bb_str stream_options;     /* value span; p is NULL when absent */
-	struct bb_str stream_usage_value; /* value span of include_usage in it; p is NULL when absent */
-	uint64_t max_tokens; /* of max_completion_tokens, max_tokens, max_output_tokens in this order */
-	uint32_t n;          /* answers asked for; 1 when absent */
-	uint64_t prompt_bytes;      /* raw size of everything that becomes prompt */
-	struct bb_str prompt;       /* value span of messages, prompt or input: the last of them */
+	struct bb_str stream_raw;     /* value span of "stream"; p is NULL when absent */
+	bool has_stream_options;      /* an object, not null */
+	bool include_usage;	      /* the client asked for the usage chunk */
+	struct bb_str stream_options; /* value span; p is NULL when absent */
+	struct bb_str
+		stream_usage_value; /* value span of include_usage in it; p is NULL when absent */
+	uint64_t max_tokens;   /* of max_completion_tokens, max_tokens, max_output_tokens in this
+				  order */
+	uint32_t n;	       /* answers asked for; 1 when absent */
+	uint64_t prompt_bytes; /* raw size of everything that becomes prompt */
+	struct bb_str prompt;  /* value span of messages, prompt or input: the last of them */
 	enum json_type prompt_type; /* of that */
-	struct bb_str tools;        /* value span; p is NULL when absent */
-	bool has_tools;             /* a tools or functions array that is not empty */
-	bool needs_structured;      /* constrained output: response_format, guided_*, … */
-	bool logprobs;              /* log probabilities of any kind */
-	size_t open;                /* offset in the body behind its '{' … */
-	bool is_empty;              /* … and whether '}' is all that follows: for splicing */
+	struct bb_str tools;	    /* value span; p is NULL when absent */
+	bool has_tools;		    /* a tools or functions array that is not empty */
+	bool needs_structured;	    /* constrained output: response_format, guided_*, … */
+	bool logprobs;		    /* log probabilities of any kind */
+	size_t open;		    /* offset in the body behind its '{' … */
+	bool is_empty;		    /* … and whether '}' is all that follows: for splicing */
 };
 
 /*

@@ -23,8 +23,8 @@ struct openai_request; /* openai.h */
 #define SPLICE_PARTS_MAX (2 * SPLICES_MAX + 1)
 
 struct splice {
-	size_t at;          /* offset in the body */
-	size_t cut;         /* bytes that go */
+	size_t at;	    /* offset in the body */
+	size_t cut;	    /* bytes that go */
 	struct bb_str text; /* what comes instead */
 };
 
@@ -46,7 +46,7 @@ enum splice_stream { SPLICE_STREAM_KEEP, SPLICE_STREAM_ASK };
 enum splice_usage { SPLICE_USAGE_KEEP, SPLICE_USAGE_ASK };
 
 struct splice_want {
-	struct bb_str model;       /* the engine's name of the model; empty: leave it */
+	struct bb_str model;	   /* the engine's name of the model; empty: leave it */
 	enum splice_stream stream; /* ASK: "stream": true whatever the client wanted */
 	enum splice_usage usage;   /* ASK: include_usage where the engine's answer is a stream */
 };

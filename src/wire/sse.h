@@ -18,7 +18,7 @@ struct sse_event {
 	struct bb_str raw;   /* every byte, with the empty line */
 	struct bb_str data;  /* value of its first data: line; p is NULL when there is none */
 	struct bb_str event; /* value of its event: line, or empty */
-	bool multi;          /* there are more data: lines: see sse_data_join */
+	bool multi;	     /* there are more data: lines: see sse_data_join */
 	bool is_comment;     /* no data: and no event: line, only comments or less (": ping") */
 };
 

@@ -21,7 +21,7 @@ struct usage {
 	uint64_t completion; /* all generated tokens, reasoning included */
 	uint64_t cached;     /* of prompt: taken from the prefix cache */
 	uint64_t reasoning;  /* of completion */
-	bool known;          /* at least one count was reported */
+	bool known;	     /* at least one count was reported */
 };
 
 /*
@@ -29,7 +29,8 @@ struct usage {
  * completion_tokens_details.reasoning_tokens), the Responses form (input_tokens, output_tokens,
  * *_details) and Anthropic's, whose input_tokens leaves out cache_read_input_tokens and
  * cache_creation_input_tokens: these are added here. total_tokens alone counts as prompt.
- * Counts that are no whole numbers are taken as absent. -BB_ESYNTAX when it is no object.
+ * Counts that are no whole numbers up to 2^53 are taken as absent. -BB_ESYNTAX when it is no
+ * object.
  */
 BB_MUST int usage_parse(struct bb_str usage_object, struct usage *out);
 /* Engines report running totals, and Anthropic's stream reports them in parts: not 0 replaces. */
@@ -41,18 +42,22 @@ void usage_merge(struct usage *into, const struct usage *from);
 struct usage_tap {
 	bool has_error; /* the answer has a top-level member "error" that is not null */
 	/* The rest is the tap's own. */
+	bool is_escaped;  /* the next byte of a string belongs to an escape */
+	bool is_complete; /* raw holds a whole value … */
+	bool is_too_long; /* … or would, were it shorter */
 	uint8_t state;
+	uint8_t member;	 /* what the value that passes by belongs to */
 	uint8_t key_len; /* USAGE_KEY_MAX + 1: longer than any key of interest */
-	uint8_t want;
-	bool is_escaped;
-	bool overflow;
+	char key[USAGE_KEY_MAX];
 	uint64_t depth;
 	size_t raw_len;
-	char key[USAGE_KEY_MAX];
 	char raw[USAGE_RAW_MAX];
 };
 
 void usage_tap_init(struct usage_tap *t);
 void usage_tap_feed(struct usage_tap *t, const char *p, size_t len);
-/* The last top-level "usage" that was complete. -BB_EABSENT when none or null, -BB_ELIMIT: too long. */
+/*
+ * The last top-level "usage". -BB_EABSENT when there is none, or it is null or not complete;
+ * -BB_ELIMIT when it is longer than USAGE_RAW_MAX; -BB_ESYNTAX when it is no object.
+ */
 BB_MUST int usage_tap_end(const struct usage_tap *t, struct usage *out);

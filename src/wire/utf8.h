@@ -13,7 +13,8 @@
 
 #include "base/str.h"
 
-/* The offset of the first byte of the first malformed or cut-off sequence; s.len when all is well. */
+/* The offset of the first byte of the first malformed or cut-off sequence; s.len when all is well.
+ */
 size_t utf8_check(struct bb_str s);
 /* The same one byte after the other: what utf8_check is tested against. */
 size_t utf8_check_scalar(struct bb_str s);

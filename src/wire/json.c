@@ -1,0 +1,327 @@
+/* The strict scanner of json.h. */
+#include "wire/json.h"
+
+#include "wire/json_escape.h"
+#include "wire/json_run.h"
+#include "wire/utf8.h"
+
+struct scan {
+	const char *begin;
+	const char *end;
+	const char *at;	  /* where it failed */
+	const char *what; /* why; NULL while all is well */
+	uint32_t depth_max;
+};
+
+/* A scan function returns where it came to, or NULL after this. */
+static const char *fail(struct scan *s, const char *at, const char *what)
+{
+	s->at = at;
+	s->what = what;
+	return NULL;
+}
+
+static const char *space_slow(struct scan *s, const char *p)
+{
+	while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+		p++;
+	return p < s->end ? p : fail(s, p, "the text ends too early");
+}
+
+/* The next byte that is no space; there must be one. */
+static inline const char *space(struct scan *s, const char *p)
+{
+	if (__builtin_expect(p < s->end && (unsigned char)*p > ' ', 1))
+		return p;
+	return space_slow(s, p);
+}
+
+/* p is at a backslash. */
+static const char *scan_escape(struct scan *s, const char *p)
+{
+	size_t len;
+
+	if (s->end - p < 2)
+		return fail(s, s->end, "a string is not closed");
+	switch (p[1]) {
+	case '"':
+	case '\\':
+	case '/':
+	case 'b':
+	case 'f':
+	case 'n':
+	case 'r':
+	case 't': return p + 2;
+	case 'u':
+		if (json_unicode_escape(p + 2, s->end, &len) < 0)
+			return fail(s, p, "a \\u escape is malformed or a lone surrogate");
+		return p + 2 + len;
+	default: return fail(s, p, "an escape that JSON does not know");
+	}
+}
+
+/* p is behind the opening quote; returns behind the closing one. */
+static const char *scan_string(struct scan *s, const char *p)
+{
+	const char *const start = p;
+	bool high = false;
+
+	for (;;) {
+		p = json_run_plain_inline(p, s->end, &high);
+		if (__builtin_expect(p == s->end, 0))
+			return fail(s, p, "a string is not closed");
+		if (*p == '"')
+			break;
+		if (*p != '\\')
+			return fail(s, p, "a control byte in a string");
+		do
+			p = scan_escape(s, p);
+		while (p && p < s->end && *p == '\\');
+		if (!p)
+			return NULL;
+	}
+	if (__builtin_expect(high, 0)) {
+		const struct bb_str all = { start, (size_t)(p - start) };
+		const size_t ok = utf8_check(all);
+		if (ok < all.len)
+			return fail(s, start + ok, "a string is not UTF-8");
+	}
+	return p + 1;
+}
+
+static inline bool is_digit(const char *p, const char *end)
+{
+	return p < end && (unsigned char)(*p - '0') <= 9;
+}
+
+static const char *scan_digits(struct scan *s, const char *p)
+{
+	if (!is_digit(p, s->end))
+		return fail(s, p, "a number lacks a digit");
+	while (is_digit(p, s->end))
+		p++;
+	return p;
+}
+
+static const char *scan_number(struct scan *s, const char *p)
+{
+	if (*p == '-')
+		p++;
+	if (p < s->end && *p == '0')
+		p++;
+	else if (!(p = scan_digits(s, p)))
+		return NULL;
+	if (p < s->end && *p == '.' && !(p = scan_digits(s, p + 1)))
+		return NULL;
+	if (p < s->end && (*p | 0x20) == 'e') {
+		p++;
+		if (p < s->end && (*p == '+' || *p == '-'))
+			p++;
+		p = scan_digits(s, p);
+	}
+	return p;
+}
+
+static const char *scan_word(struct scan *s, const char *p, struct bb_str word)
+{
+	const struct bb_str rest = { p, (size_t)(s->end - p) };
+
+	if (!bb_str_starts(rest, word))
+		return fail(s, p, "a value was expected here");
+	return p + word.len;
+}
+
+/* p is at the first byte of a value that is no container. */
+static inline const char *scan_scalar(struct scan *s, const char *p)
+{
+	switch (*p) {
+	case '"': return scan_string(s, p + 1);
+	case 't': return scan_word(s, p, BB_STR("true"));
+	case 'f': return scan_word(s, p, BB_STR("false"));
+	case 'n': return scan_word(s, p, BB_STR("null"));
+	case '-':
+	case '0':
+	case '1':
+	case '2':
+	case '3':
+	case '4':
+	case '5':
+	case '6':
+	case '7':
+	case '8':
+	case '9': return scan_number(s, p);
+	default: return fail(s, p, "a value was expected here");
+	}
+}
+
+/* p is at a key's quote; *key_end is set behind its last byte; returns the first byte of its value.
+ */
+static inline const char *scan_key(struct scan *s, const char *p, const char **key_end)
+{
+	if (*p != '"')
+		return fail(s, p, "a member's name was expected here");
+	p = scan_string(s, p + 1);
+	if (!p)
+		return NULL;
+	*key_end = p - 1;
+	p = space(s, p);
+	if (!p)
+		return NULL;
+	if (*p != ':')
+		return fail(s, p, "':' was expected here");
+	return space(s, p + 1);
+}
+
+/*
+ * One value, containers and all; p is at its first byte. `depth` containers are around it. The
+ * kinds of the open containers are a stack of bits, the innermost in bit 0: 1 is an object.
+ */
+static const char *scan_value(struct scan *s, const char *p, const uint32_t depth)
+{
+	uint64_t objects = 0;
+	uint32_t open = 0;
+	const char *key_end;
+
+	for (;;) {
+		if (*p == '{' || *p == '[') {
+			const bool is_object = *p == '{';
+			if (depth + open >= s->depth_max)
+				return fail(s, p, "nested too deeply");
+			open++;
+			objects = objects << 1 | is_object;
+			p = space(s, p + 1);
+			if (!p)
+				return NULL;
+			if (*p != (is_object ? '}' : ']')) {
+				if (is_object && !(p = scan_key(s, p, &key_end)))
+					return NULL;
+				continue;
+			}
+			p++;
+			open--;
+			objects >>= 1;
+		} else {
+			p = scan_scalar(s, p);
+			if (!p)
+				return NULL;
+		}
+		/* Behind a value: close what ends here, then go on with the next value. */
+		for (;; p++, open--, objects >>= 1) {
+			if (open == 0)
+				return p;
+			p = space(s, p);
+			if (!p)
+				return NULL;
+			if (*p == ',') {
+				p = space(s, p + 1);
+				if (p && (objects & 1))
+					p = scan_key(s, p, &key_end);
+				if (!p)
+					return NULL;
+				break;
+			}
+			if (*p != (objects & 1 ? '}' : ']'))
+				return fail(s, p, "',' or the container's end was expected here");
+		}
+	}
+}
+
+static const char *scan_rest(struct scan *s, const char *p)
+{
+	while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+		p++;
+	return p == s->end ? p : fail(s, p, "bytes after the end");
+}
+
+static struct scan scan_of(struct bb_str text, uint32_t depth_max)
+{
+	const char *const begin = text.len ? text.p : "";
+
+	return (struct scan){
+		.begin = begin,
+		.end = begin + text.len,
+		.depth_max = depth_max < JSON_DEPTH_MAX ? depth_max : JSON_DEPTH_MAX,
+	};
+}
+
+static int syntax_error(const struct scan *s, struct json_error *err)
+{
+	if (err)
+		*err = (struct json_error){ (size_t)(s->at - s->begin), s->what };
+	return -BB_ESYNTAX;
+}
+
+int json_check(struct bb_str text, uint32_t depth_max, struct json_error *err)
+{
+	struct scan s = scan_of(text, depth_max);
+	const char *p = space(&s, s.begin);
+
+	if (p)
+		p = scan_value(&s, p, 0);
+	if (p)
+		p = scan_rest(&s, p);
+	return p ? 0 : syntax_error(&s, err);
+}
+
+/* p is at a member's key; returns behind the member's value. *rc is on_member's. */
+static const char *scan_member(struct scan *s, const char *p, json_on_member *on_member, void *user,
+			       int *rc)
+{
+	const char *const key = p + 1, *key_end;
+	const char *const value = scan_key(s, p, &key_end);
+
+	if (!value)
+		return NULL;
+	p = scan_value(s, value, 1);
+	if (!p)
+		return NULL;
+	const struct json_member m = {
+		.key = { key, (size_t)(key_end - key) },
+		.value = { value, (size_t)(p - value) },
+		.type = json_type_of((struct bb_str){ value, 1 }),
+		.key_has_escape = memchr(key, '\\', (size_t)(key_end - key)) != NULL,
+	};
+	*rc = on_member(user, &m);
+	return p;
+}
+
+/* The whole text as an object; *rc is the first that is not 0 of on_member, which ends the scan. */
+static const char *scan_object(struct scan *s, json_on_member *on_member, void *user, int *rc)
+{
+	const char *p = space(s, s->begin);
+
+	if (!p)
+		return NULL;
+	if (*p != '{')
+		return fail(s, p, "an object was expected");
+	if (s->depth_max == 0)
+		return fail(s, p, "nested too deeply");
+	p = space(s, p + 1);
+	if (p && *p == '}')
+		return scan_rest(s, p + 1);
+	while (p) {
+		p = scan_member(s, p, on_member, user, rc);
+		if (!p || *rc)
+			return p;
+		p = space(s, p);
+		if (!p)
+			return NULL;
+		if (*p == '}')
+			return scan_rest(s, p + 1);
+		if (*p != ',')
+			return fail(s, p, "',' or '}' was expected here");
+		p = space(s, p + 1);
+	}
+	return NULL;
+}
+
+int json_scan_object(struct bb_str text, uint32_t depth_max, json_on_member *on_member, void *user,
+		     struct json_error *err)
+{
+	struct scan s = scan_of(text, depth_max);
+	int rc = 0;
+
+	if (!scan_object(&s, on_member, user, &rc))
+		return syntax_error(&s, err);
+	return rc;
+}
