@@ -63,6 +63,11 @@ static int on_head_complete(llhttp_t *l)
 				 (p->answers_head || l->status_code / 100 == 1 ||
 				  l->status_code == 204 || l->status_code == 304);
 
+	if (l->flags & F_TRANSFER_ENCODING && !(l->flags & F_CHUNKED)) {
+		/* Where such a body ends is a matter of opinion (RFC 9112 §6.1, §6.3): not ours. */
+		p->reason = "a Transfer-Encoding other than chunked";
+		return HPE_USER;
+	}
 	p->head_done = true;
 	if (l->flags & F_CHUNKED && !has_no_body) {
 		p->framing = HTTP1_CHUNKED;
@@ -201,7 +206,7 @@ bool http1_is_complete_at_eof(const struct http1 *p)
 
 const char *http1_reason(const struct http1 *p)
 {
-	const char *why = llhttp_get_error_reason(&p->parser);
+	const char *why = p->reason ? p->reason : llhttp_get_error_reason(&p->parser);
 
 	return why && *why ? why : "malformed HTTP";
 }
@@ -226,10 +231,51 @@ unsigned http_head_count(const struct http_head *h, struct bb_str name)
 const char *http_status_text(int status)
 {
 	switch (status) {
-#define XX(num, name, string)                                                                      \
-	case num: return #string;
-		HTTP_STATUS_MAP(XX)
-#undef XX
+	case 100: return "Continue";
+	case 101: return "Switching Protocols";
+	case 103: return "Early Hints";
+	case 200: return "OK";
+	case 201: return "Created";
+	case 202: return "Accepted";
+	case 204: return "No Content";
+	case 206: return "Partial Content";
+	case 301: return "Moved Permanently";
+	case 302: return "Found";
+	case 303: return "See Other";
+	case 304: return "Not Modified";
+	case 307: return "Temporary Redirect";
+	case 308: return "Permanent Redirect";
+	case 400: return "Bad Request";
+	case 401: return "Unauthorized";
+	case 402: return "Payment Required";
+	case 403: return "Forbidden";
+	case 404: return "Not Found";
+	case 405: return "Method Not Allowed";
+	case 406: return "Not Acceptable";
+	case 408: return "Request Timeout";
+	case 409: return "Conflict";
+	case 410: return "Gone";
+	case 411: return "Length Required";
+	case 412: return "Precondition Failed";
+	case 413: return "Content Too Large";
+	case 414: return "URI Too Long";
+	case 415: return "Unsupported Media Type";
+	case 417: return "Expectation Failed";
+	case 421: return "Misdirected Request";
+	case 422: return "Unprocessable Content";
+	case 424: return "Failed Dependency";
+	case 425: return "Too Early";
+	case 429: return "Too Many Requests";
+	case 431: return "Request Header Fields Too Large";
+	case 451: return "Unavailable For Legal Reasons";
+	case 499: return "Client Closed Request";
+	case 500: return "Internal Server Error";
+	case 501: return "Not Implemented";
+	case 502: return "Bad Gateway";
+	case 503: return "Service Unavailable";
+	case 504: return "Gateway Timeout";
+	case 505: return "HTTP Version Not Supported";
+	case 507: return "Insufficient Storage";
 	default: return "Unknown";
 	}
 }

@@ -58,6 +58,7 @@ struct http1 {
 	uint64_t left;             /* HTTP1_LENGTH: bytes of the body still to come */
 	struct http_head *head;    /* collected into while the head is parsed, else NULL */
 	char *out;                 /* where the next body byte goes (unframing in place) */
+	const char *reason;        /* why it failed, where llhttp does not know */
 	uint8_t kind;              /* enum http1_kind */
 	uint8_t framing;           /* enum http1_framing, valid once the head is done */
 	bool head_done;
