@@ -4,7 +4,7 @@
 
 #define READ_SIZE_MIN 4096
 #define OUT_SIZE_MAX 4096
-#define PING_PATIENCE 3
+#define TICKS_MAX 3
 
 static void refresh(struct zmq_conn *c)
 {
@@ -52,7 +52,7 @@ int zmq_conn_open(struct zmq_conn *c, int fd, enum zmtp_socket self, size_t mess
 	bb_buf_init(&c->out, OUT_SIZE_MAX);
 	c->in_at = 0;
 	c->is_blocked = false;
-	c->opened_ns = c->heard_ns = loop_now_ns(c->loop);
+	c->tick_count = c->quiet_ticks = 0;
 	refresh(c);
 	zmtp_add_greeting(&c->out);
 	if (c->out.err) {
@@ -74,11 +74,17 @@ void zmq_conn_close(struct zmq_conn *c)
 	bb_buf_fini(&c->out);
 }
 
+static struct bb_str unread(const struct zmq_conn *c)
+{
+	if (c->in_at == c->in.len)
+		return (struct bb_str){ 0 };
+	return bb_str_skip(bb_buf_str(&c->in), c->in_at);
+}
+
 int zmq_conn_next(struct zmq_conn *c, struct zmtp_event *out)
 {
 	for (;;) {
-		int rc = zmtp_session_take(&c->session, bb_str_skip(bb_buf_str(&c->in), c->in_at),
-					   out);
+		int rc = zmtp_session_take(&c->session, unread(c), out);
 		if (rc)
 			return rc;
 		c->in_at += out->used;
@@ -114,7 +120,7 @@ enum io zmq_conn_fill(struct zmq_conn *c)
 	if (io == IO_DONE) {
 		b->len += got;
 		c->read_budget -= got < c->read_budget ? got : c->read_budget;
-		c->heard_ns = loop_now_ns(c->loop);
+		c->quiet_ticks = 0;
 	} else if (io == IO_AGAIN && b->len == 0) {
 		bb_buf_fini(b);
 	}
@@ -151,17 +157,18 @@ enum io zmq_conn_flush(struct zmq_conn *c)
 	return IO_DONE;
 }
 
-int zmq_conn_tick(struct zmq_conn *c, uint64_t ping_ns)
+int zmq_conn_tick(struct zmq_conn *c)
 {
 	const bool is_ready = c->session.state == ZMTP_OPEN;
-	const uint64_t silent_ns = loop_now_ns(c->loop) - (is_ready ? c->heard_ns : c->opened_ns);
+	const uint32_t patience = is_ready ? c->quiet_ticks++ : c->tick_count;
 
+	c->tick_count++;
 	if (is_ready && c->session.peer_minor == 0)
 		return 0;
-	if (silent_ns >= PING_PATIENCE * ping_ns)
+	if (patience >= TICKS_MAX)
 		return -BB_EUPTIMEOUT;
 	/* While an earlier command is still queued, another one would only fill the queue. */
-	if (is_ready && silent_ns >= ping_ns && c->out.len == 0)
+	if (is_ready && c->quiet_ticks > 1 && c->out.len == 0)
 		zmtp_add_ping(&c->out, 0, (struct bb_str){ 0 });
 	return c->out.err;
 }

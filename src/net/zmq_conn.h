@@ -27,9 +27,9 @@ struct zmq_conn {
 	size_t in_at;	   /* bytes of `in` that are done with */
 	size_t read_budget;
 	size_t write_budget;
-	uint64_t opened_ns; /* when the descriptor was taken */
-	uint64_t heard_ns;  /* when the peer last sent anything */
-	bool is_blocked;    /* the kernel takes no more bytes for now */
+	uint32_t tick_count;  /* since it was opened */
+	uint32_t quiet_ticks; /* since the peer last sent anything */
+	bool is_blocked;      /* the kernel takes no more bytes for now */
 	/* Something may be read or written. May close the connection and free its owner. */
 	void (*on_ready)(struct zmq_conn *c, unsigned events);
 };
@@ -55,7 +55,10 @@ enum io zmq_conn_flush(struct zmq_conn *c);
 /* Writes from the owner's memory; the queue must be empty. */
 enum io zmq_conn_write(struct zmq_conn *c, const char *data, size_t len, size_t *put);
 
-/* Says PING to a peer that was silent for `ping_ns`. -BB_EUPTIMEOUT when it was for three times as
- * long, or has not finished its handshake by then. Peers of ZMTP 3.0 know no PING and are let be.
+/*
+ * Called at even intervals. Says PING to a peer from which nothing has come since the last tick;
+ * -BB_EUPTIMEOUT when that was so three times, or when it has not finished its handshake by the
+ * third tick. Ticks and not time are counted, so that a process that was stopped for a while does
+ * not blame its peers. Those of ZMTP 3.0 know no PING and are let be.
  */
-BB_MUST int zmq_conn_tick(struct zmq_conn *c, uint64_t ping_ns);
+BB_MUST int zmq_conn_tick(struct zmq_conn *c);

@@ -373,7 +373,7 @@ static void on_tick(struct loop_timer *t)
 	accept_all(&pub->replay);
 	BB_LIST_EACH (it, safe, &pub->peers) {
 		struct peer *p = BB_CONTAINER(it, struct peer, link);
-		if (zmq_conn_tick(&p->conn, pub->ping_ns))
+		if (zmq_conn_tick(&p->conn))
 			peer_close(p);
 		else
 			peer_run(p);

@@ -28,11 +28,11 @@ struct zmq_pub_config {
 	struct loop *loop;
 	struct sock_addr listen;
 	const struct sock_addr *replay; /* NULL: no replay */
-	struct bb_str topic;            /* copied; may be empty */
-	uint32_t batches_max;           /* 0: 10,000 */
-	size_t bytes_max;               /* 0: 64 MiB, all kept batches together */
-	uint32_t peers_max;             /* 0: 256, subscribers and replays together */
-	uint64_t ping_ns;               /* 0: 15 s; a peer silent three times as long is dropped */
+	struct bb_str topic;		/* copied; may be empty */
+	uint32_t batches_max;		/* 0: 10,000 */
+	size_t bytes_max;		/* 0: 64 MiB, all kept batches together */
+	uint32_t peers_max;		/* 0: 256, subscribers and replays together */
+	uint64_t ping_ns;		/* 0: 15 s; a peer silent three times as long is dropped */
 };
 
 /*

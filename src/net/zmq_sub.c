@@ -178,7 +178,7 @@ static void on_sub_timer(struct loop_timer *t)
 		return;
 	}
 	loop_timer_arm(t, loop_now_ns(s->config.loop) + s->config.ping_ns);
-	sub_run(s, zmq_conn_tick(&s->conn, s->config.ping_ns));
+	sub_run(s, zmq_conn_tick(&s->conn));
 }
 
 static void sub_defaults(struct zmq_sub_config *c)

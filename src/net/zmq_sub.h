@@ -31,7 +31,8 @@ struct zmq_sub_ops {
 	void (*on_batch)(struct zmq_sub *s, void *user, const struct zmq_batch *batch);
 	/* The subscription has been sent; what is published from now on will come. May be NULL. */
 	void (*on_up)(struct zmq_sub *s, void *user);
-	/* A connection was lost or could not be made (err is -BB_E…); it is tried again. May be NULL. */
+	/* A connection was lost or could not be made (err is -BB_E…); it is tried again. May be
+	 * NULL. */
 	void (*on_down)(struct zmq_sub *s, void *user, int err);
 };
 
@@ -41,10 +42,10 @@ struct zmq_sub_config {
 	struct bb_str topic_prefix; /* copied; empty: everything */
 	const struct zmq_sub_ops *ops;
 	void *user;
-	size_t message_max;       /* 0: 16 MiB */
-	uint64_t backoff_min_ns;  /* 0: 100 ms; doubles up to backoff_max_ns, with jitter */
-	uint64_t backoff_max_ns;  /* 0: 5 s */
-	uint64_t ping_ns;         /* 0: 15 s; an engine silent three times as long is gone */
+	size_t message_max;	 /* 0: 16 MiB */
+	uint64_t backoff_min_ns; /* 0: 100 ms; doubles up to backoff_max_ns, with jitter */
+	uint64_t backoff_max_ns; /* 0: 5 s */
+	uint64_t ping_ns;	 /* 0: 15 s; an engine silent three times as long is gone */
 };
 
 BB_MUST int zmq_sub_create(const struct zmq_sub_config *config, struct zmq_sub **out);
@@ -54,19 +55,19 @@ uint64_t zmq_sub_odd_count(const struct zmq_sub *s);
 
 struct zmq_replay_ops {
 	void (*on_batch)(struct zmq_replay *r, void *user, const struct zmq_batch *batch);
-	/* 0: all that the engine still had has come. Else -BB_ECONNECT, -BB_EUPTIMEOUT, -BB_EUPSTREAM,
-	 * …: what came before is good. The replay is gone after this call. */
+	/* 0: all that the engine still had has come. Else -BB_ECONNECT, -BB_EUPTIMEOUT,
+	 * -BB_EUPSTREAM, …: what came before is good. The replay is gone after this call. */
 	void (*on_end)(struct zmq_replay *r, void *user, int err);
 };
 
 struct zmq_replay_config {
 	struct loop *loop;
 	struct sock_addr addr; /* the engine's replay endpoint */
-	uint64_t start;        /* first sequence wanted */
+	uint64_t start;	       /* first sequence wanted */
 	const struct zmq_replay_ops *ops;
 	void *user;
-	size_t message_max;   /* 0: 16 MiB */
-	uint64_t timeout_ns;  /* 0: 10 s without anything coming */
+	size_t message_max;  /* 0: 16 MiB */
+	uint64_t timeout_ns; /* 0: 10 s without anything coming */
 };
 
 BB_MUST int zmq_replay_create(const struct zmq_replay_config *config, struct zmq_replay **out);

@@ -3,7 +3,7 @@
 void msgpack_reader_init(struct msgpack_reader *r, struct bb_str in)
 {
 	r->p = (const uint8_t *)in.p;
-	r->end = r->p + in.len;
+	r->end = in.len ? r->p + in.len : r->p; /* nothing may be added to a null pointer */
 }
 
 /* ---- reading ---- */

@@ -235,6 +235,7 @@ void zmtp_add_greeting(struct bb_buf *b)
 	char g[ZMTP_GREETING_SIZE] = { 0 };
 
 	g[0] = (char)0xff;
+	g[8] = 1; /* padding; libzmq puts 1 there, which a ZMTP 1 peer reads as a length */
 	g[9] = 0x7f;
 	g[SIGNATURE_SIZE] = 3;
 	g[SIGNATURE_SIZE + 1] = 1;
