@@ -24,8 +24,8 @@ static void print_text(struct bb_str s, struct bb_buf *out)
 {
 	struct bb_buf doubled;
 
-	if (is_plain(s)) {
-		bb_buf_add_str(out, s);
+	if (s.len == 0 || is_plain(s)) {
+		bb_buf_add_str(out, s.len ? s : BB_STR("\"\""));
 		return;
 	}
 	/* A dollar is doubled, or it would start a variable when the text is read again. */

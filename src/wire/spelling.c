@@ -8,9 +8,20 @@ void spelling_init(struct spelling *s, struct bb_str word)
 	*s = (struct spelling){ .word = word, .best_distance = tolerance + 1 };
 }
 
+/* A word that was cut short, or goes on ("alias" for "aliases"), is as good as one letter. */
+static bool is_beginning(struct bb_str word, struct bb_str candidate)
+{
+	const size_t shorter = word.len < candidate.len ? word.len : candidate.len;
+
+	return shorter >= 3 && memcmp(word.p, candidate.p, shorter) == 0;
+}
+
 void spelling_offer(struct spelling *s, struct bb_str candidate)
 {
-	const uint32_t distance = spelling_distance(s->word, candidate);
+	uint32_t distance = spelling_distance(s->word, candidate);
+
+	if (distance > 1 && is_beginning(s->word, candidate))
+		distance = 1;
 
 	if (distance >= s->best_distance || distance >= candidate.len)
 		return;

@@ -6,8 +6,7 @@ static bool is_name_char(char c, size_t index)
 	       (index > 0 && c >= '0' && c <= '9');
 }
 
-/* Puts the value of what stands between the braces: NAME or NAME:-default. NULL or what is wrong.
- */
+/* Appends the value of what stands between the braces: NAME or NAME:-default. */
 static const char *expand_one(struct bb_str inside, variables_get *get, void *ctx,
 			      struct bb_buf *out, struct bb_str *name)
 {

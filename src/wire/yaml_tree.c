@@ -329,6 +329,26 @@ static int read_events(struct yaml_reader *r)
 	return rc;
 }
 
+/*
+ * Directives (%YAML, %TAG) have no use here, and libyaml takes time with the square of their
+ * number. Nothing else that a configuration needs begins a line with '%'.
+ */
+static int refuse_directives(struct yaml_reader *r)
+{
+	struct bb_str rest = r->text;
+
+	for (uint32_t line = 1; rest.len; line++) {
+		const struct bb_str head = bb_str_cut(&rest, '\n');
+		if (head.len == 0 || head.p[0] != '%')
+			continue;
+		config_errors_add(r->errors, (struct config_place){ line, 1 },
+				  "a line cannot begin with '%%': YAML directives are not "
+				  "supported");
+		return -BB_EINVALID;
+	}
+	return 0;
+}
+
 int yaml_tree_read(struct bb_str text, variables_get *variable, void *ctx, struct bb_arena *arena,
 		   const struct yaml_item **out, struct config_errors *errors)
 {
@@ -341,13 +361,16 @@ int yaml_tree_read(struct bb_str text, variables_get *variable, void *ctx, struc
 		.errors = errors,
 	};
 
+	int rc = refuse_directives(&r);
+	if (rc)
+		return rc;
 	if (!yaml_parser_initialize(&r.parser))
 		return -BB_ENOMEM;
 	yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
 	/* libyaml asserts that there is a pointer. */
 	const char *input = text.p ? text.p : "";
 	yaml_parser_set_input_string(&r.parser, (const unsigned char *)input, text.len);
-	int rc = read_events(&r);
+	rc = read_events(&r);
 	yaml_parser_delete(&r.parser);
 	if (rc)
 		return rc;
