@@ -350,10 +350,15 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_defaults),	   cmocka_unit_test(test_values),
-		cmocka_unit_test(test_models_and_engines), cmocka_unit_test(test_add_engine),
-		cmocka_unit_test(test_variables),	   cmocka_unit_test(test_print),
-		cmocka_unit_test(test_key_reference),	   cmocka_unit_test(test_table),
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_models_and_engines),
+		cmocka_unit_test(test_add_engine),
+		cmocka_unit_test(test_variables),
+		cmocka_unit_test(test_print),
+		cmocka_unit_test(test_key_reference),
+		cmocka_unit_test(test_table),
+		cmocka_unit_test(test_example),
 		cmocka_unit_test(test_no_memory),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
