@@ -36,7 +36,10 @@ const char *engine_kind_name(enum engine_kind kind);
 /* False when there is no such kind. */
 bool engine_kind_parse(struct bb_str text, enum engine_kind *out);
 
-/* Figures that an engine tells about itself. A reader sets what it finds and leaves the rest. */
+/*
+ * Figures that an engine tells about itself. A reader sets what it finds and leaves the rest as
+ * an earlier reading left it; `has_load` is false when it begins.
+ */
 struct engine_figures {
 	uint64_t context_tokens; /* of every model that does not say it itself; 0: unknown */
 	uint64_t kv_tokens_max;  /* KV capacity; 0: unknown */
@@ -50,6 +53,7 @@ struct engine_figures {
 struct adapter_source {
 	struct bb_str path; /* empty: none */
 	int (*read)(struct bb_str body, struct engine_figures *f);
+	bool drains; /* what is read is gone for others: not read where the load is not wanted */
 };
 
 #define ADAPTER_SOURCES_MAX 2
@@ -64,12 +68,11 @@ struct adapter {
 	bool stops_plain;
 	uint64_t api_mask;        /* bit n: endpoint n (enum api), unless openapi.json says more */
 	bool has_openapi;         /* GET /openapi.json lists the endpoints exactly */
-	struct bb_str health;     /* cheap and harmless: neither generates nor sleeps */
+	struct bb_str health;     /* neither generates nor sleeps; empty: the list of models */
 	bool loads_in_503;        /* 503 from `health` means "still loading", also later */
-	/* Asked once after detection; each may be absent on a given version. */
-	struct adapter_source info[ADAPTER_SOURCES_MAX];
-	/* Tried in this order; the first that can be read is polled. */
-	struct adapter_source metrics[ADAPTER_SOURCES_MAX];
+	/* Of both, in this order, the first that can be read: which one it is differs with versions. */
+	struct adapter_source info[ADAPTER_SOURCES_MAX];    /* once after detection */
+	struct adapter_source metrics[ADAPTER_SOURCES_MAX]; /* again and again */
 	/* Paths that differ from the canonical ones of api.h; empty: the canonical one. */
 	const struct bb_str *paths; /* API_COUNT of them, or NULL */
 };

@@ -6,9 +6,11 @@
  * Two lanes, each with one request under way at the most: `watch` decides the state (detection,
  * then the kind's cheap health endpoint at each interval, the list of models at each tenth), and
  * `study` reads what is good to know (capacity, endpoints, load); that one never changes the state.
- * States: STARTING: it never answered, or says that it is still loading. READY: healthy and its
- * models are known. DOWN: it refuses connections, or `unhealthy_after` probes in a row failed.
- * Whoever comes back is detected anew, since it may be another engine or another model.
+ * States: STARTING: it never answered, or says that it is still loading. READY: healthy, and it was
+ * asked for its models (a server without such a list serves what the configuration says). DOWN: it
+ * refuses connections, or `unhealthy_after` probes in a row failed. Whoever comes back is detected
+ * anew, since it may be another engine or another model.
+ * Log: engine_probed at each change of state, probe_failed (debug).
  * Threads: the loop's thread only.
  * Memory: a prober copies what its configuration points to. What a report points to is valid
  * during the call.
@@ -26,8 +28,6 @@
 #include "os/sock.h"
 
 struct prober;
-
-#define PROBER_MODELS_MAX 1024 /* models of one engine; more are dropped */
 
 struct prober_config {
 	struct loop *loop;

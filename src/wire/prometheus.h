@@ -26,9 +26,9 @@ struct prom_label {
 };
 
 /*
- * HELP and TYPE of a family; its samples follow. The name must be one that `promtool check metrics`
- * takes: [a-z0-9_], a counter ends in _total and nothing else does, none ends in _count, _sum or
- * _bucket, no part of it is the type. Asserted, since names are ours.
+ * HELP and TYPE of a family; its samples follow. The name must be [a-z0-9_:]; a counter's
+ * ends in _total and no other does; none ends in _count, _sum or _bucket. Asserted, since names
+ * are ours. `promtool check metrics` looks at the rest (units, no colon in names of our own).
  */
 void prom_family(struct bb_buf *out, const char *name, const char *help, enum prom_type type);
 void prom_sample(struct bb_buf *out, const char *name, const struct prom_label *labels,
