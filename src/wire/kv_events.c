@@ -67,7 +67,7 @@ struct event {
 static enum field field_of(struct bb_str name)
 {
 	for (enum field f = 0; f < FIELD_COUNT; f++)
-		if (bb_str_eq(name, field_names[f]))
+		if (name.len == field_names[f].len && bb_str_eq(name, field_names[f]))
 			return f;
 	return FIELD_COUNT;
 }
@@ -193,9 +193,19 @@ bool kv_hash_next(struct kv_list *hashes, uint64_t *out)
 
 bool kv_token_next(struct kv_list *tokens, uint32_t *out)
 {
+	const uint8_t *p = tokens->at.p;
 	struct msgpack_value v;
 
-	if (tokens->count == 0 || msgpack_read(&tokens->at, &v) || !token_of(&v, out))
+	if (tokens->count == 0)
+		return false;
+	/* The two forms that nearly all token ids have; they are most of what a batch holds. */
+	if (msgpack_left(&tokens->at) >= 3 && (p[0] < 0x80 || p[0] == 0xcd)) {
+		*out = p[0] < 0x80 ? p[0] : (uint32_t)p[1] << 8 | p[2];
+		tokens->at.p += p[0] < 0x80 ? 1 : 3;
+		tokens->count--;
+		return true;
+	}
+	if (msgpack_read(&tokens->at, &v) || !token_of(&v, out))
 		return false;
 	tokens->count--;
 	return true;
@@ -317,20 +327,13 @@ static int read_array_event(struct msgpack_reader *r, uint32_t count, struct eve
 static int read_event(struct msgpack_reader *r, struct event *e)
 {
 	struct msgpack_value head;
-	struct msgpack_reader at = *r;
-	struct bb_str whole;
+	int rc = msgpack_read(r, &head);
 
-	/* First as a whole, so that the depth limit counts from the event, whichever its form. */
-	int rc = msgpack_take(r, &whole);
-	if (!rc)
-		rc = msgpack_read(&at, &head);
-	if (rc)
-		return rc;
 	*e = (struct event){ .type = EVENT_ODD };
-	if (head.kind == MSGPACK_MAP)
-		rc = read_map_event(&at, head.count, e);
-	else if (head.kind == MSGPACK_ARRAY)
-		rc = read_array_event(&at, head.count, e);
+	if (!rc && head.kind == MSGPACK_MAP)
+		rc = read_map_event(r, head.count, e);
+	else if (!rc && head.kind == MSGPACK_ARRAY)
+		rc = read_array_event(r, head.count, e);
 	if (rc)
 		return rc;
 	if ((e->type == EVENT_STORED && !build_stored(e)) ||

@@ -196,6 +196,33 @@ int msgpack_read(struct msgpack_reader *r, struct msgpack_value *out)
 	return rc;
 }
 
+/* Bytes of a value whose tag alone says its size, 0 for others. Token ids and hashes are such. */
+static size_t scalar_size(uint8_t tag)
+{
+	static const uint8_t sizes[32] = {
+		[0x00] = 1, [0x02] = 1, [0x03] = 1,		/* nil, false, true */
+		[0x0a] = 5, [0x0b] = 9,				/* float, double */
+		[0x0c] = 2, [0x0d] = 3, [0x0e] = 5, [0x0f] = 9, /* unsigned */
+		[0x10] = 2, [0x11] = 3, [0x12] = 5, [0x13] = 9, /* signed */
+	};
+
+	if (tag < 0x80 || tag >= 0xe0)
+		return 1;
+	return tag < 0xc0 ? 0 : sizes[tag - 0xc0];
+}
+
+/* Passes over up to `*count` scalars in a row. */
+static void skip_scalars(struct msgpack_reader *r, uint64_t *count)
+{
+	size_t size;
+
+	while (*count && r->p < r->end && (size = scalar_size(*r->p)) != 0 &&
+	       size <= msgpack_left(r)) {
+		r->p += size;
+		--*count;
+	}
+}
+
 int msgpack_skip(struct msgpack_reader *r)
 {
 	uint64_t left[MSGPACK_DEPTH_MAX]; /* values still to come at each depth */
@@ -213,6 +240,7 @@ int msgpack_skip(struct msgpack_reader *r)
 			if (++depth == MSGPACK_DEPTH_MAX)
 				return -BB_ELIMIT;
 			left[depth] = (uint64_t)v.count * (v.kind == MSGPACK_MAP ? 2 : 1);
+			skip_scalars(&at, &left[depth]);
 		}
 		while (left[depth] == 0) {
 			if (depth == 0) {
