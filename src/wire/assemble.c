@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "wire/chunk.h"
 #include "wire/fold.h"
 #include "wire/json.h"
 
@@ -267,39 +268,25 @@ static int add_choices(struct assembler *a, struct bb_str array)
 static int add_error(struct assembler *a, struct bb_str data)
 {
 	struct json_member m;
-	const bool has_error = json_get(data, BB_STR("error"), &m) && m.type != JSON_NULL;
-	const bool is_error =
-		json_get(data, BB_STR("object"), &m) && json_string_eq(m.value, BB_STR("error"));
+	const bool is_wrapped = json_get(data, BB_STR("error"), &m) && m.type != JSON_NULL;
 
-	if (!has_error && !is_error)
-		return 0;
-	if (!has_error)
+	if (!is_wrapped)
 		bb_buf_lit(&a->error, "{\"error\":");
 	bb_buf_add_str(&a->error, data);
-	if (!has_error)
+	if (!is_wrapped)
 		bb_buf_lit(&a->error, "}");
 	return a->error.err;
 }
 
-int assembler_add(struct assembler *a, struct bb_str data)
+static int add_answer(struct assembler *a, struct bb_str data)
 {
 	struct json_pull j;
 	struct bb_str key, raw;
 	enum json_type type;
-	int rc;
+	int rc = 0;
 
-	data = bb_str_trim(data);
-	if (bb_str_eq(data, BB_STR("[DONE]")) || a->error.len)
-		return 0;
-	rc = json_check(data, JSON_DEPTH_MAX, NULL);
-	if (rc)
-		return rc;
 	json_pull_init(&j, data);
-	if (!json_pull_object(&j))
-		return -BB_ESYNTAX;
-	rc = add_error(a, data);
-	if (rc || a->error.len)
-		return rc;
+	json_pull_object(&j);
 	while (!rc && json_pull_key(&j, &key) && json_pull_value(&j, &raw, &type)) {
 		if (bb_str_eq(key, BB_STR("choices")))
 			rc = add_choices(a, raw);
@@ -307,6 +294,22 @@ int assembler_add(struct assembler *a, struct bb_str data)
 			rc = fold_set(&a->members, &a->budget, key, raw);
 	}
 	return rc;
+}
+
+int assembler_add(struct assembler *a, struct bb_str data)
+{
+	struct openai_chunk chunk;
+
+	data = bb_str_trim(data);
+	if (bb_str_eq(data, BB_STR("[DONE]")) || a->error.len)
+		return 0;
+	/* Joined strings are only JSON when each of them was. */
+	int rc = json_check(data, JSON_DEPTH_MAX, NULL);
+	if (!rc)
+		rc = openai_chunk_scan(a->api, BB_STR(""), data, &chunk);
+	if (rc)
+		return rc;
+	return chunk.has_error ? add_error(a, data) : add_answer(a, data);
 }
 
 /* ---- writing the answer ---- */

@@ -16,9 +16,14 @@ enum json_type json_type_of(struct bb_str raw)
 	return raw.len ? type_by_byte[(unsigned char)raw.p[0]] : JSON_NULL;
 }
 
+static bool is_string(struct bb_str raw)
+{
+	return raw.len >= 2 && raw.p[0] == '"' && raw.p[raw.len - 1] == '"';
+}
+
 struct bb_str json_string_inner(struct bb_str raw)
 {
-	if (raw.len < 2 || raw.p[0] != '"')
+	if (!is_string(raw))
 		return (struct bb_str){ raw.p, 0 };
 	return (struct bb_str){ raw.p + 1, raw.len - 2 };
 }
@@ -72,7 +77,7 @@ bool json_inner_eq(struct bb_str inner, struct bb_str plain)
 
 bool json_string_eq(struct bb_str raw, struct bb_str plain)
 {
-	return raw.len >= 2 && raw.p[0] == '"' && json_inner_eq(json_string_inner(raw), plain);
+	return is_string(raw) && json_inner_eq(json_string_inner(raw), plain);
 }
 
 int json_string_decode(struct bb_str raw, struct bb_arena *arena, struct bb_str *out)
@@ -80,7 +85,7 @@ int json_string_decode(struct bb_str raw, struct bb_arena *arena, struct bb_str 
 	struct bb_str inner = json_string_inner(raw);
 	char unit[4];
 
-	if (raw.len < 2 || raw.p[0] != '"')
+	if (!is_string(raw))
 		return -BB_EINVALID;
 	if (!inner.len || !memchr(inner.p, '\\', inner.len)) {
 		*out = inner;
@@ -107,7 +112,7 @@ int json_string_decode_buf(struct bb_str raw, struct bb_buf *out)
 	struct bb_str inner = json_string_inner(raw);
 	char unit[4];
 
-	if (raw.len < 2 || raw.p[0] != '"')
+	if (!is_string(raw))
 		return -BB_EINVALID;
 	while (inner.len) {
 		const struct bb_str piece = decode_next(&inner, unit);
