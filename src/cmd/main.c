@@ -1,0 +1,56 @@
+/* main.c: picks the subcommand. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "cmd/version.h"
+
+struct subcommand {
+	const char *name;
+	const char *text;
+	int (*run)(int argc, char **argv);
+};
+
+static const struct subcommand subcommands[] = {
+	{ "serve", "run the gateway", cmd_serve },
+	{ "status", "engines, models, load and rates of a running gateway", cmd_status },
+	{ "check", "look at a configuration file without using it", cmd_check },
+	{ "reload", "let a running gateway read its configuration again", cmd_reload },
+	{ "sim", "a simulated engine, for tests and benchmarks", cmd_sim },
+	{ "bench", "load generator and other measurements", cmd_bench },
+};
+
+#define SUBCOMMAND_COUNT (sizeof(subcommands) / sizeof(subcommands[0]))
+
+static void usage(FILE *out)
+{
+	fprintf(out, "busbar %s: gateway, router and scheduler for large language models\n\n"
+		     "usage: busbar COMMAND [OPTION]...\n\ncommands:\n",
+		busbar_version);
+	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+		fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].text);
+	fprintf(out, "\n`busbar COMMAND --help` tells the options of each.\n"
+		     "First steps: busbar serve --engine http://127.0.0.1:8000\n");
+}
+
+int main(int argc, char **argv)
+{
+	if (argc < 2) {
+		usage(stderr);
+		return 2;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
+	    strcmp(argv[1], "help") == 0) {
+		usage(stdout);
+		return 0;
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+		printf("busbar %s (%s, %s)\n", busbar_version, busbar_commit, busbar_variant);
+		return 0;
+	}
+	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
+		if (strcmp(argv[1], subcommands[i].name) == 0)
+			return subcommands[i].run(argc - 1, argv + 1);
+	fprintf(stderr, "busbar: there is no command '%s'; busbar --help lists them\n", argv[1]);
+	return 2;
+}

@@ -1,0 +1,169 @@
+/* status_table.c: `busbar status`: what a running gateway knows, as tables. */
+#include <getopt.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <yyjson.h>
+
+#include "cmd/admin_call.h"
+#include "cmd/cmd.h"
+
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: busbar status [--admin HOST:PORT|unix:PATH] [--json]\n\n"
+		     "Engines, models, load and rates of a running gateway.\n\n"
+		     "  --admin ADDR   its admin listener (default " ADMIN_DEFAULT ")\n"
+		     "  --json         the same as JSON, for programs\n");
+}
+
+static double number(yyjson_val *object, const char *key)
+{
+	return yyjson_get_num(yyjson_obj_get(object, key));
+}
+
+static const char *text(yyjson_val *object, const char *key)
+{
+	const char *value = yyjson_get_str(yyjson_obj_get(object, key));
+
+	return value ? value : "";
+}
+
+/* "3.2k" "1.5M" */
+static const char *short_count(double value, char out[16])
+{
+	if (value < 1e4)
+		snprintf(out, 16, "%.0f", value);
+	else if (value < 1e6)
+		snprintf(out, 16, "%.1fk", value / 1e3);
+	else
+		snprintf(out, 16, "%.1fM", value / 1e6);
+	return out;
+}
+
+static const char *short_time(double seconds, char out[16])
+{
+	if (seconds < 120)
+		snprintf(out, 16, "%.0fs", seconds);
+	else if (seconds < 7200)
+		snprintf(out, 16, "%.0fm", seconds / 60);
+	else if (seconds < 172800)
+		snprintf(out, 16, "%.1fh", seconds / 3600);
+	else
+		snprintf(out, 16, "%.1fd", seconds / 86400);
+	return out;
+}
+
+static int column_width(yyjson_val *list, const char *key, int least)
+{
+	size_t i, max;
+	yyjson_val *item;
+	int width = least;
+
+	yyjson_arr_foreach(list, i, max, item) {
+		const int len = (int)strlen(text(item, key));
+		if (len > width)
+			width = len;
+	}
+	return width;
+}
+
+static void engines_print(yyjson_val *engines)
+{
+	const int width = column_width(engines, "url", 6);
+	size_t i, max;
+	yyjson_val *e;
+	char since[16], tokens[16], served[16], kv[16];
+
+	printf("%-*s  %-8s %-9s %6s %9s %9s %8s %8s %9s %7s %6s\n", width, "ENGINE", "KIND", "STATE",
+	       "SINCE", "IN FLIGHT", "TOKENS", "REQ/S", "TOK/S", "REQUESTS", "FAILED", "KV");
+	yyjson_arr_foreach(engines, i, max, e) {
+		yyjson_val *reported = yyjson_obj_get(e, "reported");
+		snprintf(kv, sizeof(kv), "-");
+		if (reported)
+			snprintf(kv, sizeof(kv), "%.0f%%", 100 * number(reported, "kv_usage"));
+		printf("%-*s  %-8s %-9s %6s %9.0f %9s %8.1f %8.1f %9s %7.0f %6s\n", width,
+		       text(e, "url"), text(e, "kind"), text(e, "state"),
+		       short_time(number(e, "state_seconds"), since), number(e, "requests_in_flight"),
+		       short_count(number(e, "tokens_in_flight"), tokens),
+		       number(e, "requests_per_second"), number(e, "output_tokens_per_second"),
+		       short_count(number(e, "requests"), served), number(e, "failures"), kv);
+	}
+}
+
+static void models_print(yyjson_val *models)
+{
+	const int width = column_width(models, "name", 5);
+	size_t i, max, k, count;
+	yyjson_val *m, *alias;
+	char context[16];
+
+	printf("\n%-*s  %7s %8s  %s\n", width, "MODEL", "ENGINES", "CONTEXT", "ALIASES");
+	yyjson_arr_foreach(models, i, max, m) {
+		char ready[24];
+		snprintf(ready, sizeof(ready), "%.0f/%.0f", number(m, "engines_ready"),
+			 number(m, "engines"));
+		printf("%-*s  %7s %8s ", width, text(m, "name"), ready,
+		       number(m, "context_tokens") > 0
+			       ? short_count(number(m, "context_tokens"), context)
+			       : "-");
+		yyjson_arr_foreach(yyjson_obj_get(m, "aliases"), k, count, alias)
+			printf(" %s", yyjson_get_str(alias));
+		printf("\n");
+	}
+}
+
+static void status_print(yyjson_val *root)
+{
+	char uptime[16];
+
+	printf("busbar %s  up %s  policy %s  %.0f threads  %.1f MB  %.0f connections  "
+	       "%.0f requests in flight (%.0f streams)%s\n\n",
+	       text(root, "version"), short_time(number(root, "uptime_seconds"), uptime),
+	       text(root, "policy"), number(root, "threads"), number(root, "memory_bytes") / 1e6,
+	       number(root, "connections"), number(root, "requests_in_flight"),
+	       number(root, "streams_in_flight"),
+	       yyjson_get_bool(yyjson_obj_get(root, "draining")) ? "  SHUTTING DOWN" : "");
+	engines_print(yyjson_obj_get(root, "engines"));
+	models_print(yyjson_obj_get(root, "models"));
+}
+
+int cmd_status(int argc, char **argv)
+{
+	static const struct option longs[] = {
+		{ "admin", required_argument, NULL, 'a' },
+		{ "json", no_argument, NULL, 'j' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char *admin = ADMIN_DEFAULT;
+	bool as_json = false;
+	struct bb_buf answer;
+	int c, status = 0;
+
+	optind = 1;
+	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		switch (c) {
+		case 'a': admin = optarg; break;
+		case 'j': as_json = true; break;
+		case 'h': usage(stdout); return 0;
+		default: usage(stderr); return 2;
+		}
+	}
+	bb_buf_init(&answer, 64u << 20);
+	int rc = admin_call("status", admin, "GET", "/admin/status", &status, &answer);
+	if (!rc && as_json) {
+		fwrite(answer.p, 1, answer.len, stdout);
+	} else if (!rc) {
+		yyjson_doc *doc = yyjson_read(answer.p, answer.len, 0);
+		if (doc && status == 200) {
+			status_print(yyjson_doc_get_root(doc));
+		} else {
+			fprintf(stderr, "busbar status: %s does not answer as a busbar gateway does\n",
+				admin);
+			rc = 1;
+		}
+		yyjson_doc_free(doc);
+	}
+	bb_buf_fini(&answer);
+	return rc;
+}

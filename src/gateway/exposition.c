@@ -1,0 +1,295 @@
+/* exposition.c: everything that is counted, as Prometheus text. */
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "gateway/control.h"
+#include "gateway/worker.h"
+#include "os/clock.h"
+#include "wire/prometheus.h"
+
+static void family_u64(struct bb_buf *out, const char *name, const char *help, enum prom_type type,
+		       uint64_t value)
+{
+	prom_family(out, name, help, type);
+	prom_sample_u64(out, name, NULL, 0, value);
+}
+
+static void histogram_write(struct bb_buf *out, const char *name,
+			    const struct histogram_bounds *bounds, const struct histogram *h,
+			    const struct prom_label *labels, uint32_t label_count)
+{
+	double seconds[METRICS_BUCKETS_MAX];
+
+	for (uint32_t i = 0; i < bounds->count; i++)
+		seconds[i] = (double)bounds->ns[i] / 1e9;
+	const struct prom_histogram ph = {
+		.bounds = seconds,
+		.bound_count = bounds->count,
+		.counts = h->bucket,
+		.sum = (double)h->sum_ns / 1e9,
+	};
+	prom_histogram(out, name, labels, label_count, &ph);
+}
+
+/* ---- series ---- */
+
+static void series_labels(const struct series *s, struct prom_label labels[2])
+{
+	labels[0] = (struct prom_label){ "model", bb_str_of(s->model_name ? s->model_name : "other") };
+	labels[1] =
+		(struct prom_label){ "engine", bb_str_of(s->engine_name ? s->engine_name : "other") };
+}
+
+static void requests_write(struct bb_buf *out, const struct metrics *m)
+{
+	static const char *const classes[] = { "2xx", "4xx", "5xx", "canceled" };
+
+	prom_family(out, "busbar_requests_total", "Requests that ended, by status class.",
+		    PROM_COUNTER);
+	for (uint32_t i = 0; i < m->series_count; i++) {
+		struct prom_label labels[4];
+		series_labels(m->series[i], labels);
+		for (int a = 1; a < API_COUNT; a++) {
+			for (int c = 0; c < STATUS_CLASSES; c++) {
+				if (!m->series[i]->requests[a][c])
+					continue;
+				labels[2] = (struct prom_label){
+					"api", bb_str_of(api_info((enum api)a)->label) };
+				labels[3] = (struct prom_label){ "status", bb_str_of(classes[c]) };
+				prom_sample_u64(out, "busbar_requests_total", labels, 4,
+						m->series[i]->requests[a][c]);
+			}
+		}
+	}
+}
+
+static void upstream_errors_write(struct bb_buf *out, const struct metrics *m)
+{
+	static const char *const kinds[] = {
+#define X(name, text) text,
+		UPSTREAM_ERRORS(X)
+#undef X
+	};
+
+	prom_family(out, "busbar_upstream_errors_total",
+		    "Failures of engines as requests met them, retried ones included.", PROM_COUNTER);
+	for (uint32_t i = 0; i < m->series_count; i++) {
+		struct prom_label labels[3];
+		series_labels(m->series[i], labels);
+		for (int k = 0; k < UPSTREAM_ERROR_COUNT; k++) {
+			labels[2] = (struct prom_label){ "kind", bb_str_of(kinds[k]) };
+			if (m->series[i]->upstream_errors[k])
+				prom_sample_u64(out, "busbar_upstream_errors_total", labels, 3,
+						m->series[i]->upstream_errors[k]);
+		}
+	}
+}
+
+static void series_counter_write(struct bb_buf *out, const struct metrics *m, const char *name,
+				 const char *help, size_t offset)
+{
+	prom_family(out, name, help, PROM_COUNTER);
+	for (uint32_t i = 0; i < m->series_count; i++) {
+		struct prom_label labels[2];
+		series_labels(m->series[i], labels);
+		prom_sample_u64(out, name, labels, 2,
+				*(const uint64_t *)((const char *)m->series[i] + offset));
+	}
+}
+
+static void series_histogram_write(struct bb_buf *out, const struct metrics *m,
+				   const struct histogram_bounds *bounds, size_t offset)
+{
+	prom_family(out, bounds->name, bounds->help, PROM_HISTOGRAM);
+	for (uint32_t i = 0; i < m->series_count; i++) {
+		struct prom_label labels[2];
+		series_labels(m->series[i], labels);
+		histogram_write(out, bounds->name, bounds,
+				(const struct histogram *)((const char *)m->series[i] + offset), labels,
+				2);
+	}
+}
+
+static void stages_write(struct bb_buf *out, const struct metrics *m)
+{
+	static const char *const names[] = {
+#define X(name, text) text,
+		STAGES(X)
+#undef X
+	};
+
+	prom_family(out, bounds_stage.name, bounds_stage.help, PROM_HISTOGRAM);
+	for (int i = 0; i < STAGE_COUNT; i++) {
+		const struct prom_label label = { "stage", bb_str_of(names[i]) };
+		histogram_write(out, bounds_stage.name, &bounds_stage, &m->stage[i], &label, 1);
+	}
+	prom_family(out, "busbar_brain_lock_seconds", "How long a decision held the brain's lock.",
+		    PROM_HISTOGRAM);
+	histogram_write(out, "busbar_brain_lock_seconds", &bounds_stage, &m->brain_lock, NULL, 0);
+}
+
+/* ---- engines ---- */
+
+struct engine_family {
+	struct bb_buf *out;
+	const char *name;
+	double (*value)(const struct engine_view *v);
+	bool only_with_load;
+};
+
+static void on_engine_value(void *user, const struct engine_view *v)
+{
+	const struct engine_family *f = user;
+	const struct prom_label label = { "engine", bb_str_of(v->name) };
+
+	if (!f->only_with_load || v->has_load)
+		prom_sample(f->out, f->name, &label, 1, f->value(v));
+}
+
+static void on_engine_state(void *user, const struct engine_view *v)
+{
+	struct bb_buf *out = user;
+
+	for (int s = 0; s <= ENGINE_GONE; s++) {
+		const struct prom_label labels[2] = {
+			{ "engine", bb_str_of(v->name) },
+			{ "state", bb_str_of(engine_state_name((enum engine_state)s)) },
+		};
+		prom_sample_u64(out, "busbar_engine_state", labels, 2, v->state == (enum engine_state)s);
+	}
+}
+
+static double value_requests(const struct engine_view *v) { return v->requests; }
+static double value_tokens(const struct engine_view *v) { return (double)v->tokens; }
+static double value_pending(const struct engine_view *v) { return (double)v->pending_prefill; }
+static double value_running(const struct engine_view *v) { return v->running; }
+static double value_waiting(const struct engine_view *v) { return v->waiting; }
+static double value_kv(const struct engine_view *v) { return v->kv_usage; }
+
+static void engines_write(struct gateway *g, struct bb_buf *out)
+{
+	static const struct {
+		const char *name, *help;
+		double (*value)(const struct engine_view *v);
+		bool only_with_load;
+	} gauges[] = {
+		{ "busbar_engine_requests_in_flight", "Requests at the engine from this gateway.",
+		  value_requests, false },
+		{ "busbar_engine_tokens_in_flight",
+		  "Prompt and expected output tokens of these requests, as the router counts them.",
+		  value_tokens, false },
+		{ "busbar_engine_pending_prefill_tokens",
+		  "Prompt tokens sent and not yet answered by a first token.", value_pending, false },
+		{ "busbar_engine_running_requests", "Running requests as the engine reports them.",
+		  value_running, true },
+		{ "busbar_engine_queued_requests", "Queued requests as the engine reports them.",
+		  value_waiting, true },
+		{ "busbar_engine_kv_usage_ratio", "Share of its KV cache in use, as the engine reports it.",
+		  value_kv, true },
+	};
+
+	gateway_lock(g);
+	prom_family(out, "busbar_engine_state", "1 for the state that the engine is in.", PROM_GAUGE);
+	brain_engines_each(g->brain, on_engine_state, out);
+	for (size_t i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
+		struct engine_family f = { out, gauges[i].name, gauges[i].value,
+					   gauges[i].only_with_load };
+		prom_family(out, gauges[i].name, gauges[i].help, PROM_GAUGE);
+		brain_engines_each(g->brain, on_engine_value, &f);
+	}
+	gateway_unlock(g);
+}
+
+/* ---- the process ---- */
+
+static void process_write(struct gateway *g, struct bb_buf *out)
+{
+	const struct prom_label build[3] = {
+		{ "version", bb_str_of(g->identity.version) },
+		{ "commit", bb_str_of(g->identity.commit) },
+		{ "variant", bb_str_of(g->identity.variant) },
+	};
+	const uint64_t start_ns = clock_wall_ns() - (clock_now_ns() - g->started_ns);
+
+	prom_family(out, "busbar_build_info", "Which build this is.", PROM_GAUGE);
+	prom_sample_u64(out, "busbar_build_info", build, 3, 1);
+	family_u64(out, "process_resident_memory_bytes", "Resident memory.", PROM_GAUGE,
+		   process_rss_bytes());
+	prom_family(out, "process_cpu_seconds_total", "User and system CPU time.", PROM_COUNTER);
+	prom_sample(out, "process_cpu_seconds_total", NULL, 0, (double)process_cpu_ns() / 1e9);
+	family_u64(out, "process_open_fds", "Open descriptors.", PROM_GAUGE, process_fd_count());
+	family_u64(out, "process_max_fds", "Most descriptors allowed.", PROM_GAUGE,
+		   process_raise_fd_limit());
+	prom_family(out, "process_start_time_seconds", "When the process started, Unix time.",
+		    PROM_GAUGE);
+	prom_sample(out, "process_start_time_seconds", NULL, 0, (double)start_ns / 1e9);
+	prom_family(out, "busbar_worker_busy_seconds_total",
+		    "Time that a gateway thread spent working instead of waiting.", PROM_COUNTER);
+	for (uint32_t i = 0; i < g->worker_count; i++) {
+		char index[12];
+		snprintf(index, sizeof(index), "%u", i);
+		const struct prom_label label = { "worker", bb_str_of(index) };
+		prom_sample(out, "busbar_worker_busy_seconds_total", &label, 1,
+			    (double)loop_busy_ns(g->workers[i]->loop) / 1e9);
+	}
+	family_u64(out, "busbar_checks_failed_total",
+		   "Odd things that peers did and the gateway took the safe path for.", PROM_COUNTER,
+		   bb_check_count());
+	family_u64(out, "busbar_reloads_total", "Configurations put into force by a reload.",
+		   PROM_COUNTER, __atomic_load_n(&g->reloads, __ATOMIC_RELAXED));
+	family_u64(out, "busbar_reloads_refused_total", "Reloads refused as a whole.", PROM_COUNTER,
+		   __atomic_load_n(&g->reloads_failed, __ATOMIC_RELAXED));
+	if (g->access)
+		family_u64(out, "busbar_access_records_dropped_total",
+			   "Access records lost since the writer could not keep up.", PROM_COUNTER,
+			   access_log_dropped(g->access));
+}
+
+void exposition_write(struct gateway *g, struct bb_buf *out)
+{
+	struct metrics *m = metrics_create();
+
+	if (!m) {
+		out->err = -BB_ENOMEM;
+		return;
+	}
+	for (uint32_t i = 0; i < g->worker_count; i++)
+		metrics_sum(m, g->workers[i]->metrics);
+	process_write(g, out);
+	requests_write(out, m);
+	series_counter_write(out, m, "busbar_prompt_tokens_total", "Prompt tokens, as engines report them.",
+			     offsetof(struct series, prompt_tokens));
+	series_counter_write(out, m, "busbar_cached_tokens_total",
+			     "Prompt tokens that engines took from their prefix cache.",
+			     offsetof(struct series, cached_tokens));
+	series_counter_write(out, m, "busbar_output_tokens_total", "Generated tokens, as engines report them.",
+			     offsetof(struct series, output_tokens));
+	series_counter_write(out, m, "busbar_retries_total", "Requests sent to another engine after a failure.",
+			     offsetof(struct series, retries));
+	upstream_errors_write(out, m);
+	series_histogram_write(out, m, &bounds_ttft, offsetof(struct series, ttft));
+	series_histogram_write(out, m, &bounds_itl, offsetof(struct series, itl));
+	series_histogram_write(out, m, &bounds_duration, offsetof(struct series, duration));
+	stages_write(out, m);
+	family_u64(out, "busbar_requests_in_flight", "Requests under way.", PROM_GAUGE,
+		   m->requests_in_flight);
+	family_u64(out, "busbar_streams_in_flight", "Streamed requests under way.", PROM_GAUGE,
+		   m->streams_in_flight);
+	family_u64(out, "busbar_connections", "Open client connections.", PROM_GAUGE, m->connections);
+	family_u64(out, "busbar_upstream_idle_connections", "Idle connections kept to engines.",
+		   PROM_GAUGE, m->upstream_idle);
+	family_u64(out, "busbar_refused_total",
+		   "Requests and connections refused as malformed, oversized or too many.",
+		   PROM_COUNTER, m->refused);
+	family_u64(out, "busbar_stream_events_total", "Events of streams looked at.", PROM_COUNTER,
+		   m->chunks);
+	family_u64(out, "busbar_keepalive_comments_total",
+		   "Comments sent to keep streams alive during a long prefill.", PROM_COUNTER,
+		   m->keepalive_comments);
+	family_u64(out, "busbar_received_bytes_total", "Bytes of request bodies.", PROM_COUNTER,
+		   m->bytes_in);
+	family_u64(out, "busbar_sent_bytes_total", "Bytes of answers.", PROM_COUNTER, m->bytes_out);
+	engines_write(g, out);
+	metrics_destroy(m);
+}

@@ -1,0 +1,177 @@
+#include "gateway/gateway.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "gateway/control.h"
+#include "gateway/worker.h"
+#include "os/clock.h"
+
+#define BACKLOG 4096
+
+static uint64_t seed_of(const struct config *c)
+{
+	uint64_t seed = c->seed;
+
+	if (!seed)
+		entropy_fill(&seed, sizeof(seed));
+	return seed;
+}
+
+/*
+ * One descriptor per listening address for worker `index`: with SO_REUSEPORT its own, so that the
+ * kernel spreads connections; unix sockets are shared. `fds` holds those of worker 0 at first.
+ */
+static int listen_for(const struct config *c, uint32_t index, struct sock_addr *addrs,
+		      const int *first, int *fds)
+{
+	const char *why = "";
+
+	for (uint32_t i = 0; i < c->listen.count; i++) {
+		const struct bb_str text = c->listen.items[i].text;
+		int rc = 0;
+		if (index == 0)
+			rc = sock_addr_parse(text, &addrs[i], &why);
+		if (!rc)
+			rc = index && addrs[i].storage.ss_family == AF_UNIX
+				     ? sock_dup(first[i])
+				     : sock_listen(&addrs[i], SOCK_REUSEPORT, BACKLOG, &why);
+		if (rc < 0) {
+			BB_LOG(BB_LOG_ERROR, "listen",
+			       "cannot listen on %.*s: %s; choose another with listen: or --listen",
+			       BB_ARG(text), why);
+			while (i--)
+				sock_close(fds[i]);
+			return rc;
+		}
+		fds[i] = rc;
+		/* Port 0: the others take what the first one got. */
+		if (index == 0 && sock_local_addr(rc, &addrs[i]))
+			return -BB_ESYSTEM;
+	}
+	return 0;
+}
+
+/* An address in use by another program must not be shared with it by SO_REUSEPORT. */
+static int refuse_shared(const struct config *c)
+{
+	for (uint32_t i = 0; i < c->listen.count; i++) {
+		struct sock_addr a;
+		const char *why = "";
+		if (sock_addr_parse(c->listen.items[i].text, &a, &why) ||
+		    a.storage.ss_family == AF_UNIX)
+			continue;
+		const int fd = sock_listen(&a, SOCK_EXCLUSIVE, 1, &why);
+		if (fd < 0) {
+			BB_LOG(BB_LOG_ERROR, "listen",
+			       "cannot listen on %.*s: %s; choose another with listen: or --listen",
+			       BB_ARG(c->listen.items[i].text), why);
+			return fd;
+		}
+		sock_close(fd);
+	}
+	return 0;
+}
+
+static int workers_create(struct gateway *g, struct snapshot *s)
+{
+	const struct config *c = s->config;
+	struct sock_addr addrs[16];
+	int first[16], fds[16];
+
+	BB_ASSERT(c->listen.count <= 16);
+	int rc = refuse_shared(c);
+	for (uint32_t i = 0; i < g->worker_count && !rc; i++) {
+		rc = listen_for(c, i, addrs, first, fds);
+		if (rc)
+			break;
+		if (i == 0)
+			memcpy(first, fds, sizeof(first));
+		rc = worker_create(g, i, s, fds, c->listen.count, &g->workers[i]);
+	}
+	for (uint32_t i = 0; i < c->listen.count && !rc; i++) {
+		char text[SOCK_TEXT_SIZE];
+		sock_addr_text(&addrs[i], text);
+		BB_LOG(BB_LOG_INFO, "listen", "API on %s%s",
+		       addrs[i].storage.ss_family == AF_UNIX ? "" : "http://", text);
+		if (!sock_addr_is_loopback(&addrs[i]))
+			BB_LOG(BB_LOG_WARN, "listen",
+			       "%s is reachable from other machines, and there are no API keys: anyone there may use the engines",
+			       text);
+	}
+	return rc;
+}
+
+int gateway_create(const struct gateway_options *options, struct gateway **out)
+{
+	struct config *c = options->config;
+	struct gateway *g = bb_alloc_zero(1, sizeof(*g));
+	int rc = -BB_ENOMEM;
+
+	if (!g)
+		return rc;
+	pthread_mutex_init(&g->brain_lock, NULL);
+	g->identity = options->identity;
+	g->started_ns = clock_now_ns();
+	g->worker_count = c->threads ? c->threads : process_core_count();
+	if (g->worker_count > GATEWAY_WORKERS_MAX)
+		g->worker_count = GATEWAY_WORKERS_MAX;
+	process_raise_fd_limit();
+	const struct brain_config bc = { .seed = seed_of(c),
+					 .limits = { .engines_max = GATEWAY_ENGINES_MAX } };
+	rc = brain_create(&bc, &g->brain);
+	if (rc)
+		goto fail;
+	/* From here on the configuration belongs to the control's snapshot. */
+	rc = control_create(g, options, &g->control);
+	if (rc)
+		goto fail;
+	if (c->access_log_path.len) {
+		rc = access_log_create(c->access_log_path.p, &g->access);
+		if (rc) {
+			BB_LOG(BB_LOG_ERROR, "access_log", "%.*s cannot be opened: %s",
+			       BB_ARG(c->access_log_path), bb_error_info(rc)->text);
+			goto fail;
+		}
+	}
+	rc = workers_create(g, control_snapshot(g->control));
+	if (rc)
+		goto fail;
+	*out = g;
+	return 0;
+
+fail:
+	gateway_destroy(g);
+	return rc;
+}
+
+int gateway_run(struct gateway *g)
+{
+	uint32_t started = 0;
+	int rc = control_start(g->control);
+
+	for (; started < g->worker_count && !rc; started++)
+		rc = worker_start(g->workers[started]);
+	if (!rc)
+		control_run(g->control);
+	for (uint32_t i = 0; i < started; i++) {
+		if (rc)
+			worker_drain(g->workers[i], 0);
+		worker_join(g->workers[i]);
+	}
+	return rc;
+}
+
+void gateway_destroy(struct gateway *g)
+{
+	if (!g)
+		return;
+	for (uint32_t i = 0; i < g->worker_count; i++)
+		worker_destroy(g->workers[i]);
+	control_destroy(g->control);
+	access_log_destroy(g->access);
+	brain_destroy(g->brain);
+	pthread_mutex_destroy(&g->brain_lock);
+	bb_free(g);
+}

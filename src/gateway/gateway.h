@@ -1,0 +1,87 @@
+/*
+ * gateway.h: the whole of a running gateway.
+ *
+ * For: cmd/serve.c starts and stops it; the other files of this room share the structs.
+ * Threads: N workers (a loop, a listener, connection pools each), the control thread (probes,
+ * reload, admin listener), the writer thread (access records). Shared between them: the brain
+ * behind one mutex, one struct engine_link per engine, per-thread counters. A snapshot reaches the
+ * workers by message.
+ * Memory: everything is freed by gateway_destroy.
+ * Errors: told by log lines with what to do; -BB_E… to the caller.
+ */
+#pragma once
+
+#include <pthread.h>
+
+#include "brain/brain.h"
+#include "engines/adapter.h"
+#include "gateway/snapshot.h"
+#include "os/loop.h"
+#include "os/process.h"
+#include "os/sock.h"
+#include "records/access.h"
+
+#define GATEWAY_WORKERS_MAX 64
+#define GATEWAY_ENGINES_MAX 1024
+
+struct worker;
+struct control;
+
+/* What the control thread finds out about an engine and the workers need to reach it. */
+struct engine_link {
+	uint32_t generation;           /* atomic */
+	uint32_t addr_version;         /* atomic; 0: no address yet; changes with the address */
+	struct sock_addr addr;         /* under the brain's lock */
+	const struct adapter *adapter; /* atomic; NULL until the engine was detected */
+	struct control *control;       /* whom `kick` is for */
+	struct loop_message kick;      /* traffic says that it failed: to the control thread */
+	bool kick_pending;             /* atomic */
+};
+
+struct gateway_identity {
+	const char *version, *commit, *variant;
+};
+
+struct gateway {
+	pthread_mutex_t brain_lock;
+	struct brain *brain;
+	struct engine_link links[GATEWAY_ENGINES_MAX];
+	struct worker *workers[GATEWAY_WORKERS_MAX];
+	uint32_t worker_count;
+	struct control *control;
+	struct access_log *access; /* NULL: off */
+	struct gateway_identity identity;
+	char *config_path;         /* NULL: options only */
+	uint64_t started_ns;
+	uint64_t reloads, reloads_failed; /* atomic */
+	bool draining;             /* atomic */
+};
+
+/*
+ * Called for SIGHUP and POST /admin/reload: reads the configuration again. A new object, or NULL
+ * with the mistakes written to `report`.
+ */
+typedef struct config *gateway_reload_fn(void *user, struct bb_buf *report);
+
+struct gateway_options {
+	struct config *config; /* taken over */
+	struct gateway_identity identity;
+	gateway_reload_fn *reload;
+	void *user;
+};
+
+BB_MUST int gateway_create(const struct gateway_options *options, struct gateway **out);
+/* Runs the control loop in the calling thread until SIGTERM or SIGINT has drained everything. */
+int gateway_run(struct gateway *g);
+void gateway_destroy(struct gateway *g);
+
+/* The brain is used between these two only. */
+static inline void gateway_lock(struct gateway *g)
+{
+	pthread_mutex_lock(&g->brain_lock);
+}
+
+static inline void gateway_unlock(struct gateway *g)
+{
+	pthread_mutex_unlock(&g->brain_lock);
+}

@@ -1,0 +1,117 @@
+/* status.c: GET /admin/status: engines, models, load and rates as JSON. */
+#include "base/log.h"
+#include "gateway/control.h"
+#include "gateway/worker.h"
+#include "os/clock.h"
+
+struct writer {
+	struct gateway *gateway;
+	struct bb_buf *out;
+	uint64_t now_ns;
+	uint32_t count;
+};
+
+static void text_member(struct bb_buf *out, const char *key, const char *value)
+{
+	bb_buf_printf(out, "\"%s\":", key);
+	bb_buf_add_json(out, bb_str_of(value));
+}
+
+static void on_engine(void *user, const struct engine_view *v)
+{
+	struct writer *w = user;
+	struct bb_buf *out = w->out;
+	const struct control *c = w->gateway->control;
+	const struct adapter *a = control_adapter(c, v->id);
+	const struct engine_rate rate = control_rate(c, v->id.slot);
+
+	bb_buf_add(out, ",", w->count++ ? 1 : 0);
+	bb_buf_lit(out, "{");
+	text_member(out, "url", v->name);
+	bb_buf_lit(out, ",");
+	text_member(out, "kind", a ? a->name : "unknown");
+	bb_buf_lit(out, ",");
+	text_member(out, "state", engine_state_name(v->state));
+	bb_buf_printf(out, ",\"state_seconds\":%.1f",
+		      v->state_since_ns < w->now_ns ? (double)(w->now_ns - v->state_since_ns) / 1e9 : 0.0);
+	bb_buf_printf(out,
+		      ",\"requests_in_flight\":%u,\"tokens_in_flight\":%llu,"
+		      "\"pending_prefill_tokens\":%llu,\"requests\":%llu,\"failures\":%llu",
+		      v->requests, (unsigned long long)v->tokens, (unsigned long long)v->pending_prefill,
+		      (unsigned long long)v->served, (unsigned long long)v->failed);
+	bb_buf_printf(out, ",\"requests_per_second\":%.2f,\"output_tokens_per_second\":%.1f",
+		      rate.requests, rate.output_tokens);
+	if (v->kv_tokens_max)
+		bb_buf_printf(out, ",\"kv_tokens_max\":%llu", (unsigned long long)v->kv_tokens_max);
+	if (v->sequences_max)
+		bb_buf_printf(out, ",\"sequences_max\":%u", v->sequences_max);
+	if (v->has_load)
+		bb_buf_printf(out, ",\"reported\":{\"running\":%u,\"waiting\":%u,\"kv_usage\":%.4f}",
+			      v->running, v->waiting, v->kv_usage);
+	bb_buf_lit(out, "}");
+}
+
+static void on_model(void *user, const struct model_view *v)
+{
+	struct writer *w = user;
+	struct bb_buf *out = w->out;
+
+	if (!v->is_listed)
+		return;
+	bb_buf_add(out, ",", w->count++ ? 1 : 0);
+	bb_buf_lit(out, "{");
+	text_member(out, "name", v->name);
+	bb_buf_printf(out, ",\"engines\":%u,\"engines_ready\":%u", v->engines, v->engines_ready);
+	if (v->context_tokens)
+		bb_buf_printf(out, ",\"context_tokens\":%llu", (unsigned long long)v->context_tokens);
+	bb_buf_lit(out, ",\"aliases\":[");
+	for (uint32_t i = 0; i < v->alias_count; i++) {
+		bb_buf_add(out, ",", i ? 1 : 0);
+		bb_buf_add_json(out, bb_str_of(v->aliases[i]));
+	}
+	bb_buf_lit(out, "],\"engine_urls\":[");
+	for (uint32_t i = 0;; i++) {
+		const char *url = brain_model_engine(w->gateway->brain, v->index, i);
+		if (!url)
+			break;
+		bb_buf_add(out, ",", i ? 1 : 0);
+		bb_buf_add_json(out, bb_str_of(url));
+	}
+	bb_buf_lit(out, "]}");
+}
+
+void status_write(struct gateway *g, struct bb_buf *out)
+{
+	struct writer w = { .gateway = g, .out = out, .now_ns = clock_now_ns() };
+	uint64_t in_flight = 0, streams = 0, connections = 0;
+
+	for (uint32_t i = 0; i < g->worker_count; i++) {
+		const struct metrics *m = g->workers[i]->metrics;
+		in_flight += __atomic_load_n(&m->requests_in_flight, __ATOMIC_RELAXED);
+		streams += __atomic_load_n(&m->streams_in_flight, __ATOMIC_RELAXED);
+		connections += __atomic_load_n(&m->connections, __ATOMIC_RELAXED);
+	}
+	bb_buf_lit(out, "{");
+	text_member(out, "version", g->identity.version);
+	bb_buf_lit(out, ",");
+	text_member(out, "commit", g->identity.commit);
+	bb_buf_printf(out, ",\"uptime_seconds\":%.1f,\"threads\":%u,\"draining\":%s",
+		      (double)(w.now_ns - g->started_ns) / 1e9, g->worker_count,
+		      __atomic_load_n(&g->draining, __ATOMIC_RELAXED) ? "true" : "false");
+	bb_buf_printf(out,
+		      ",\"requests_in_flight\":%llu,\"streams_in_flight\":%llu,\"connections\":%llu,"
+		      "\"memory_bytes\":%llu,\"reloads\":%llu",
+		      (unsigned long long)in_flight, (unsigned long long)streams,
+		      (unsigned long long)connections, (unsigned long long)process_rss_bytes(),
+		      (unsigned long long)__atomic_load_n(&g->reloads, __ATOMIC_RELAXED));
+	gateway_lock(g);
+	bb_buf_lit(out, ",");
+	text_member(out, "policy", brain_policy(g->brain));
+	bb_buf_lit(out, ",\"engines\":[");
+	brain_engines_each(g->brain, on_engine, &w);
+	w.count = 0;
+	bb_buf_lit(out, "],\"models\":[");
+	brain_models_each(g->brain, on_model, &w);
+	bb_buf_lit(out, "]}\n");
+	gateway_unlock(g);
+}
