@@ -63,6 +63,10 @@ static int on_head_complete(llhttp_t *l)
 				 (p->answers_head || l->status_code / 100 == 1 ||
 				  l->status_code == 204 || l->status_code == 304);
 
+	if (l->http_major != 1) { /* llhttp also knows 0.9, with and without the word, and 2.0 */
+		p->reason = "not HTTP/1.0 or HTTP/1.1";
+		return HPE_USER;
+	}
 	if (l->flags & F_TRANSFER_ENCODING && !(l->flags & F_CHUNKED)) {
 		/* Where such a body ends is a matter of opinion (RFC 9112 §6.1, §6.3): not ours. */
 		p->reason = "a Transfer-Encoding other than chunked";
@@ -154,7 +158,7 @@ int http1_feed_head(struct http1 *p, struct http_head *head, const char *data, s
 	p->head = NULL;
 	if (e == HPE_OK)
 		return 0;
-	if (e == HPE_USER && head && head->count == HTTP_HEADERS_MAX) {
+	if (e == HPE_USER && !p->reason) { /* on_field: the table is full */
 		p->failed = true;
 		return -BB_ELIMIT;
 	}

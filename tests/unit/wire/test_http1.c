@@ -371,6 +371,10 @@ static void other_malformed_messages_are_refused(void **state)
 {
 	static const char *const requests[] = {
 		"GET / HTTP/9.9\r\n\r\n",
+		"GET / HTTP/2.0\r\nHost: a\r\n\r\n",
+		"GET / HTTP/0.9\r\nHost: a\r\n\r\n",
+		"GET /\r\n\r\n",
+		"GET /\nHost: a\r\n\r\n",
 		"GET /a b HTTP/1.1\r\n\r\n",
 		"NOPE / HTTP/1.1\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost a\r\n\r\n",

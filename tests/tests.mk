@@ -1,0 +1,62 @@
+# tests.mk: fuzzing, and what tools/test.sh builds. Included by the Makefile.
+#
+#   make unit-build                    builds the unit tests and does not run them
+#   make fuzz-corpus                   every saved input through every parser, under gcc's ASan and UBSan
+#   make fuzz FUZZ_SECONDS=60          libFuzzer (clang), that long for each parser
+#   make fuzz FUZZ=http1               one of them
+#   make check                         everything that ends by itself in a few minutes
+
+FUZZ_SECONDS ?= 60
+FUZZ ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
+FUZZ_CC ?= $(firstword $(shell command -v clang-14 clang clang-19 clang-18 clang-17 clang-16 clang-15 2>/dev/null) clang-14)
+# A parser needs the rooms of the lowest floors only.
+FUZZ_ROOMS := base os text wire
+FUZZ_SRC := $(filter $(foreach r,$(FUZZ_ROOMS),src/$(r)/%),$(SRC))
+
+.PHONY: unit-build
+unit-build: $(UNIT)
+
+# ---- replay: the fuzz target with a main of ours ----
+FUZZ_OBJ := $(FUZZ_SRC:src/%.c=$(O)/%.o)
+$(O)/replay/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD)
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) $(LDOPT) -o $@ $< tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD) $(LIBS)
+
+ifeq ($(B),asan)
+fuzz-corpus: $(FUZZ:%=$(O)/replay/%)
+	sh tests/fuzz/replay.sh $(O)/replay $(FUZZ)
+else
+fuzz-corpus:
+	@$(MAKE) --no-print-directory B=asan O=build/asan CC=gcc fuzz-corpus
+endif
+
+# ---- libFuzzer ----
+FUZZ_FLAGS := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+build/fuzz/obj/third/%.o: $(LLHTTP)/src/%.c
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -w -c -o $@ $<
+build/fuzz/obj/third/yyjson.o: $(YYJSON)/yyjson.h
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -w -c -o $@ $(YYJSON)/yyjson.c
+build/fuzz/obj/%.o: src/%.c | $(DEPS_STAMP)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE) $(WARN) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+FUZZ_LIB := $(FUZZ_SRC:src/%.c=build/fuzz/obj/%.o) $(THIRD:$(O)/third/%=build/fuzz/obj/third/%)
+build/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_LIB)
+	@mkdir -p $(@D)
+	$(FUZZ_CC) $(BASE) $(WARN) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_LIB) $(LIBS)
+# New inputs go to build/fuzz/found/NAME; a crash is kept as build/fuzz/crash-NAME-….
+fuzz: $(FUZZ:%=build/fuzz/%)
+	@set -e; for name in $(FUZZ); do \
+		mkdir -p build/fuzz/found/$$name; \
+		echo "fuzz: $$name, $(FUZZ_SECONDS) s"; \
+		build/fuzz/$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048 \
+			-print_final_stats=1 -artifact_prefix=build/fuzz/crash-$$name- \
+			build/fuzz/found/$$name tests/fuzz/corpus/$$name >build/fuzz/$$name.log 2>&1 || \
+			{ tail -40 build/fuzz/$$name.log; exit 1; }; \
+		grep -E 'number_of_executed_units|^Done' build/fuzz/$$name.log || true; \
+	done
+
+check: tidy unit fuzz-corpus system
+
+-include $(FUZZ_SRC:src/%.c=build/fuzz/obj/%.d)
