@@ -170,31 +170,28 @@ static int set_option(struct options *o, size_t i, struct bb_str value, const ch
 	struct sim_config *c = &o->config;
 
 	switch (options[i].kind) {
-	case VALUE_NONE:
-		c->stamp = SIM_STAMP_TOKENS;
-		return 0;
-	case VALUE_TEXT:
-		*text_of(o, options[i].option) = value;
-		return 0;
+	case VALUE_NONE: c->stamp = SIM_STAMP_TOKENS; return 0;
+	case VALUE_TEXT: *text_of(o, options[i].option) = value; return 0;
 	case VALUE_COUNT:
 		*why = "a whole number in its range is needed";
 		return set_count(o, i, value);
 	case VALUE_TIME:
 		*why = "a time with its unit is needed, as in 20ms";
-		return bb_parse_duration_ns(value, options[i].option == OPTION_TTFT ? &c->engine.ttft_ns
-										    : &c->engine.itl_ns);
+		return bb_parse_duration_ns(value, options[i].option == OPTION_TTFT
+							   ? &c->engine.ttft_ns
+							   : &c->engine.itl_ns);
 	case VALUE_RATE:
 		*why = "a number of tokens a second is needed";
 		if (bb_parse_double(value, &c->engine.prefill_tokens_per_s))
 			return -BB_EINVALID;
 		return c->engine.prefill_tokens_per_s >= 0 ? 0 : -BB_EINVALID;
-	case VALUE_OTHER:
-		break;
+	case VALUE_OTHER: break;
 	}
 	if (options[i].option == OPTION_MODEL || options[i].option == OPTION_LORA) {
 		*why = "a name of at most 255 printable bytes is needed, and at most 32 of them";
-		return options[i].option == OPTION_MODEL ? add_name(c->models, &c->model_count, value)
-							 : add_name(c->loras, &c->lora_count, value);
+		return options[i].option == OPTION_MODEL
+			       ? add_name(c->models, &c->model_count, value)
+			       : add_name(c->loras, &c->lora_count, value);
 	}
 	if (options[i].option == OPTION_FAULT)
 		return sim_faults_parse(value, &c->faults, why);
@@ -215,7 +212,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 		while (i < OPTION_COUNT && !bb_str_eq(name, options[i].name))
 			i++;
 		if (i == OPTION_COUNT) {
-			fprintf(stderr, "busbar sim: unknown option %s (see busbar sim --help)\n", argv[k]);
+			fprintf(stderr, "busbar sim: unknown option %s (see busbar sim --help)\n",
+				argv[k]);
 			return 2;
 		}
 		if (options[i].kind != VALUE_NONE && ++k == argc) {
@@ -267,8 +265,8 @@ static int listen_at(struct bb_str text, struct sim_server *server)
 		return 1;
 	}
 	sock_addr_text(&bound, name);
-	printf("listening on %s%s\n", bb_str_starts(bb_str_of(name), BB_STR("unix:")) ? "" : "http://",
-	       name);
+	printf("listening on %s%s\n",
+	       bb_str_starts(bb_str_of(name), BB_STR("unix:")) ? "" : "http://", name);
 	fflush(stdout);
 	return 0;
 }

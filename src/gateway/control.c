@@ -419,7 +419,7 @@ static void sample_take(struct control *c)
 			s->output_tokens[slot] +=
 				__atomic_load_n(&series->output_tokens, __ATOMIC_RELAXED);
 			for (int a = 0; a < API_COUNT * STATUS_CLASSES; a++)
-				s->requests[slot] += __atomic_load_n(&series->requests[0][a],
+				s->requests[slot] += __atomic_load_n((const uint64_t *)series->requests + a,
 								     __ATOMIC_RELAXED);
 		}
 	}

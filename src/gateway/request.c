@@ -248,7 +248,9 @@ static enum step scan_json(struct request *r)
 	}
 	if (rc)
 		return fail_step(r, rc, NULL, NULL);
-	r->model = r->body_facts->model;
+	r->model = bb_arena_dup(&r->arena, r->body_facts->model); /* the body goes before the request */
+	if (!r->model.p)
+		return fail_step(r, -BB_ENOMEM, NULL, NULL);
 	r->asked_stream = r->body_facts->stream;
 	return STEP_MORE;
 }

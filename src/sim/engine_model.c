@@ -11,25 +11,25 @@
 #define NO_INDEX UINT32_MAX
 
 struct engine_request {
-	struct bb_list link;     /* in `waiting`, or in `running` in the order of scheduling */
-	struct bb_list touched;  /* has tokens to tell at the end of this advance */
+	struct bb_list link;	/* in `waiting`, or in `running` in the order of scheduling */
+	struct bb_list touched; /* has tokens to tell at the end of this advance */
 	uint64_t id;
-	uint64_t due_ns;         /* of its next token, while it runs */
-	uint64_t turn;           /* breaks ties of due_ns */
-	uint64_t ready_ns;       /* of the newest token */
-	uint32_t heap_index;     /* NO_INDEX: it waits */
+	uint64_t due_ns;		       /* of its next token, while it runs */
+	uint64_t turn;			       /* breaks ties of due_ns */
+	uint64_t ready_ns;		       /* of the newest token */
+	uint32_t heap_index;		       /* NO_INDEX: it waits */
 	uint32_t prompt, output, output_count; /* tokens: of the prompt, made so far, to be made */
-	uint32_t told;           /* of `output`, by on_tokens */
-	uint32_t block_count;    /* held */
-	uint32_t hashed;         /* blocks with a hash */
-	uint32_t published;      /* of these, told by on_stored or found in the cache */
+	uint32_t told;			       /* of `output`, by on_tokens */
+	uint32_t block_count;		       /* held */
+	uint32_t hashed;		       /* blocks with a hash */
+	uint32_t published; /* of these, told by on_stored or found in the cache */
 	enum sim_finish reason;
 	double slowness;
 	uint64_t ttft_ns, itl_ns;
 	uint64_t cache_key;
 	struct sim_writer writer;
 	void *user;
-	uint64_t *hashes;        /* of full blocks; `blocks` and `tokens` are in the same allocation */
+	uint64_t *hashes; /* of full blocks; `blocks` and `tokens` are in the same allocation */
 	uint32_t *blocks;
 	uint32_t *tokens;
 };
@@ -43,7 +43,7 @@ struct sim_engine {
 	uint32_t *free_slots;
 	uint32_t free_slot_count;
 	uint32_t generation;
-	struct engine_request **heap;  /* running ones, the earliest due first */
+	struct engine_request **heap; /* running ones, the earliest due first */
 	uint32_t running_count;
 	uint32_t waiting_count;
 	uint64_t turns;
@@ -134,7 +134,8 @@ static void hash_blocks(const struct sim_engine *e, struct engine_request *r, ui
 }
 
 /* Names the held blocks `from` … `to` − 1. One that another request named first stays nameless. */
-static void name_blocks(struct sim_engine *e, const struct engine_request *r, uint32_t from, uint32_t to)
+static void name_blocks(struct sim_engine *e, const struct engine_request *r, uint32_t from,
+			uint32_t to)
 {
 	for (uint32_t i = from; i < to; i++)
 		(void)!sim_blocks_name(e->kv, r->blocks[i], r->hashes[i]);
@@ -301,7 +302,8 @@ static void finish(struct sim_engine *e, struct engine_request *r, uint64_t at_n
 	e->ops->on_finished(e->ctx, user, at_ns, reason);
 }
 
-/* One token of the request that is due; with itl 0 all of its tokens, since they are due together. */
+/* One token of the request that is due; with itl 0 all of its tokens, since they are due together.
+ */
 static void step(struct sim_engine *e, struct engine_request *r)
 {
 	const uint64_t at_ns = r->due_ns;
@@ -337,7 +339,7 @@ void sim_engine_advance(struct sim_engine *e, uint64_t now_ns)
 {
 	while (e->running_count > 0 && e->heap[0]->due_ns <= now_ns)
 		step(e, e->heap[0]);
-	BB_LIST_EACH(it, safe, &e->touched)
+	BB_LIST_EACH (it, safe, &e->touched)
 		tell_tokens(e, BB_CONTAINER(it, struct engine_request, touched));
 }
 
@@ -349,7 +351,8 @@ uint64_t sim_engine_next_ns(const struct sim_engine *e)
 /* ---- arrival and departure ---- */
 
 static struct engine_request *request_create(const struct sim_engine *e,
-					     const struct sim_engine_request *in, uint32_t output_count)
+					     const struct sim_engine_request *in,
+					     uint32_t output_count)
 {
 	const size_t tokens = (size_t)in->token_count + output_count;
 	const size_t blocks = tokens / e->params.block_size + 1;
@@ -408,7 +411,8 @@ void sim_engine_abort(struct sim_engine *e, uint64_t now_ns, uint64_t id)
 {
 	const uint32_t slot = (uint32_t)id - 1;
 
-	if (id == 0 || slot >= e->params.requests_max || !e->slots[slot] || e->slots[slot]->id != id)
+	if (id == 0 || slot >= e->params.requests_max || !e->slots[slot] ||
+	    e->slots[slot]->id != id)
 		return;
 	struct engine_request *r = e->slots[slot];
 	if (r->heap_index != NO_INDEX) {

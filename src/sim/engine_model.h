@@ -30,25 +30,26 @@ struct sim_engine_params {
 	uint64_t ttft_ns;
 	uint64_t itl_ns;
 	double prefill_tokens_per_s; /* 0: prompts of every length take ttft */
-	uint32_t kv_blocks;          /* one of them is never used, as in vLLM */
-	uint32_t block_size;         /* tokens */
+	uint32_t kv_blocks;	     /* one of them is never used, as in vLLM */
+	uint32_t block_size;	     /* tokens */
 	uint32_t seqs_max;
-	uint32_t requests_max;       /* running and waiting */
+	uint32_t requests_max; /* running and waiting */
 };
 
 #define SIM_ENGINE_TIME UINT64_MAX /* the engine's own ttft or itl */
 
 struct sim_engine_request {
 	const uint32_t *tokens; /* the prompt; copied */
-	uint32_t token_count;   /* at least 1 */
+	uint32_t token_count;	/* at least 1 */
 	uint32_t natural_count; /* the model stops by itself after so many tokens */
-	uint32_t output_max;    /* it is stopped after so many */
-	struct sim_writer writer; /* which has read the prompt: says the ids of the answer's tokens */
-	uint64_t cache_key;     /* only requests with the same key share cached blocks */
-	uint64_t ttft_ns;       /* or SIM_ENGINE_TIME */
+	uint32_t output_max;	/* it is stopped after so many */
+	struct sim_writer
+		writer;	    /* which has read the prompt: says the ids of the answer's tokens */
+	uint64_t cache_key; /* only requests with the same key share cached blocks */
+	uint64_t ttft_ns;   /* or SIM_ENGINE_TIME */
 	uint64_t itl_ns;
-	double slowness;        /* times are multiplied by it; 1 is normal */
-	void *user;             /* handed to the callbacks */
+	double slowness; /* times are multiplied by it; 1 is normal */
+	void *user;	 /* handed to the callbacks */
 };
 
 enum sim_finish { SIM_FINISH_STOP, SIM_FINISH_LENGTH };
@@ -58,14 +59,15 @@ struct sim_stored {
 	const uint64_t *hashes;
 	uint32_t hash_count;
 	const uint32_t *tokens; /* hash_count × block_size */
-	uint64_t parent;        /* the block before the first */
+	uint64_t parent;	/* the block before the first */
 	bool has_parent;
 };
 
 struct sim_engine_ops {
 	/* It left the queue (again, after a preemption); `cached` of its tokens were found. */
 	void (*on_scheduled)(void *ctx, void *user, uint64_t at_ns, uint32_t cached);
-	/* Tokens `first` … `first + count − 1` of the answer are there; those due together come together. */
+	/* Tokens `first` … `first + count − 1` of the answer are there; those due together come
+	 * together. */
 	void (*on_tokens)(void *ctx, void *user, uint64_t at_ns, uint32_t first, uint32_t count);
 	/* It is over and forgotten. */
 	void (*on_finished)(void *ctx, void *user, uint64_t at_ns, enum sim_finish reason);

@@ -38,13 +38,13 @@ enum sim_fault {
 #define X(name, word, arg, text) SIM_FAULT_##name,
 	SIM_FAULTS(X)
 #undef X
-	SIM_FAULT_COUNT,
+		SIM_FAULT_COUNT,
 };
 
 struct sim_faults {
-	uint32_t mask;                          /* bit i: fault i is set */
+	uint32_t mask; /* bit i: fault i is set */
 	double probability[SIM_FAULT_COUNT];
-	double arg[SIM_FAULT_COUNT];            /* negative: none was given, a random number is taken */
+	double arg[SIM_FAULT_COUNT]; /* negative: none was given, a random number is taken */
 };
 
 /* Those that befall one request. */

@@ -83,6 +83,7 @@ static void take_event(struct load_answer *a, const struct sse_event *e, uint64_
 {
 	if (!e->data.p || sse_is_done(e))
 		return;
+	m->chunk_count_all++;
 	m->chunk_count += m->is_on;
 	if (bb_str_starts(e->data, BB_STR("{\"error\"")))
 		a->has_error = true;

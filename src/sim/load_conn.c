@@ -22,8 +22,14 @@ static void conn_close(struct load_conn *c)
 	c->state = LOAD_CONN_CLOSED;
 }
 
+/* Open streams are reset: thousands of ports in TIME_WAIT would be in the way of the next run. */
 void load_conn_fini(struct load_conn *c)
 {
+	if (c->watch.fd >= 0 && c->state == LOAD_CONN_BUSY) {
+		loop_fd_del(c->shared->loop, &c->watch);
+		sock_close_hard(c->watch.fd);
+		c->watch.fd = -1;
+	}
 	conn_close(c);
 	load_answer_fini(&c->answer);
 }

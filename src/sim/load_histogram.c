@@ -4,7 +4,10 @@
 
 #define PART_COUNT (1u << LOAD_HISTOGRAM_PART_BITS)
 
-/* Values below 1,024 have a part each; above, the exponent picks the row and the bits behind the leading one the part. */
+/*
+ * Values below 1,024 have a part each. Above, the exponent picks the row, and the bits behind the
+ * leading one the part in it.
+ */
 static uint32_t part_index(uint64_t value)
 {
 	if (value < PART_COUNT)

@@ -59,6 +59,7 @@ struct load_meter {
 	uint32_t sample_len;
 	uint64_t started_count;        /* requests, of the whole run */
 	uint64_t ended_count;
+	uint64_t chunk_count_all;      /* chunks, of the whole run */
 	uint32_t answering;            /* answers that have begun and not ended */
 	uint32_t answering_max;
 };

@@ -76,9 +76,9 @@ void load_report_json(const struct load_plan *plan, const struct load_meter *m,
 	bb_buf_printf(out, ",\"chunks\":%llu,\"chunks_per_s\":%.1f",
 		      (unsigned long long)m->chunk_count, per_second(m->chunk_count, o));
 	bb_buf_printf(out, ",\"body_bytes_per_s\":%.0f", per_second(m->body_bytes, o));
-	bb_buf_printf(out, ",\"started\":%llu,\"ended\":%llu,\"unsent\":%llu",
+	bb_buf_printf(out, ",\"started\":%llu,\"ended\":%llu,\"chunks_all\":%llu,\"unsent\":%llu",
 		      (unsigned long long)m->started_count, (unsigned long long)m->ended_count,
-		      (unsigned long long)o->unsent_count);
+		      (unsigned long long)m->chunk_count_all, (unsigned long long)o->unsent_count);
 	bb_buf_printf(out, ",\"open_at_end\":%u,\"in_flight_at_end\":%u,\"answering_at_end\":%u",
 		      o->open_at_end, o->in_flight_at_end, o->answering_at_end);
 	bb_buf_printf(out, ",\"answering_max\":%u,\"generator_cores\":%.3f", m->answering_max,

@@ -4,7 +4,8 @@
  * For: `busbar bench load`. Threads: pure functions. Memory: appended to the caller's buffer.
  * Errors: those of bb_buf, kept in the buffer.
  * JSON: one object; times in microseconds under "<name>_us" with count, mean, p50, p90, p99, p999
- * and max, null when there were none.
+ * and max, null when there were none. Rates and times are those of the measured window; "started",
+ * "ended" and "chunks_all" are of the whole run, for dividing CPU time that was taken around it.
  */
 #pragma once
 

@@ -4,7 +4,7 @@
 
 #define HEAD_MAX 65536
 #define MARK "@@@@@@@@@@@@@@@@"
-#define TEXT_SEED 7 /* the same text on every machine, so that sizes and instruction counts compare */
+#define TEXT_SEED 7 /* the same text everywhere, so that instruction counts compare */
 
 _Static_assert(sizeof(MARK) - 1 == LOAD_NONCE_SIZE, "the mark is as long as what replaces it");
 

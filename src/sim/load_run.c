@@ -62,7 +62,7 @@ static void run_end(struct load_run *r)
 
 /* ---- sending ---- */
 
-/* Starts what is due on connections that are ready; a connection that gets none stays in the list. */
+/* Starts what is due on connections that are ready; those that get nothing stay in the list. */
 static void run_pace(struct load_run *r)
 {
 	const uint64_t now_ns = clock_now_ns();

@@ -15,7 +15,7 @@
 
 struct request_log {
 	struct bb_buf entries[REQUEST_LOG_SIZE]; /* JSON objects */
-	uint64_t count;                          /* that came so far */
+	uint64_t count;				 /* that came so far */
 };
 
 void request_log_init(struct request_log *l);

@@ -40,7 +40,9 @@ static void add_item(const struct sim_answer *a, enum part part, struct bb_buf *
 		      "{\"id\":\"msg_%.*s\",\"type\":\"message\",\"role\":\"assistant\","
 		      "\"status\":\"%s\",\"content\":[",
 		      BB_ARG(bb_str_skip(a->id, 5)),
-		      part == PART_EMPTY ? "in_progress" : is_incomplete(a) ? "incomplete" : "completed");
+		      part == PART_EMPTY ? "in_progress"
+		      : is_incomplete(a) ? "incomplete"
+					 : "completed");
 	if (part == PART_WHOLE)
 		add_part(a, part, out);
 	bb_buf_lit(out, "]}");
@@ -60,7 +62,8 @@ static void add_response(const struct sim_answer *a, enum part part, struct bb_b
 				"\"usage\":null}");
 		return;
 	}
-	bb_buf_printf(out, ",\"status\":\"%s\",\"error\":null,\"incomplete_details\":%s,\"output\":[",
+	bb_buf_printf(out,
+		      ",\"status\":\"%s\",\"error\":null,\"incomplete_details\":%s,\"output\":[",
 		      is_incomplete(a) ? "incomplete" : "completed",
 		      is_incomplete(a) ? "{\"reason\":\"max_output_tokens\"}" : "null");
 	add_item(a, part, out);

@@ -83,7 +83,8 @@ static void on_tokens(void *ctx, void *user, uint64_t at_ns, uint32_t first, uin
 		sim_histogram_add(&s->metrics.prefill, (double)(at_ns - a->scheduled_ns) / 1e9, 1);
 		sim_histogram_add(&s->metrics.itl, 0, count - 1);
 	} else {
-		sim_histogram_add(&s->metrics.itl, (double)(at_ns - c->last_ns) / 1e9 / count, count);
+		sim_histogram_add(&s->metrics.itl, (double)(at_ns - c->last_ns) / 1e9 / count,
+				  count);
 	}
 	c->last_ns = at_ns;
 	mark_due(a);
@@ -236,7 +237,8 @@ static int arrive(struct sim_answer *a, struct sim_choice *c, const struct sim_r
 				     bb_hash(a->lora.p ? a->lora.p : "", a->lora.len, 0)),
 		.ttft_ns = r->hints.ttft_ns,
 		.itl_ns = r->hints.itl_ns,
-		.slowness = sim_fault_is(&a->faults, SIM_FAULT_SLOW) ? a->faults.arg[SIM_FAULT_SLOW] : 1,
+		.slowness = sim_fault_is(&a->faults, SIM_FAULT_SLOW) ? a->faults.arg[SIM_FAULT_SLOW]
+								     : 1,
 		.user = c,
 	};
 	c->output_count = in.natural_count < in.output_max ? in.natural_count : in.output_max;
@@ -313,8 +315,9 @@ void sim_generate(struct exchange *x, enum api api, const struct sim_fault_draw 
 		if (rc) {
 			sim_answer_drop(a);
 			sim_answer_destroy(a);
-			sim_reply_error(x, 503, "ServiceUnavailableError", NULL,
-					"The engine is currently busy. Please retry on another instance.");
+			sim_reply_error(
+				x, 503, "ServiceUnavailableError", NULL,
+				"The engine is currently busy. Please retry on another instance.");
 			sim_server_settle(s);
 			return;
 		}

@@ -4,9 +4,9 @@
 #include "base/log.h"
 
 struct block {
-	uint64_t hash;       /* valid while `named` */
+	uint64_t hash; /* valid while `named` */
 	uint32_t holders;
-	uint32_t chain;      /* next block of the same bucket */
+	uint32_t chain;	     /* next block of the same bucket */
 	uint32_t prev, next; /* in the list of free blocks */
 	bool named;
 };
@@ -43,7 +43,7 @@ static void free_unlink(struct sim_blocks *p, uint32_t block)
 }
 
 int sim_blocks_create(uint32_t count, void (*on_removed)(void *ctx, uint64_t hash), void *ctx,
-		     struct sim_blocks **out)
+		      struct sim_blocks **out)
 {
 	uint32_t bucket_count = 16;
 
@@ -139,7 +139,8 @@ void sim_blocks_put(struct sim_blocks *p, uint32_t block)
 	BB_ASSERT(block < p->count && p->blocks[block].holders > 0);
 	if (--p->blocks[block].holders)
 		return;
-	/* At the end of the list: reused last. Nothing is lost with a nameless one, so it goes first. */
+	/* At the end of the list: reused last. Nothing is lost with a nameless one, so it goes
+	 * first. */
 	free_link(p, block, p->blocks[block].named ? p->blocks[p->count].prev : p->count);
 }
 

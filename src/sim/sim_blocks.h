@@ -20,8 +20,8 @@
 struct sim_blocks;
 
 /* `on_removed` (may be NULL) hears of each name that is lost because its block is reused. */
-BB_MUST int sim_blocks_create(uint32_t count, void (*on_removed)(void *ctx, uint64_t hash), void *ctx,
-			     struct sim_blocks **out);
+BB_MUST int sim_blocks_create(uint32_t count, void (*on_removed)(void *ctx, uint64_t hash),
+			      void *ctx, struct sim_blocks **out);
 void sim_blocks_destroy(struct sim_blocks *p);
 
 /* The block of that name, or SIM_NO_BLOCK. Does not take it. */

@@ -29,17 +29,18 @@ static void show_state(struct exchange *x, struct sim_server *s)
 		      (unsigned long long)s->finished_count, (unsigned long long)s->token_count,
 		      httpd_connection_count(s->httpd), httpd_exchange_count(s->httpd) - 1,
 		      (unsigned long long)s->log.count);
-	bb_buf_printf(&s->body,
-		      "\"generated\":%llu,\"preemptions\":%llu,\"prompt_tokens\":%llu,"
-		      "\"cached_tokens\":%llu,\"kv_blocks\":%u,\"kv_blocks_held\":%u,"
-		      "\"kv_batches\":%llu,\"kv_port\":%u,\"kv_replay_port\":%u,\"kv_subscribers\":%u}\n",
-		      (unsigned long long)e.generation_tokens, (unsigned long long)e.preemptions,
-		      (unsigned long long)e.prompt_tokens, (unsigned long long)e.prompt_tokens_cached,
-		      e.blocks, e.blocks_held,
-		      s->events ? (unsigned long long)zmq_pub_sequence(s->events) : 0,
-		      s->events ? zmq_pub_port(s->events) : 0,
-		      s->events ? zmq_pub_replay_port(s->events) : 0,
-		      s->events ? zmq_pub_subscriber_count(s->events) : 0);
+	bb_buf_printf(
+		&s->body,
+		"\"generated\":%llu,\"preemptions\":%llu,\"prompt_tokens\":%llu,"
+		"\"cached_tokens\":%llu,\"kv_blocks\":%u,\"kv_blocks_held\":%u,"
+		"\"kv_batches\":%llu,\"kv_port\":%u,\"kv_replay_port\":%u,\"kv_subscribers\":%u}\n",
+		(unsigned long long)e.generation_tokens, (unsigned long long)e.preemptions,
+		(unsigned long long)e.prompt_tokens, (unsigned long long)e.prompt_tokens_cached,
+		e.blocks, e.blocks_held,
+		s->events ? (unsigned long long)zmq_pub_sequence(s->events) : 0,
+		s->events ? zmq_pub_port(s->events) : 0,
+		s->events ? zmq_pub_replay_port(s->events) : 0,
+		s->events ? zmq_pub_subscriber_count(s->events) : 0);
 	sim_reply_json(x, 200, &s->body);
 }
 
@@ -70,7 +71,8 @@ bool sim_control(struct exchange *x)
 	else if (bb_str_eq(path, BB_STR("/sim/requests")))
 		show_requests(x, s);
 	else
-		exchange_reply(x, 404, BB_STR("text/plain"), BB_STR(""),
-			       BB_STR("there are /sim/fault (POST), /sim/state and /sim/requests\n"));
+		exchange_reply(
+			x, 404, BB_STR("text/plain"), BB_STR(""),
+			BB_STR("there are /sim/fault (POST), /sim/state and /sim/requests\n"));
 	return true;
 }

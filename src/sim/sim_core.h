@@ -26,8 +26,8 @@
 #include "wire/kv_events.h"
 
 #define SIM_CHOICES_MAX 64
-#define SIM_ID_MAX 256         /* bytes of a request's id that are kept */
-#define SIM_OUT_SIZE 131072    /* bytes of a stream that are written at once */
+#define SIM_ID_MAX 256	    /* bytes of a request's id that are kept */
+#define SIM_OUT_SIZE 131072 /* bytes of a stream that are written at once */
 #define SIM_TEXT_MAX (16u << 20)
 
 struct sim_answer;
@@ -35,20 +35,20 @@ struct sim_answer;
 /* One of the answers to a request (n > 1, several prompts), and where its stream stands. */
 struct sim_choice {
 	struct sim_answer *answer;
-	uint64_t engine_id;       /* 0: the engine has no more to do with it */
+	uint64_t engine_id;	  /* 0: the engine has no more to do with it */
 	struct sim_writer begin;  /* before the first token */
 	struct sim_writer writer; /* after `sent` tokens */
 	uint32_t index;
-	uint32_t made;            /* tokens that the engine has made */
+	uint32_t made; /* tokens that the engine has made */
 	uint32_t sent;
-	uint32_t output_count;    /* that there will be */
+	uint32_t output_count; /* that there will be */
 	uint32_t prompt_tokens, cached_tokens;
-	uint64_t last_ns;         /* of its newest token */
+	uint64_t last_ns; /* of its newest token */
 	bool is_scheduled;
-	bool is_over;             /* the engine has finished it */
-	bool is_closed;           /* its last chunk was written */
+	bool is_over;	/* the engine has finished it */
+	bool is_closed; /* its last chunk was written */
 	enum sim_finish reason;
-	struct bb_str prefix;     /* of each chunk, in front of the token's text */
+	struct bb_str prefix; /* of each chunk, in front of the token's text */
 	struct bb_str suffix;
 };
 
@@ -58,36 +58,37 @@ struct sim_shape;
 enum sim_load_format { SIM_LOAD_NONE, SIM_LOAD_JSON, SIM_LOAD_TEXT };
 
 struct sim_answer {
-	struct exchange *x;       /* NULL: the client left, and the engine goes on (llama.cpp) */
+	struct exchange *x; /* NULL: the client left, and the engine goes on (llama.cpp) */
 	struct sim_server *server;
 	const struct sim_shape *shape;
-	struct bb_list link;      /* in the server's answers */
-	struct bb_list due;       /* in the server's list of those that have something to write */
-	struct loop_task again;   /* goes on writing in the next turn */
+	struct bb_list link;	/* in the server's answers */
+	struct bb_list due;	/* in the server's list of those that have something to write */
+	struct loop_task again; /* goes on writing in the next turn */
 	struct bb_arena arena;
 	enum api api;
-	struct bb_str id;         /* "chatcmpl-…" */
-	struct bb_str model;      /* as JSON, with its quotes */
-	struct bb_str lora;       /* empty: none */
+	struct bb_str id;    /* "chatcmpl-…" */
+	struct bb_str model; /* as JSON, with its quotes */
+	struct bb_str lora;  /* empty: none */
 	struct bb_str cache_salt;
 	struct bb_str request_id; /* what the client called it */
 	enum sim_load_format load_format;
-	uint64_t created_s;       /* since 1970 */
+	uint64_t created_s; /* since 1970 */
 	uint64_t arrived_ns, scheduled_ns, first_ns, last_ns;
-	uint32_t max_tokens;      /* or SIM_ABSENT */
+	uint32_t max_tokens; /* or SIM_ABSENT */
 	uint32_t choice_count;
 	uint32_t choices_per_prompt;
-	uint32_t over_count;      /* choices that the engine has finished */
-	uint32_t closed_count;    /* choices that are written */
-	uint32_t chunk_max;       /* bytes of one chunk at most */
-	uint32_t event_count;     /* numbers given to events, where a protocol counts them */
+	uint32_t over_count;   /* choices that the engine has finished */
+	uint32_t closed_count; /* choices that are written */
+	uint32_t chunk_max;    /* bytes of one chunk at most */
+	uint32_t event_count;  /* numbers given to events, where a protocol counts them */
 	bool stream;
 	bool include_usage;
-	bool is_begun;            /* the first chunk was written */
-	bool is_blocked;          /* until on_writable */
-	bool is_dead;             /* nothing more is written */
+	bool is_begun;	 /* the first chunk was written */
+	bool is_blocked; /* until on_writable */
+	bool is_dead;	 /* nothing more is written */
 	struct sim_fault_draw faults;
-	uint32_t fault_at;        /* tokens of the first choice after which `fault` strikes; SIM_ABSENT: never */
+	uint32_t fault_at; /* tokens of the first choice after which `fault` strikes; SIM_ABSENT:
+			      never */
 	enum sim_fault fault;
 	struct sim_choice *choices;
 };
@@ -97,8 +98,8 @@ struct sim_shape {
 	/* What stands before the first token's chunk; NULL: nothing. */
 	void (*head)(struct sim_answer *a, struct bb_buf *out);
 	/* What stands around a token's text. */
-	void (*around)(const struct sim_answer *a, const struct sim_choice *c, struct bb_buf *prefix,
-		       struct bb_buf *suffix);
+	void (*around)(const struct sim_answer *a, const struct sim_choice *c,
+		       struct bb_buf *prefix, struct bb_buf *suffix);
 	/* The number of an event and this stand in front of the prefix; p == NULL: no numbers. */
 	struct bb_str numbered;
 	/* The suffix of a choice's last token. */
@@ -123,28 +124,28 @@ struct sim_server {
 	struct loop *loop;
 	struct httpd *httpd;
 	struct sim_engine *engine;
-	struct loop_timer timer;       /* of the engine's next event */
+	struct loop_timer timer; /* of the engine's next event */
 	struct bb_list answers;
 	struct bb_list due;
 	struct bb_pool answer_pool;
-	struct bb_rng rng;             /* faults and ids */
+	struct bb_rng rng; /* faults and ids */
 	struct sim_reader reader;
 	struct sim_vocabulary *vocabulary;
 	struct request_log log;
 	struct sim_metrics metrics;
-	struct bb_buf body;            /* answers are composed here */
+	struct bb_buf body; /* answers are composed here */
 	struct bb_buf headers;
 	struct bb_buf scratch[2];
-	struct zmq_pub *events;        /* NULL: none are published */
+	struct zmq_pub *events; /* NULL: none are published */
 	struct bb_buf batch;
 	struct kv_encoder encoder;
 	bool is_batch_open;
-	bool has_cleared;              /* AllBlocksCleared is owed, with the next batch */
-	uint64_t aborted_count;        /* answers whose client left */
+	bool has_cleared;	/* AllBlocksCleared is owed, with the next batch */
+	uint64_t aborted_count; /* answers whose client left */
 	uint64_t finished_count;
-	uint64_t token_count;          /* written */
+	uint64_t token_count; /* written */
 	uint64_t started_s;
-	char *out;                     /* headroom, SIM_OUT_SIZE, tailroom */
+	char *out; /* headroom, SIM_OUT_SIZE, tailroom */
 };
 
 static inline bool sim_is(const struct sim_server *s, enum sim_kind kind)
@@ -164,7 +165,8 @@ void sim_reply_error(struct exchange *x, int status, const char *type, const cha
 		     const char *message) __attribute__((nonnull(1, 3, 5)));
 enum sim_load_format sim_load_format(const struct exchange *x);
 /* Header lines of an answer; valid until the next call. */
-struct bb_str sim_headers(struct sim_server *s, struct bb_str request_id, enum sim_load_format format);
+struct bb_str sim_headers(struct sim_server *s, struct bb_str request_id,
+			  enum sim_load_format format);
 /* The request's x-request-id, or a new one. */
 struct bb_str sim_request_id(struct exchange *x, char room[SIM_ID_MAX]);
 /* Reads a body; answers the error itself and returns false. */

@@ -5,12 +5,12 @@
 #include "base/log.h"
 
 static const double ttft_bounds[] = { 0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1,
-				      0.25,  0.5,   0.75, 1,    2.5,  5,    7.5,  10,
-				      20,    40,    80,   160,  640,  2560 };
+				      0.25,  0.5,   0.75, 1,	2.5,  5,    7.5,  10,
+				      20,    40,    80,	  160,	640,  2560 };
 static const double itl_bounds[] = { 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5,
-				     0.75, 1,     2.5,  5,     7.5, 10,   20,  40,  80 };
-static const double long_bounds[] = { 0.3, 0.5, 0.8, 1,  1.5, 2,  2.5, 5,   10,  15,  20,
-				      30,  40,  50,  60, 120, 240, 480, 960, 1920, 7680 };
+				     0.75, 1,	  2.5,	5,     7.5, 10,	  20,  40,  80 };
+static const double long_bounds[] = { 0.3, 0.5, 0.8, 1,	 1.5, 2,   2.5, 5,   10,   15,	20,
+				      30,  40,	50,  60, 120, 240, 480, 960, 1920, 7680 };
 
 #define BOUNDS(h, list)                                                                            \
 	do {                                                                                       \
@@ -64,7 +64,8 @@ static void head(const struct family *f, const char *name, const char *type)
 /* `more` are further labels, each with a comma in front. */
 static void sample(const struct family *f, const char *name, const char *more, double value)
 {
-	bb_buf_printf(f->out, "%s%s{%.*s%s} %.15g\n", f->prefix, name, BB_ARG(f->labels), more, value);
+	bb_buf_printf(f->out, "%s%s{%.*s%s} %.15g\n", f->prefix, name, BB_ARG(f->labels), more,
+		      value);
 }
 
 static void gauge(const struct family *f, const char *name, double value)
@@ -88,12 +89,14 @@ static void histogram(const struct family *f, const char *name, const struct sim
 		n += h->counts[i];
 		bb_buf_printf(f->out, "%s%s_bucket{%.*s,le=\"%.15g%s\"} %.1f\n", f->prefix, name,
 			      BB_ARG(f->labels), h->bounds[i],
-			      h->bounds[i] == (double)(uint64_t)h->bounds[i] ? ".0" : "", (double)n);
+			      h->bounds[i] == (double)(uint64_t)h->bounds[i] ? ".0" : "",
+			      (double)n);
 	}
 	n = histogram_count(h);
 	bb_buf_printf(f->out, "%s%s_bucket{%.*s,le=\"+Inf\"} %.1f\n", f->prefix, name,
 		      BB_ARG(f->labels), (double)n);
-	bb_buf_printf(f->out, "%s%s_count{%.*s} %.1f\n", f->prefix, name, BB_ARG(f->labels), (double)n);
+	bb_buf_printf(f->out, "%s%s_count{%.*s} %.1f\n", f->prefix, name, BB_ARG(f->labels),
+		      (double)n);
 	bb_buf_printf(f->out, "%s%s_sum{%.*s} %.15g\n", f->prefix, name, BB_ARG(f->labels), h->sum);
 }
 
@@ -107,7 +110,7 @@ void sim_metrics_vllm(const struct sim_metrics *m, const struct sim_engine_stats
 {
 	char labels[640];
 	const int len = snprintf(labels, sizeof(labels), "engine=\"0\",model_name=\"%.*s\"",
-					   BB_ARG(i->model));
+				 BB_ARG(i->model));
 	const struct family f = { out, "vllm:", { labels, (size_t)len } };
 
 	BB_ASSERT(len > 0 && (size_t)len < sizeof(labels));
@@ -145,7 +148,8 @@ void sim_metrics_vllm(const struct sim_metrics *m, const struct sim_engine_stats
 		      "vllm:cache_config_info{block_size=\"%u\",cache_dtype=\"auto\","
 		      "enable_prefix_caching=\"True\",engine=\"0\",kv_cache_size_tokens=\"%llu\","
 		      "num_gpu_blocks=\"%u\"} 1.0\n",
-		      i->block_size, (unsigned long long)i->kv_blocks * i->block_size, i->kv_blocks);
+		      i->block_size, (unsigned long long)i->kv_blocks * i->block_size,
+		      i->kv_blocks);
 }
 
 void sim_metrics_sglang(const struct sim_metrics *m, const struct sim_engine_stats *s,
@@ -153,8 +157,8 @@ void sim_metrics_sglang(const struct sim_metrics *m, const struct sim_engine_sta
 {
 	char labels[640];
 	const int len = snprintf(labels, sizeof(labels),
-					   "engine_type=\"unified\",model_name=\"%.*s\",tp_rank=\"0\"",
-					   BB_ARG(i->model));
+				 "engine_type=\"unified\",model_name=\"%.*s\",tp_rank=\"0\"",
+				 BB_ARG(i->model));
 	const struct family f = { out, "sglang:", { labels, (size_t)len } };
 	const double used = (double)s->blocks_held * i->block_size;
 
@@ -214,9 +218,11 @@ void sim_metrics_trtllm(const struct sim_engine_stats *s, const struct sim_metri
 		      "\"cacheHitRate\":%.6f},",
 		      s->blocks, s->blocks - s->blocks_held, s->blocks_held, i->block_size,
 		      (unsigned long long)(s->prompt_tokens_cached / i->block_size),
-		      s->prompt_tokens ? (double)s->prompt_tokens_cached / (double)s->prompt_tokens : 0);
-	bb_buf_printf(out,
-		      "\"inflightBatchingStats\":{\"numScheduledRequests\":%u,\"numGenRequests\":%u,"
-		      "\"numContextRequests\":0,\"numPausedRequests\":0}}]",
-		      s->running, s->running);
+		      s->prompt_tokens ? (double)s->prompt_tokens_cached / (double)s->prompt_tokens
+				       : 0);
+	bb_buf_printf(
+		out,
+		"\"inflightBatchingStats\":{\"numScheduledRequests\":%u,\"numGenRequests\":%u,"
+		"\"numContextRequests\":0,\"numPausedRequests\":0}}]",
+		s->running, s->running);
 }

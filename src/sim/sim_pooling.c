@@ -1,4 +1,5 @@
-/* sim_pooling.c: embeddings, scores, token counts, sounds and pictures: answered in one piece, at once. */
+/* sim_pooling.c: embeddings, scores, token counts, sounds and pictures: answered in one piece, at
+ * once. */
 #include "sim/sim_core.h"
 
 #include <math.h>
@@ -12,7 +13,9 @@
 #define EMBEDDING_MAX 4096
 
 /* One grey pixel. */
-#define PNG "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+#define PNG                                                                                        \
+	"iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJg" \
+	"gg=="
 
 static uint64_t prompt_hash(const struct sim_server *s, uint32_t prompt)
 {
@@ -56,7 +59,8 @@ static void add_base64(struct bb_buf *b, const unsigned char *p, size_t len)
 		const uint32_t v = (uint32_t)p[i] << 16 | (n > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
 				   (n > 2 ? p[i + 2] : 0);
 		const char four[4] = { digits[v >> 18], digits[v >> 12 & 63],
-				       n > 1 ? digits[v >> 6 & 63] : '=', n > 2 ? digits[v & 63] : '=' };
+				       n > 1 ? digits[v >> 6 & 63] : '=',
+				       n > 2 ? digits[v & 63] : '=' };
 		bb_buf_add(b, four, 4);
 	}
 }
@@ -72,7 +76,8 @@ static void add_vector(struct bb_buf *b, const float *vector, uint32_t size)
 static void add_pooling_head(struct sim_server *s, const char *prefix, uint32_t model)
 {
 	bb_buf_clear(&s->body);
-	bb_buf_printf(&s->body, "{\"id\":\"%s-%016llx\",\"object\":\"list\",\"created\":%llu,\"model\":",
+	bb_buf_printf(&s->body,
+		      "{\"id\":\"%s-%016llx\",\"object\":\"list\",\"created\":%llu,\"model\":",
 		      prefix, (unsigned long long)bb_rng_next(&s->rng),
 		      (unsigned long long)(clock_wall_ns() / OS_SECOND));
 	bb_buf_add_json(&s->body, sim_server_model(s, model));
@@ -89,7 +94,8 @@ static void reply_embeddings(struct exchange *x, struct sim_server *s, uint32_t 
 	if (yyjson_is_uint(dimensions))
 		size = yyjson_get_uint(dimensions);
 	if (size == 0 || size > EMBEDDING_MAX) {
-		sim_reply_error(x, 400, "BadRequestError", "dimensions", "dimensions must be 1 … 4096");
+		sim_reply_error(x, 400, "BadRequestError", "dimensions",
+				"dimensions must be 1 … 4096");
 		return;
 	}
 	add_pooling_head(s, "embd", model);
@@ -145,7 +151,8 @@ static void reply_rerank(struct exchange *x, struct sim_server *s, uint32_t mode
 {
 	const uint32_t count = s->reader.prompt_count;
 	yyjson_val *top = yyjson_obj_get(s->reader.root, "top_n");
-	uint64_t shown = yyjson_is_uint(top) && yyjson_get_uint(top) > 0 ? yyjson_get_uint(top) : count;
+	uint64_t shown =
+		yyjson_is_uint(top) && yyjson_get_uint(top) > 0 ? yyjson_get_uint(top) : count;
 	struct scored *scored = bb_alloc_zero(count, sizeof(*scored));
 
 	if (!scored) {
@@ -153,7 +160,8 @@ static void reply_rerank(struct exchange *x, struct sim_server *s, uint32_t mode
 		return;
 	}
 	for (uint32_t i = 0; i < count; i++)
-		scored[i] = (struct scored){ sim_fraction(s->config.seed, prompt_hash(s, i), 0), i };
+		scored[i] =
+			(struct scored){ sim_fraction(s->config.seed, prompt_hash(s, i), 0), i };
 	qsort(scored, count, sizeof(*scored), by_score);
 	if (shown > count)
 		shown = count;
@@ -161,7 +169,8 @@ static void reply_rerank(struct exchange *x, struct sim_server *s, uint32_t mode
 	bb_buf_printf(&s->body, ",\"usage\":{\"total_tokens\":%u},\"results\":[",
 		      s->reader.tokens.count);
 	for (uint32_t i = 0; i < shown; i++) {
-		bb_buf_printf(&s->body, "%s{\"index\":%u,\"document\":", i ? "," : "", scored[i].index);
+		bb_buf_printf(&s->body, "%s{\"index\":%u,\"document\":", i ? "," : "",
+			      scored[i].index);
 		add_document(s, scored[i].index);
 		bb_buf_printf(&s->body, ",\"relevance_score\":%.9g}", scored[i].score);
 	}
@@ -241,7 +250,8 @@ static void reply_detokenize(struct exchange *x, struct sim_server *s)
 	yyjson_val *id;
 
 	if (!yyjson_is_arr(tokens)) {
-		sim_reply_error(x, 400, "BadRequestError", "tokens", "'tokens' must be a list of ids");
+		sim_reply_error(x, 400, "BadRequestError", "tokens",
+				"'tokens' must be a list of ids");
 		return;
 	}
 	bb_buf_clear(text);
@@ -265,8 +275,8 @@ static void reply_transcription(struct exchange *x, struct sim_server *s)
 	const struct bb_str type = http_head_get(x->head, BB_STR("content-type"));
 	struct bb_str model;
 
-	if (!multipart_is(type) ||
-	    multipart_field(type, (struct bb_str){ x->body, x->body_len }, BB_STR("model"), &model)) {
+	if (!multipart_is(type) || multipart_field(type, (struct bb_str){ x->body, x->body_len },
+						   BB_STR("model"), &model)) {
 		sim_reply_error(x, 400, "BadRequestError", "model",
 				"a multipart form with a field 'model' is needed");
 		return;

@@ -114,20 +114,14 @@ static void probe_metrics(struct exchange *x, struct sim_server *s)
 	sim_engine_stats(s->engine, &stats);
 	bb_buf_clear(&s->body);
 	switch (s->config.kind) {
-	case SIM_LLAMACPP:
-		sim_metrics_llamacpp(&s->metrics, &stats, &s->body);
-		break;
-	case SIM_SGLANG:
-		sim_metrics_sglang(&s->metrics, &stats, &info, &s->body);
-		break;
+	case SIM_LLAMACPP: sim_metrics_llamacpp(&s->metrics, &stats, &s->body); break;
+	case SIM_SGLANG: sim_metrics_sglang(&s->metrics, &stats, &info, &s->body); break;
 	case SIM_TRTLLM:
 		sim_metrics_trtllm(&stats, &info, &s->body);
 		sim_reply_json(x, 200, &s->body);
 		return;
 	case SIM_VLLM:
-	case SIM_OPENAI:
-		sim_metrics_vllm(&s->metrics, &stats, &info, &s->body);
-		break;
+	case SIM_OPENAI: sim_metrics_vllm(&s->metrics, &stats, &info, &s->body); break;
 	}
 	reply_text(x, BB_STR("text/plain; version=0.0.4; charset=utf-8"), bb_buf_str(&s->body));
 }
@@ -152,7 +146,8 @@ static void probe_kv_sources(struct exchange *x, struct sim_server *s)
 		bb_buf_printf(b, "\"tcp://*:%u\"", zmq_pub_replay_port(s->events));
 	else
 		bb_buf_lit(b, "null");
-	bb_buf_lit(b, ",\"buffer_steps\":10000,\"hwm\":100000,\"max_queue_size\":100000,\"topic\":");
+	bb_buf_lit(b,
+		   ",\"buffer_steps\":10000,\"hwm\":100000,\"max_queue_size\":100000,\"topic\":");
 	bb_buf_add_json(b, s->config.kv_topic);
 	bb_buf_lit(b, "}}");
 	sim_reply_json(x, 200, b);
@@ -161,7 +156,8 @@ static void probe_kv_sources(struct exchange *x, struct sim_server *s)
 static void probe_openapi(struct exchange *x, struct sim_server *s)
 {
 	static const char *const others[] = {
-		"/health", "/ping", "/version", "/load", "/v1/models", "/metrics", "/kv_event_sources",
+		"/health",    "/ping",	  "/version",	       "/load",
+		"/v1/models", "/metrics", "/kv_event_sources",
 	};
 	struct bb_buf *b = &s->body;
 
@@ -172,7 +168,8 @@ static void probe_openapi(struct exchange *x, struct sim_server *s)
 		bb_buf_printf(b, "%s\"%s\":{\"get\":{}}", i ? "," : "", others[i]);
 	for (int api = API_NONE + 1; api < API_COUNT; api++)
 		if (sim_offers(s, (enum api)api))
-			bb_buf_printf(b, ",\"%.*s\":{\"post\":{}}", BB_ARG(api_info((enum api)api)->path));
+			bb_buf_printf(b, ",\"%.*s\":{\"post\":{}}",
+				      BB_ARG(api_info((enum api)api)->path));
 	bb_buf_lit(b, "}}");
 	sim_reply_json(x, 200, b);
 }
@@ -180,7 +177,8 @@ static void probe_openapi(struct exchange *x, struct sim_server *s)
 static void probe_reset(struct exchange *x, struct sim_server *s)
 {
 	if (sim_engine_reset_cache(s->engine)) {
-		sim_reply_error(x, 500, "InternalServerError", NULL, "some blocks are still in use");
+		sim_reply_error(x, 500, "InternalServerError", NULL,
+				"some blocks are still in use");
 		return;
 	}
 	/* As in vLLM, AllBlocksCleared comes with the next step's batch. */
@@ -200,10 +198,11 @@ static void probe_props(struct exchange *x, struct sim_server *s)
 		      "\"model_alias\":",
 		      s->config.model_len_max, s->config.engine.seqs_max);
 	bb_buf_add_json(b, s->config.models[0]);
-	bb_buf_lit(b, ",\"model_path\":\"/models/sim.gguf\",\"model_ftype\":\"F16\","
-		      "\"modalities\":{\"vision\":false,\"audio\":false},\"chat_template\":\"chatml\","
-		      "\"endpoint_slots\":true,\"endpoint_props\":false,\"endpoint_metrics\":true,"
-		      "\"build_info\":\"sim\",\"is_sleeping\":false}");
+	bb_buf_lit(b,
+		   ",\"model_path\":\"/models/sim.gguf\",\"model_ftype\":\"F16\","
+		   "\"modalities\":{\"vision\":false,\"audio\":false},\"chat_template\":\"chatml\","
+		   "\"endpoint_slots\":true,\"endpoint_props\":false,\"endpoint_metrics\":true,"
+		   "\"build_info\":\"sim\",\"is_sleeping\":false}");
 	sim_reply_json(x, 200, b);
 }
 
@@ -221,10 +220,11 @@ static void probe_slots(struct exchange *x, struct sim_server *s)
 	bb_buf_clear(&s->body);
 	bb_buf_lit(&s->body, "[");
 	for (uint32_t i = 0; i < slots; i++)
-		bb_buf_printf(&s->body,
-			      "%s{\"id\":%u,\"n_ctx\":%u,\"speculative\":false,\"is_processing\":%s}",
-			      i ? "," : "", i, s->config.model_len_max,
-			      i < stats.running ? "true" : "false");
+		bb_buf_printf(
+			&s->body,
+			"%s{\"id\":%u,\"n_ctx\":%u,\"speculative\":false,\"is_processing\":%s}",
+			i ? "," : "", i, s->config.model_len_max,
+			i < stats.running ? "true" : "false");
 	bb_buf_lit(&s->body, "]");
 	sim_reply_json(x, 200, &s->body);
 }
@@ -246,10 +246,11 @@ static void probe_server_info(struct exchange *x, struct sim_server *s)
 		      (unsigned long long)(e->kv_blocks - 1) * e->block_size, e->seqs_max,
 		      s->config.model_len_max);
 	if (s->events && sim_is(s, SIM_SGLANG)) {
-		bb_buf_printf(b,
-			      ",\"kv_events\":{\"publisher\":\"zmq\",\"endpoint_host\":\"*\","
-			      "\"endpoint_port_base\":%u,\"block_size\":%u,\"dp_size\":1,\"topic\":",
-			      zmq_pub_port(s->events), e->block_size);
+		bb_buf_printf(
+			b,
+			",\"kv_events\":{\"publisher\":\"zmq\",\"endpoint_host\":\"*\","
+			"\"endpoint_port_base\":%u,\"block_size\":%u,\"dp_size\":1,\"topic\":",
+			zmq_pub_port(s->events), e->block_size);
 		bb_buf_add_json(b, s->config.kv_topic);
 		if (s->config.kv_replay.len)
 			bb_buf_printf(b, ",\"replay_endpoint_port_base\":%u",
@@ -284,7 +285,8 @@ static const struct {
 	{ BB_STR_INIT("/v1/health"), HTTP_GET, KINDS(SIM_LLAMACPP), probe_health },
 	{ BB_STR_INIT("/ping"), HTTP_GET, KINDS(SIM_VLLM), probe_health },
 	{ BB_STR_INIT("/ping"), HTTP_POST, KINDS(SIM_VLLM), probe_health },
-	{ BB_STR_INIT("/health_generate"), HTTP_GET, KINDS(SIM_SGLANG) | KINDS(SIM_TRTLLM), probe_health },
+	{ BB_STR_INIT("/health_generate"), HTTP_GET, KINDS(SIM_SGLANG) | KINDS(SIM_TRTLLM),
+	  probe_health },
 	{ BB_STR_INIT("/version"), HTTP_GET, KINDS(SIM_VLLM) | KINDS(SIM_TRTLLM), probe_version },
 	{ BB_STR_INIT("/load"), HTTP_GET, KINDS(SIM_VLLM), probe_load },
 	{ BB_STR_INIT("/metrics"), HTTP_GET, NEARLY_ALL, probe_metrics },
@@ -294,7 +296,8 @@ static const struct {
 	{ BB_STR_INIT("/props"), HTTP_GET, KINDS(SIM_LLAMACPP), probe_props },
 	{ BB_STR_INIT("/slots"), HTTP_GET, KINDS(SIM_LLAMACPP), probe_slots },
 	{ BB_STR_INIT("/models"), HTTP_GET, KINDS(SIM_LLAMACPP), probe_models },
-	{ BB_STR_INIT("/server_info"), HTTP_GET, KINDS(SIM_SGLANG) | KINDS(SIM_TRTLLM), probe_server_info },
+	{ BB_STR_INIT("/server_info"), HTTP_GET, KINDS(SIM_SGLANG) | KINDS(SIM_TRTLLM),
+	  probe_server_info },
 	{ BB_STR_INIT("/get_server_info"), HTTP_GET, KINDS(SIM_SGLANG), probe_server_info },
 	{ BB_STR_INIT("/get_model_info"), HTTP_GET, KINDS(SIM_SGLANG), probe_model_info },
 };
@@ -304,8 +307,8 @@ bool sim_probe(struct exchange *x, enum sim_health health)
 	struct sim_server *s = httpd_user(x->server);
 
 	for (size_t i = 0; i < sizeof(probes) / sizeof(*probes); i++) {
-		if (!bb_str_eq(x->head->path, probes[i].path) || x->head->method != probes[i].method ||
-		    !(probes[i].kinds >> s->config.kind & 1))
+		if (!bb_str_eq(x->head->path, probes[i].path) ||
+		    x->head->method != probes[i].method || !(probes[i].kinds >> s->config.kind & 1))
 			continue;
 		if (health == SIM_UNHEALTHY && probes[i].answer == probe_health)
 			exchange_reply(x, 503, BB_STR(""), BB_STR(""), BB_STR(""));

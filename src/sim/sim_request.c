@@ -126,7 +126,8 @@ static int render_messages(struct bb_buf *out, yyjson_val *root, yyjson_val *mes
 	{
 		struct bb_str role = sim_json_str(m, "role");
 		if (!role.p)
-			role = sim_json_str(m, "type"); /* items of /v1/responses that are no messages */
+			role = sim_json_str(
+				m, "type"); /* items of /v1/responses that are no messages */
 		if (!role.p)
 			return -BB_EINVALID;
 		open_message(out, role);
@@ -296,8 +297,9 @@ static int add_pairs(struct sim_reader *r, const char *left, const char *right, 
 	yyjson_arr_foreach(others, i, max, item)
 	{
 		const struct bb_str text =
-			yyjson_is_str(item) ? (struct bb_str){ yyjson_get_str(item), yyjson_get_len(item) }
-					    : sim_json_str(item, "text");
+			yyjson_is_str(item)
+				? (struct bb_str){ yyjson_get_str(item), yyjson_get_len(item) }
+				: sim_json_str(item, "text");
 		const int rc = text.p ? add_pair(r, one, text) : -BB_EINVALID;
 		if (rc)
 			return rc;
@@ -305,40 +307,31 @@ static int add_pairs(struct sim_reader *r, const char *left, const char *right, 
 	return 0;
 }
 
-static int read_prompts(struct sim_reader *r, enum api api, enum sim_prefill prefill, const char **why)
+static int read_prompts(struct sim_reader *r, enum api api, enum sim_prefill prefill,
+			const char **why)
 {
 	yyjson_val *messages = yyjson_obj_get(r->root, "messages");
 	int rc = 0;
 
 	switch (api) {
-	case API_EMBEDDINGS:
-		return add_prompts(r, yyjson_obj_get(r->root, "input"), why);
-	case API_COMPLETIONS:
-		return add_prompts(r, yyjson_obj_get(r->root, "prompt"), why);
-	case API_RERANK:
-		return add_pairs(r, "query", "documents", why);
-	case API_SCORE:
-		return add_pairs(r, "text_1", "text_2", why);
-	case API_IMAGES:
-		return add_prompts(r, yyjson_obj_get(r->root, "prompt"), why);
-	case API_RESPONSES:
-		rc = render_responses(r, why);
-		break;
+	case API_EMBEDDINGS: return add_prompts(r, yyjson_obj_get(r->root, "input"), why);
+	case API_COMPLETIONS: return add_prompts(r, yyjson_obj_get(r->root, "prompt"), why);
+	case API_RERANK: return add_pairs(r, "query", "documents", why);
+	case API_SCORE: return add_pairs(r, "text_1", "text_2", why);
+	case API_IMAGES: return add_prompts(r, yyjson_obj_get(r->root, "prompt"), why);
+	case API_RESPONSES: rc = render_responses(r, why); break;
 	case API_MESSAGES:
-	case API_COUNT_TOKENS:
-		rc = render_chat(r, SIM_PREFILL_ALWAYS, why);
-		break;
+	case API_COUNT_TOKENS: rc = render_chat(r, SIM_PREFILL_ALWAYS, why); break;
 	case API_TOKENIZE:
 		if (!messages) { /* vLLM calls it prompt, llama.cpp content */
 			yyjson_val *prompt = yyjson_obj_get(r->root, "prompt");
-			rc = add_content(&r->text, prompt ? prompt : yyjson_obj_get(r->root, "content"));
+			rc = add_content(&r->text,
+					 prompt ? prompt : yyjson_obj_get(r->root, "content"));
 			break;
 		}
 		rc = render_chat(r, prefill, why);
 		break;
-	case API_CHAT:
-		rc = render_chat(r, prefill, why);
-		break;
+	case API_CHAT: rc = render_chat(r, prefill, why); break;
 	case API_NONE:
 	case API_TRANSCRIPTIONS:
 	case API_TRANSLATIONS:
@@ -346,8 +339,7 @@ static int read_prompts(struct sim_reader *r, enum api api, enum sim_prefill pre
 	case API_IMAGE_EDITS:
 	case API_IMAGE_VARIATIONS:
 	case API_DETOKENIZE:
-	case API_COUNT: /* no prompt */
-		return 0;
+	case API_COUNT: /* no prompt */ return 0;
 	}
 	return rc ? rc : add_prompt_text(r, bb_buf_str(&r->text));
 }
@@ -406,14 +398,16 @@ int sim_request_read(struct sim_reader *r, enum api api, struct bb_str body,
 		     enum sim_prefill prefill, struct sim_request *out, const char **why)
 {
 	struct sim_request found = { .api = api };
+	yyjson_read_err err;
 	int rc;
 
 	reader_clear(r);
 	*why = "the body is not a JSON object";
-	r->doc = yyjson_read_opts((char *)(uintptr_t)body.p, body.len, 0, &json_memory, NULL);
+	r->doc = yyjson_read_opts((char *)(uintptr_t)body.p, body.len, 0, &json_memory, &err);
 	r->root = yyjson_doc_get_root(r->doc);
 	if (!yyjson_is_obj(r->root)) {
-		rc = -BB_EINVALID;
+		rc = !r->doc && err.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION ? -BB_ENOMEM
+										: -BB_EINVALID;
 		goto fail;
 	}
 	rc = read_settings(r, &found, why);

@@ -30,20 +30,20 @@ struct sim_prompt {
 
 struct sim_reader {
 	struct sim_tokens tokens;
-	struct bb_buf text;      /* the last prompt that was rendered */
+	struct bb_buf text; /* the last prompt that was rendered */
 	yyjson_doc *doc;
-	yyjson_val *root;        /* an object */
+	yyjson_val *root; /* an object */
 	struct sim_prompt prompts[SIM_PROMPTS_MAX];
 	uint32_t prompt_count;
 };
 
 struct sim_request {
 	enum api api;
-	struct bb_str model;     /* p == NULL: not said */
+	struct bb_str model; /* p == NULL: not said */
 	struct bb_str cache_salt;
 	struct sim_hints hints;
 	uint32_t n;
-	uint32_t max_tokens;     /* or SIM_ABSENT */
+	uint32_t max_tokens; /* or SIM_ABSENT */
 	bool stream;
 	bool include_usage;
 };

@@ -41,7 +41,8 @@ struct bb_str sim_server_model(const struct sim_server *s, uint32_t index)
 
 uint32_t sim_server_find_model(const struct sim_server *s, struct bb_str name)
 {
-	/* llama-server serves what it has, whatever it is called; vLLM too when no name is given. */
+	/* llama-server serves what it has, whatever it is called; vLLM too when no name is given.
+	 */
 	if (!name.p || name.len == 0)
 		return 0;
 	for (uint32_t i = 0; i < s->config.model_count + s->config.lora_count; i++)
@@ -61,7 +62,8 @@ enum sim_load_format sim_load_format(const struct exchange *x)
 	return want.p && bb_str_eq_nocase(want, BB_STR("text")) ? SIM_LOAD_TEXT : SIM_LOAD_NONE;
 }
 
-struct bb_str sim_headers(struct sim_server *s, struct bb_str request_id, enum sim_load_format format)
+struct bb_str sim_headers(struct sim_server *s, struct bb_str request_id,
+			  enum sim_load_format format)
 {
 	struct bb_buf *b = &s->headers;
 	struct sim_engine_stats stats;
@@ -75,15 +77,17 @@ struct bb_str sim_headers(struct sim_server *s, struct bb_str request_id, enum s
 	sim_engine_stats(s->engine, &stats);
 	const double usage = (double)stats.blocks_held / stats.blocks;
 	if (format == SIM_LOAD_JSON)
-		bb_buf_printf(b,
-			      "endpoint-load-metrics: JSON {\"named_metrics\": "
-			      "{\"num_requests_waiting\": %u.0, \"kv_cache_usage_perc\": %.6f}}\r\n",
-			      stats.waiting, usage);
+		bb_buf_printf(
+			b,
+			"endpoint-load-metrics: JSON {\"named_metrics\": "
+			"{\"num_requests_waiting\": %u.0, \"kv_cache_usage_perc\": %.6f}}\r\n",
+			stats.waiting, usage);
 	else
-		bb_buf_printf(b,
-			      "endpoint-load-metrics: TEXT named_metrics.num_requests_waiting=%u.0, "
-			      "named_metrics.kv_cache_usage_perc=%.6f\r\n",
-			      stats.waiting, usage);
+		bb_buf_printf(
+			b,
+			"endpoint-load-metrics: TEXT named_metrics.num_requests_waiting=%u.0, "
+			"named_metrics.kv_cache_usage_perc=%.6f\r\n",
+			stats.waiting, usage);
 	return bb_buf_str(b);
 }
 
@@ -97,8 +101,8 @@ struct bb_str sim_request_id(struct exchange *x, char room[SIM_ID_MAX])
 		memcpy(room, id.p, id.len);
 		return (struct bb_str){ room, id.len };
 	}
-	const int len = snprintf(room, SIM_ID_MAX, "%016llx",
-				 (unsigned long long)bb_rng_next(&s->rng));
+	const int len =
+		snprintf(room, SIM_ID_MAX, "%016llx", (unsigned long long)bb_rng_next(&s->rng));
 	return (struct bb_str){ room, (size_t)len };
 }
 
@@ -140,15 +144,16 @@ void sim_reply_error(struct exchange *x, int status, const char *type, const cha
 
 	bb_buf_clear(&s->body);
 	if (is_anthropic) {
-		bb_buf_printf(&s->body, "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":",
-			      type);
+		bb_buf_printf(&s->body,
+			      "{\"type\":\"error\",\"error\":{\"type\":\"%s\",\"message\":", type);
 		bb_buf_add_json(&s->body, bb_str_of(message));
 		bb_buf_lit(&s->body, "}}");
 	} else {
 		add_error(s, &s->body, status, type, param, message);
 	}
 	exchange_reply(x, status, BB_STR("application/json"),
-		       status == 503 ? BB_STR("Retry-After: 1\r\n") : BB_STR(""), bb_buf_str(&s->body));
+		       status == 503 ? BB_STR("Retry-After: 1\r\n") : BB_STR(""),
+		       bb_buf_str(&s->body));
 }
 
 static void reply_no_route(struct exchange *x, int status)
@@ -171,10 +176,9 @@ bool sim_read(struct exchange *x, enum api api, struct sim_request *out)
 	struct sim_server *s = httpd_user(x->server);
 	const struct bb_str body = { x->body, x->body_len };
 	const char *why = NULL;
-	const int rc = sim_request_read(&s->reader, api, body,
-					sim_is(s, SIM_LLAMACPP) ? SIM_PREFILL_ALWAYS
-								: SIM_PREFILL_WHEN_ASKED,
-					out, &why);
+	const int rc = sim_request_read(
+		&s->reader, api, body,
+		sim_is(s, SIM_LLAMACPP) ? SIM_PREFILL_ALWAYS : SIM_PREFILL_WHEN_ASKED, out, &why);
 
 	if (rc == 0)
 		return true;
@@ -200,21 +204,25 @@ static void reply_too_long(struct exchange *x, const struct sim_server *s, uint3
 		return;
 	}
 	snprintf(text, sizeof(text),
-		 "This model's maximum context length is %u tokens. However, your prompt contains %u "
-		 "input tokens, which exceeds this limit even without any output tokens. Please reduce "
+		 "This model's maximum context length is %u tokens. However, your prompt contains "
+		 "%u "
+		 "input tokens, which exceeds this limit even without any output tokens. Please "
+		 "reduce "
 		 "the length of the input prompt. (parameter=input_tokens, value=%u)",
 		 s->config.model_len_max, prompt, prompt);
 	sim_reply_error(x, 400, "BadRequestError", "input_tokens", text);
 }
 
-static bool check_lengths(struct exchange *x, const struct sim_server *s, const struct sim_request *r)
+static bool check_lengths(struct exchange *x, const struct sim_server *s,
+			  const struct sim_request *r)
 {
 	const uint32_t max = s->config.model_len_max;
 	char text[512];
 
 	if (r->max_tokens != SIM_ABSENT && r->max_tokens > max && !sim_is(s, SIM_LLAMACPP)) {
 		snprintf(text, sizeof(text),
-			 "max_tokens=%u cannot be greater than max_model_len=%u. Please request fewer "
+			 "max_tokens=%u cannot be greater than max_model_len=%u. Please request "
+			 "fewer "
 			 "output tokens. (parameter=max_tokens, value=%u)",
 			 r->max_tokens, max, r->max_tokens);
 		sim_reply_error(x, 400, "BadRequestError", "max_tokens", text);
@@ -230,11 +238,15 @@ static bool check_lengths(struct exchange *x, const struct sim_server *s, const 
 		    r->max_tokens <= max - prompt)
 			continue;
 		snprintf(text, sizeof(text),
-			 "This model's maximum context length is %u tokens. However, you requested %u "
-			 "output tokens and your prompt contains %u input tokens, for a total of %llu "
-			 "tokens. Please reduce the length of the input prompt or the number of requested "
+			 "This model's maximum context length is %u tokens. However, you requested "
+			 "%u "
+			 "output tokens and your prompt contains %u input tokens, for a total of "
+			 "%llu "
+			 "tokens. Please reduce the length of the input prompt or the number of "
+			 "requested "
 			 "output tokens. (parameter=input_tokens, value=%u)",
-			 max, r->max_tokens, prompt, (unsigned long long)r->max_tokens + prompt, prompt);
+			 max, r->max_tokens, prompt, (unsigned long long)r->max_tokens + prompt,
+			 prompt);
 		sim_reply_error(x, 400, "BadRequestError", "input_tokens", text);
 		return false;
 	}
@@ -248,7 +260,8 @@ bool sim_check(struct exchange *x, const struct sim_request *r, uint32_t *model)
 	char text[512];
 
 	if (found == SIM_ABSENT) {
-		snprintf(text, sizeof(text), "The model `%.*s` does not exist. Valid aliases: %.*s.",
+		snprintf(text, sizeof(text),
+			 "The model `%.*s` does not exist. Valid aliases: %.*s.",
 			 r->model.len < 128 ? (int)r->model.len : 128, r->model.p,
 			 BB_ARG(s->config.models[0]));
 		sim_reply_error(x, 404, "NotFoundError", "model", text);
@@ -264,7 +277,8 @@ bool sim_check(struct exchange *x, const struct sim_request *r, uint32_t *model)
  */
 static void reply_garbage(struct exchange *x)
 {
-	static const char garbage[] = "\x16\x03\x01\x02garbage \x00\xff\xfe{{{\r\n\r\nnot HTTP at all\n";
+	static const char garbage[] =
+		"\x16\x03\x01\x02garbage \x00\xff\xfe{{{\r\n\r\nnot HTTP at all\n";
 	size_t written;
 
 	(void)!sock_write(exchange_conn(x)->watch.fd, garbage, sizeof(garbage) - 1, &written);
@@ -313,7 +327,8 @@ static void on_api_request(struct exchange *x)
 	sim_faults_draw(&s->config.faults, &s->rng, &faults);
 	if (fail_at_once(x, &faults))
 		return;
-	if (api == API_CHAT || api == API_COMPLETIONS || api == API_MESSAGES || api == API_RESPONSES)
+	if (api == API_CHAT || api == API_COMPLETIONS || api == API_MESSAGES ||
+	    api == API_RESPONSES)
 		sim_generate(x, api, &faults);
 	else
 		sim_pooling(x, api);
@@ -322,13 +337,15 @@ static void on_api_request(struct exchange *x)
 static void on_request(struct exchange *x)
 {
 	struct sim_server *s = httpd_user(x->server);
-	const uint32_t mask = 1u << SIM_FAULT_DEAF | 1u << SIM_FAULT_DOWN | 1u << SIM_FAULT_UNHEALTHY;
+	const uint32_t mask =
+		1u << SIM_FAULT_DEAF | 1u << SIM_FAULT_DOWN | 1u << SIM_FAULT_UNHEALTHY;
 	struct sim_fault_draw draw = { 0 };
 
 	if (sim_control(x))
 		return;
 	request_log_add(&s->log, x->head, (struct bb_str){ x->body, x->body_len });
-	/* Probes meet only the faults that are meant for them, and leave the others' numbers alone. */
+	/* Probes meet only the faults that are meant for them, and leave the others' numbers alone.
+	 */
 	if (s->config.faults.mask & mask) {
 		struct sim_faults faults = s->config.faults;
 		faults.mask &= mask;
@@ -365,7 +382,8 @@ void sim_kv_flush(struct sim_server *s)
 	if (!s->is_batch_open)
 		return;
 	s->is_batch_open = false;
-	if (kv_batch_end(&s->encoder, 0) == 0 && zmq_pub_send(s->events, bb_buf_str(&s->batch)) == 0)
+	if (kv_batch_end(&s->encoder, 0) == 0 &&
+	    zmq_pub_send(s->events, bb_buf_str(&s->batch)) == 0)
 		return;
 	BB_LOG(BB_LOG_WARN, "kv_events_lost", "a batch of KV events could not be published");
 }
@@ -455,8 +473,9 @@ int sim_server_create(const struct sim_config *config, struct loop *loop, struct
 	if (rc)
 		goto fail;
 	if (config->model_count == 0 || config->model_len_max > sim_engine_tokens_max(s->engine)) {
-		*why = config->model_count ? "the KV cache is too small for one request of max-model-len"
-					   : "a model is needed";
+		*why = config->model_count
+			       ? "the KV cache is too small for one request of max-model-len"
+			       : "a model is needed";
 		rc = -BB_EINVALID;
 		goto fail;
 	}
@@ -485,7 +504,7 @@ void sim_server_destroy(struct sim_server *s)
 		return;
 	httpd_destroy(s->httpd);
 	/* Those whose clients had left before. */
-	BB_LIST_EACH(it, safe, &s->answers)
+	BB_LIST_EACH (it, safe, &s->answers)
 		sim_answer_destroy(BB_CONTAINER(it, struct sim_answer, link));
 	if (s->loop)
 		loop_timer_fini(&s->timer);

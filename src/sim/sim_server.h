@@ -22,15 +22,16 @@ enum sim_stamp { SIM_STAMP_NONE, SIM_STAMP_TOKENS };
 
 struct sim_config {
 	enum sim_kind kind;
-	struct bb_str models[SIM_MODELS_MAX]; /* the first one stands in metrics; valid for the server's life */
+	struct bb_str models[SIM_MODELS_MAX]; /* the first one stands in metrics; valid for the
+						 server's life */
 	uint32_t model_count;
-	struct bb_str loras[SIM_MODELS_MAX];  /* adapters of the first model */
+	struct bb_str loras[SIM_MODELS_MAX]; /* adapters of the first model */
 	uint32_t lora_count;
 	struct sim_engine_params engine;
-	uint32_t model_len_max;  /* tokens; at most what the KV cache holds */
-	uint32_t output_tokens;  /* of an answer whose request sets no limit */
+	uint32_t model_len_max;	 /* tokens; at most what the KV cache holds */
+	uint32_t output_tokens;	 /* of an answer whose request sets no limit */
 	uint32_t embedding_size; /* numbers of a vector */
-	enum sim_stamp stamp;    /* each token says when it was written */
+	enum sim_stamp stamp;	 /* each token says when it was written */
 	uint64_t seed;
 	struct sim_faults faults;
 	struct bb_str kv_events; /* endpoints as in zmq_pub.h; empty: none */

@@ -53,10 +53,11 @@ static void add_usage(const struct sim_answer *a, struct bb_buf *out)
 	const uint32_t block = a->server->config.engine.block_size;
 	const uint32_t created = prompt / block * block - cached;
 
-	bb_buf_printf(out,
-		      "\"usage\":{\"prompt_tokens\":%u,\"total_tokens\":%u,\"completion_tokens\":%u,"
-		      "\"prompt_tokens_details\":{\"cached_tokens\":%u",
-		      prompt, prompt + output, output, cached);
+	bb_buf_printf(
+		out,
+		"\"usage\":{\"prompt_tokens\":%u,\"total_tokens\":%u,\"completion_tokens\":%u,"
+		"\"prompt_tokens_details\":{\"cached_tokens\":%u",
+		prompt, prompt + output, output, cached);
 	if (sim_is(a->server, SIM_VLLM))
 		bb_buf_printf(out, ",\"created_cache_tokens\":%u", created);
 	bb_buf_lit(out, "}}");
@@ -172,7 +173,8 @@ static void end_body(const struct sim_answer *a, struct bb_buf *out)
 {
 	bb_buf_lit(out, "],");
 	if (sim_is(a->server, SIM_VLLM))
-		bb_buf_lit(out, "\"service_tier\":null,\"system_fingerprint\":\"" FINGERPRINT "\",");
+		bb_buf_lit(out,
+			   "\"service_tier\":null,\"system_fingerprint\":\"" FINGERPRINT "\",");
 	add_usage(a, out);
 	if (sim_is(a->server, SIM_VLLM))
 		bb_buf_lit(out, ",\"prompt_logprobs\":null,\"prompt_token_ids\":null,"

@@ -43,7 +43,8 @@ static void write_endless(struct sim_answer *a)
 /* The answer's fault, now. False: the answer goes on as if nothing had been. */
 static bool strike(struct sim_answer *a)
 {
-	static const char broken[] = "data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"cont\n\n";
+	static const char broken[] =
+		"data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":{\"cont\n\n";
 
 	a->fault_at = SIM_ABSENT;
 	if (a->fault == SIM_FAULT_DIE)
@@ -57,7 +58,8 @@ static bool strike(struct sim_answer *a)
 		if (!a->stream)
 			exchange_begin(a->x, 200, BB_STR("application/json"), BB_STR(""),
 				       EXCHANGE_CHUNKED);
-		(void)!exchange_write(a->x, a->stream ? BB_STR("data: {\"id\":\"") : BB_STR("{\"id\":\""));
+		(void)!exchange_write(a->x, a->stream ? BB_STR("data: {\"id\":\"")
+						      : BB_STR("{\"id\":\""));
 		a->fault_at = 0; /* goes on for ever */
 		sim_answer_drop(a);
 		write_endless(a);
@@ -135,6 +137,13 @@ static char *put_number(char *at, uint32_t n)
 	return at;
 }
 
+/* No memory for a part of the stream: better no end than a wrong one. */
+static void give_up(struct sim_answer *a)
+{
+	a->is_dead = true;
+	exchange_abort(a->x);
+}
+
 /* The chunk of the next token, or (a choice without tokens) only of the end. */
 static char *put_chunk(struct sim_answer *a, struct sim_choice *c, char *at)
 {
@@ -162,7 +171,10 @@ static char *put_chunk(struct sim_answer *a, struct sim_choice *c, char *at)
 	struct bb_buf *b = &s->scratch[0];
 	bb_buf_clear(b);
 	a->shape->last(a, c, b);
-	return put(at, bb_buf_str(b));
+	if (!b->err)
+		return put(at, bb_buf_str(b));
+	give_up(a);
+	return at;
 }
 
 static char *put_head(struct sim_answer *a, char *at)
@@ -174,7 +186,10 @@ static char *put_head(struct sim_answer *a, char *at)
 		return at;
 	bb_buf_clear(b);
 	a->shape->head(a, b);
-	return b->len <= SIM_OUT_SIZE - a->chunk_max ? put(at, bb_buf_str(b)) : at;
+	if (!b->err && b->len <= SIM_OUT_SIZE - a->chunk_max)
+		return put(at, bb_buf_str(b));
+	give_up(a);
+	return at;
 }
 
 /* As many chunks as there are and as fit; stops in front of a fault. Returns their bytes. */
@@ -189,6 +204,8 @@ static size_t fill(struct sim_answer *a, char *out, bool *struck)
 		while (!c->is_closed && at <= end && (c->sent < c->made || c->is_over)) {
 			if (!a->is_begun)
 				at = put_head(a, at);
+			if (a->is_dead)
+				return 0;
 			if (is_struck(a, c)) {
 				*struck = true;
 				return (size_t)(at - out);
@@ -219,6 +236,10 @@ static void end_stream(struct sim_answer *a, size_t len)
 	bb_buf_clear(b);
 	if (!sim_fault_is(&a->faults, SIM_FAULT_NODONE))
 		a->shape->tail(a, b);
+	if (b->err) {
+		give_up(a);
+		return;
+	}
 	a->is_dead = true;
 	if (len + b->len <= SIM_OUT_SIZE) {
 		put(out + len, bb_buf_str(b));
@@ -236,6 +257,8 @@ static void pump_stream(struct sim_answer *a)
 	for (int i = 0; i < WRITES_PER_TURN; i++) {
 		bool struck;
 		const size_t len = fill(a, a->server->out + EXCHANGE_HEADROOM, &struck);
+		if (a->is_dead)
+			return;
 		if (a->closed_count == a->choice_count) {
 			end_stream(a, len);
 			return;

@@ -56,7 +56,8 @@ struct sim_writer {
 	uint32_t variant;
 };
 void sim_writer_init(struct sim_writer *w, uint64_t seed);
-/* Returns how many of the last tokens it would have written itself: the answer that is continued. */
+/* Returns how many of the last tokens it would have written itself: the answer that is continued.
+ */
 uint32_t sim_writer_read(struct sim_writer *w, const uint32_t *ids, uint32_t count);
 /* The next token's text: a space and a word, nothing that JSON would escape. `id` may be NULL. */
 struct bb_str sim_writer_next(struct sim_writer *w, uint32_t *id);
@@ -67,6 +68,6 @@ double sim_fraction(uint64_t seed, uint64_t what, uint64_t index);
 /* What a prompt asks of the simulation: "[[ttft=US itl=US tokens=N]]" in its first 4 KiB. */
 struct sim_hints {
 	uint64_t ttft_ns, itl_ns; /* UINT64_MAX: not said */
-	uint32_t tokens;          /* UINT32_MAX: not said */
+	uint32_t tokens;	  /* UINT32_MAX: not said */
 };
 void sim_hints_read(struct bb_str body, struct sim_hints *h);

@@ -58,7 +58,7 @@ static void escape_write(struct bb_buf *out, struct bb_str s, const char *specia
 	bb_buf_add(out, s.p + from, s.len - from);
 }
 
-/* The shortest of the usual forms that reads back as the same number. */
+/* The shortest form that reads back as the same number. */
 static void value_write(struct bb_buf *out, double value)
 {
 	char text[40];
@@ -70,9 +70,10 @@ static void value_write(struct bb_buf *out, double value)
 	} else if (fabs(value) < 9007199254740992.0 && value == (double)(int64_t)value) {
 		bb_buf_printf(out, "%lld", (long long)value);
 	} else {
-		snprintf(text, sizeof(text), "%.15g", value);
-		if (strtod(text, NULL) != value)
-			snprintf(text, sizeof(text), "%.17g", value);
+		int digits = 15;
+		do {
+			snprintf(text, sizeof(text), "%.*g", digits, value);
+		} while (strtod(text, NULL) != value && ++digits <= 17);
 		bb_buf_add_str(out, bb_str_of(text));
 	}
 }

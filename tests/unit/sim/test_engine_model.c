@@ -18,11 +18,21 @@
 
 #define MS 1000000ull
 
-/* What the engine said, one line each. */
+/* What the engine said, one line each, and what a router would know of its cache. */
 struct journal {
 	struct bb_buf text;
 	uint32_t stored, removed;
+	uint64_t known[64];
+	uint32_t known_count;
 };
+
+static uint64_t *find_known(struct journal *j, uint64_t hash)
+{
+	for (uint32_t i = 0; i < j->known_count; i++)
+		if (j->known[i] == hash)
+			return &j->known[i];
+	return NULL;
+}
 
 static void on_scheduled(void *ctx, void *user, uint64_t at_ns, uint32_t cached)
 {
@@ -44,8 +54,8 @@ static void on_finished(void *ctx, void *user, uint64_t at_ns, enum sim_finish r
 {
 	struct journal *j = ctx;
 
-	bb_buf_printf(&j->text, "%llu %s %s\n", (unsigned long long)(at_ns / MS), (const char *)user,
-		      reason == SIM_FINISH_STOP ? "stop" : "length");
+	bb_buf_printf(&j->text, "%llu %s %s\n", (unsigned long long)(at_ns / MS),
+		      (const char *)user, reason == SIM_FINISH_STOP ? "stop" : "length");
 }
 
 static void on_stored(void *ctx, void *user, const struct sim_stored *s)
@@ -53,13 +63,21 @@ static void on_stored(void *ctx, void *user, const struct sim_stored *s)
 	struct journal *j = ctx;
 
 	assert_true(s->hash_count > 0);
+	for (uint32_t i = 0; i < s->hash_count; i++) {
+		assert_null(find_known(j, s->hashes[i]));
+		assert_true(j->known_count < 64);
+		j->known[j->known_count++] = s->hashes[i];
+	}
 	j->stored += s->hash_count;
 }
 
 static void on_removed(void *ctx, uint64_t hash)
 {
 	struct journal *j = ctx;
+	uint64_t *known = find_known(j, hash);
 
+	assert_non_null(known);
+	*known = j->known[--j->known_count];
 	j->removed++;
 }
 
@@ -125,7 +143,8 @@ static int arrive(struct sim_engine *e, uint64_t now_ns, const char *name, uint3
 /* Lets it run to its end, in steps of its own. */
 static void run_out(struct sim_engine *e)
 {
-	for (uint64_t next = sim_engine_next_ns(e); next != UINT64_MAX; next = sim_engine_next_ns(e))
+	for (uint64_t next = sim_engine_next_ns(e); next != UINT64_MAX;
+	     next = sim_engine_next_ns(e))
 		sim_engine_advance(e, next);
 }
 
@@ -351,13 +370,15 @@ static void test_preemption(void **state)
 	assert_int_equal(s.generation_tokens, 12); /* nothing is generated twice */
 	assert_int_equal(s.prompt_tokens, 40);
 	assert_int_equal(s.blocks_held, 0);
-	/* b loses its blocks when a needs a sixth; a takes two of them, b finds the other three again. */
-	assert_journal(&j, "0 a scheduled cached=0\n0 b scheduled cached=0\n"
-			   "10 a tokens 0+1\n10 b tokens 0+1\n"
-			   "12 a tokens 1+1\n14 a tokens 2+1\n16 a tokens 3+1\n18 a tokens 4+1\n"
-			   "20 a tokens 5+1\n20 a length\n"
-			   "20 b scheduled cached=12\n30 b tokens 1+1\n32 b tokens 2+1\n34 b tokens 3+1\n"
-			   "36 b tokens 4+1\n38 b tokens 5+1\n38 b length\n");
+	/* b loses its blocks when a needs a sixth; a takes two of them, b finds the other three
+	 * again. */
+	assert_journal(
+		&j, "0 a scheduled cached=0\n0 b scheduled cached=0\n"
+		    "10 a tokens 0+1\n10 b tokens 0+1\n"
+		    "12 a tokens 1+1\n14 a tokens 2+1\n16 a tokens 3+1\n18 a tokens 4+1\n"
+		    "20 a tokens 5+1\n20 a length\n"
+		    "20 b scheduled cached=12\n30 b tokens 1+1\n32 b tokens 2+1\n34 b tokens 3+1\n"
+		    "36 b tokens 4+1\n38 b tokens 5+1\n38 b length\n");
 	engine_destroy(e, &j);
 }
 

@@ -15,8 +15,9 @@
 #include "sim/load_request.h"
 
 #define HEAD_CHUNKED "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-#define ROLE "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}]}\n\n"
-#define TEXT "data: {\"choices\":[{\"delta\":{\"content\":\" hi t00000000000003e8\"},\"finish_reason\":null}]}\n\n"
+#define CHUNK(delta) "data: {\"choices\":[{\"delta\":" delta ",\"finish_reason\":null}]}\n\n"
+#define ROLE CHUNK("{\"role\":\"assistant\",\"content\":\"\"}")
+#define TEXT CHUNK("{\"content\":\" hi t00000000000003e8\"}")
 #define LAST "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"length\"}]}\n\n"
 #define DONE "data: [DONE]\n\n"
 

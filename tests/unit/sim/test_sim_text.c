@@ -41,7 +41,8 @@ static void test_token_boundaries(void **state)
 	ASSERT_TOKENS(" \n", " ", "\n");
 	ASSERT_TOKENS("<|im_start|>user\n", "<|", "im", "_", "start", "|>", "user", "\n");
 	/* Characters of several bytes are not cut: 3 bytes each, then 2, then 4. */
-	ASSERT_TOKENS("\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", "\xe6\x97\xa5\xe6\x9c\xac", "\xe8\xaa\x9e");
+	ASSERT_TOKENS("\xe6\x97\xa5\xe6\x9c\xac\xe8\xaa\x9e", "\xe6\x97\xa5\xe6\x9c\xac",
+		      "\xe8\xaa\x9e");
 	ASSERT_TOKENS("abcde\xc3\xa9", "abcde", "\xc3\xa9");
 	ASSERT_TOKENS("abc\xf0\x9f\x99\x82", "abc", "\xf0\x9f\x99\x82");
 }
