@@ -11,17 +11,17 @@
 #define NO_INDEX UINT32_MAX
 
 struct engine_request {
-	struct bb_list link;	/* in `waiting`, or in `running` in the order of scheduling */
+	struct bb_list link;    /* in `waiting`, or in `running` in the order of scheduling */
 	struct bb_list touched; /* has tokens to tell at the end of this advance */
 	uint64_t id;
-	uint64_t due_ns;		       /* of its next token, while it runs */
-	uint64_t turn;			       /* breaks ties of due_ns */
-	uint64_t ready_ns;		       /* of the newest token */
-	uint32_t heap_index;		       /* NO_INDEX: it waits */
+	uint64_t due_ns;                       /* of its next token, while it runs */
+	uint64_t turn;                         /* breaks ties of due_ns */
+	uint64_t ready_ns;                     /* of the newest token */
+	uint32_t heap_index;                   /* NO_INDEX: it waits */
 	uint32_t prompt, output, output_count; /* tokens: of the prompt, made so far, to be made */
-	uint32_t told;			       /* of `output`, by on_tokens */
-	uint32_t block_count;		       /* held */
-	uint32_t hashed;		       /* blocks with a hash */
+	uint32_t told;                         /* of `output`, by on_tokens */
+	uint32_t block_count;                  /* held */
+	uint32_t hashed;                       /* blocks with a hash */
 	uint32_t published; /* of these, told by on_stored or found in the cache */
 	enum sim_finish reason;
 	double slowness;
@@ -302,8 +302,7 @@ static void finish(struct sim_engine *e, struct engine_request *r, uint64_t at_n
 	e->ops->on_finished(e->ctx, user, at_ns, reason);
 }
 
-/* One token of the request that is due; with itl 0 all of its tokens, since they are due together.
- */
+/* One token of the request that is due; with itl 0 all of them, since they are due together. */
 static void step(struct sim_engine *e, struct engine_request *r)
 {
 	const uint64_t at_ns = r->due_ns;

@@ -77,8 +77,7 @@ void sim_faults_draw(const struct sim_faults *f, struct bb_rng *rng, struct sim_
 	for (int i = 0; i < SIM_FAULT_COUNT; i++) {
 		if (!(f->mask >> i & 1))
 			continue;
-		/* Always one number for each fault that is set, so that one does not shift another.
-		 */
+		/* One number for each fault that is set, whatever the others do. */
 		if (bb_rng_unit(rng) >= f->probability[i])
 			continue;
 		out->mask |= 1u << i;

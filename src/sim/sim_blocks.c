@@ -6,7 +6,7 @@
 struct block {
 	uint64_t hash; /* valid while `named` */
 	uint32_t holders;
-	uint32_t chain;	     /* next block of the same bucket */
+	uint32_t chain;      /* next block of the same bucket */
 	uint32_t prev, next; /* in the list of free blocks */
 	bool named;
 };
@@ -139,8 +139,7 @@ void sim_blocks_put(struct sim_blocks *p, uint32_t block)
 	BB_ASSERT(block < p->count && p->blocks[block].holders > 0);
 	if (--p->blocks[block].holders)
 		return;
-	/* At the end of the list: reused last. Nothing is lost with a nameless one, so it goes
-	 * first. */
+	/* To the end of the list, reused last; a nameless one is no loss and goes first. */
 	free_link(p, block, p->blocks[block].named ? p->blocks[p->count].prev : p->count);
 }
 

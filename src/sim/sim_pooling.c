@@ -1,5 +1,4 @@
-/* sim_pooling.c: embeddings, scores, token counts, sounds and pictures: answered in one piece, at
- * once. */
+/* sim_pooling.c: embeddings, scores, token counts, sounds, pictures: answered at once. */
 #include "sim/sim_core.h"
 
 #include <math.h>

@@ -156,7 +156,7 @@ static void probe_kv_sources(struct exchange *x, struct sim_server *s)
 static void probe_openapi(struct exchange *x, struct sim_server *s)
 {
 	static const char *const others[] = {
-		"/health",    "/ping",	  "/version",	       "/load",
+		"/health",    "/ping",    "/version",          "/load",
 		"/v1/models", "/metrics", "/kv_event_sources",
 	};
 	struct bb_buf *b = &s->body;

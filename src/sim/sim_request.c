@@ -126,8 +126,7 @@ static int render_messages(struct bb_buf *out, yyjson_val *root, yyjson_val *mes
 	{
 		struct bb_str role = sim_json_str(m, "role");
 		if (!role.p)
-			role = sim_json_str(
-				m, "type"); /* items of /v1/responses that are no messages */
+			role = sim_json_str(m, "type"); /* items that are no messages */
 		if (!role.p)
 			return -BB_EINVALID;
 		open_message(out, role);

@@ -41,8 +41,7 @@ struct bb_str sim_server_model(const struct sim_server *s, uint32_t index)
 
 uint32_t sim_server_find_model(const struct sim_server *s, struct bb_str name)
 {
-	/* llama-server serves what it has, whatever it is called; vLLM too when no name is given.
-	 */
+	/* llama-server serves what it has, whatever it is called; vLLM when no name is given. */
 	if (!name.p || name.len == 0)
 		return 0;
 	for (uint32_t i = 0; i < s->config.model_count + s->config.lora_count; i++)
@@ -205,10 +204,9 @@ static void reply_too_long(struct exchange *x, const struct sim_server *s, uint3
 	}
 	snprintf(text, sizeof(text),
 		 "This model's maximum context length is %u tokens. However, your prompt contains "
-		 "%u "
-		 "input tokens, which exceeds this limit even without any output tokens. Please "
-		 "reduce "
-		 "the length of the input prompt. (parameter=input_tokens, value=%u)",
+		 "%u input tokens, which exceeds this limit even without any output tokens. "
+		 "Please reduce the length of the input prompt. (parameter=input_tokens, "
+		 "value=%u)",
 		 s->config.model_len_max, prompt, prompt);
 	sim_reply_error(x, 400, "BadRequestError", "input_tokens", text);
 }
@@ -222,8 +220,7 @@ static bool check_lengths(struct exchange *x, const struct sim_server *s,
 	if (r->max_tokens != SIM_ABSENT && r->max_tokens > max && !sim_is(s, SIM_LLAMACPP)) {
 		snprintf(text, sizeof(text),
 			 "max_tokens=%u cannot be greater than max_model_len=%u. Please request "
-			 "fewer "
-			 "output tokens. (parameter=max_tokens, value=%u)",
+			 "fewer output tokens. (parameter=max_tokens, value=%u)",
 			 r->max_tokens, max, r->max_tokens);
 		sim_reply_error(x, 400, "BadRequestError", "max_tokens", text);
 		return false;
@@ -239,12 +236,9 @@ static bool check_lengths(struct exchange *x, const struct sim_server *s,
 			continue;
 		snprintf(text, sizeof(text),
 			 "This model's maximum context length is %u tokens. However, you requested "
-			 "%u "
-			 "output tokens and your prompt contains %u input tokens, for a total of "
-			 "%llu "
-			 "tokens. Please reduce the length of the input prompt or the number of "
-			 "requested "
-			 "output tokens. (parameter=input_tokens, value=%u)",
+			 "%u output tokens and your prompt contains %u input tokens, for a total "
+			 "of %llu tokens. Please reduce the length of the input prompt or the "
+			 "number of requested output tokens. (parameter=input_tokens, value=%u)",
 			 max, r->max_tokens, prompt, (unsigned long long)r->max_tokens + prompt,
 			 prompt);
 		sim_reply_error(x, 400, "BadRequestError", "input_tokens", text);
@@ -344,8 +338,7 @@ static void on_request(struct exchange *x)
 	if (sim_control(x))
 		return;
 	request_log_add(&s->log, x->head, (struct bb_str){ x->body, x->body_len });
-	/* Probes meet only the faults that are meant for them, and leave the others' numbers alone.
-	 */
+	/* Probes meet only the faults meant for them, and leave the others' numbers alone. */
 	if (s->config.faults.mask & mask) {
 		struct sim_faults faults = s->config.faults;
 		faults.mask &= mask;

@@ -11,7 +11,7 @@
 
 /* Faults that strike in the middle of an answer; the first of them that was drawn does. */
 static const enum sim_fault late_faults[] = {
-	SIM_FAULT_CUT,	 SIM_FAULT_DIE,	    SIM_FAULT_ERROR_EVENT,
+	SIM_FAULT_CUT,   SIM_FAULT_DIE,     SIM_FAULT_ERROR_EVENT,
 	SIM_FAULT_STALL, SIM_FAULT_BADJSON, SIM_FAULT_ENDLESS,
 };
 

@@ -9,6 +9,7 @@
  * Each is one token: at most SIM_TOKEN_BYTES bytes, and letters only behind its space. Thus the
  * tokens of an answer that comes back as part of a prompt are the tokens that were generated.
  */
+/* clang-format off */
 static const char *const words[256] = {
 	" the",	  " of",    " and",   " to",	" in",	  " is",    " that",  " it",	" was",
 	" for",	  " on",    " are",   " as",	" with",  " his",   " they",  " at",	" be",
@@ -40,6 +41,7 @@ static const char *const words[256] = {
 	" top",	  " whole", " king",  " space", " heard", " best",  " hour",  " true",	" glass",
 	" green", " stone", " lake",  " moon",
 };
+/* clang-format on */
 
 static uint64_t mix(uint64_t x)
 {

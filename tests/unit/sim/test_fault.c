@@ -50,11 +50,11 @@ static void test_every_fault_has_a_word(void **state)
 static void test_refused(void **state)
 {
 	static const struct bb_str specs[] = {
-		BB_STR_INIT("nothing"),	    BB_STR_INIT("cut:"),     BB_STR_INIT("cut:x"),
-		BB_STR_INIT("cut:-1"),	    BB_STR_INIT("cut:1e99"), BB_STR_INIT("hang:1"),
-		BB_STR_INIT("cut@"),	    BB_STR_INIT("cut@1.5"),  BB_STR_INIT("cut@-0.5"),
-		BB_STR_INIT("cut@nan"),	    BB_STR_INIT("slow"),     BB_STR_INIT("hang,,cut"),
-		BB_STR_INIT("refuse;hang"), BB_STR_INIT("CUT"),	     BB_STR_INIT("cut:1:2"),
+		BB_STR_INIT("nothing"),     BB_STR_INIT("cut:"),     BB_STR_INIT("cut:x"),
+		BB_STR_INIT("cut:-1"),      BB_STR_INIT("cut:1e99"), BB_STR_INIT("hang:1"),
+		BB_STR_INIT("cut@"),        BB_STR_INIT("cut@1.5"),  BB_STR_INIT("cut@-0.5"),
+		BB_STR_INIT("cut@nan"),     BB_STR_INIT("slow"),     BB_STR_INIT("hang,,cut"),
+		BB_STR_INIT("refuse;hang"), BB_STR_INIT("CUT"),      BB_STR_INIT("cut:1:2"),
 	};
 
 	for (size_t i = 0; i < sizeof(specs) / sizeof(*specs); i++) {
