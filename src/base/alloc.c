@@ -48,7 +48,11 @@ void *bb_alloc(size_t size)
 
 void *bb_alloc_zero(size_t count, size_t size)
 {
-	return is_failing() ? NULL : calloc(count ? count : 1, size ? size : 1);
+	size_t bytes;
+
+	if (__builtin_mul_overflow(count, size, &bytes) || is_failing())
+		return NULL;
+	return calloc(1, bytes ? bytes : 1);
 }
 
 void *bb_realloc(void *ptr, size_t size)

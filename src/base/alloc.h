@@ -22,7 +22,7 @@ char *bb_strndup(const char *text, size_t len) __attribute__((malloc, warn_unuse
 /* Torture: let allocation number `nth` from now (1 = the next) fail, and with `forever` all after it. */
 enum bb_alloc_fail { BB_FAIL_ONCE, BB_FAIL_FOREVER };
 void bb_alloc_fail_at(uint64_t nth, enum bb_alloc_fail how);
-/* Allocations so far, and how many were made to fail. */
+/* Allocations while bb_alloc_fail_at was in force, and how many of them were made to fail. */
 uint64_t bb_alloc_count(void);
 uint64_t bb_alloc_failed_count(void);
 

@@ -34,9 +34,12 @@ void *bb_arena_alloc(struct bb_arena *a, size_t size)
 	size = (size + 15) & ~(size_t)15;
 	if (!a->blocks || size > a->blocks->size - a->used) {
 		size_t room = BB_ARENA_BLOCK - sizeof(struct bb_arena_block);
+		/* The last block is as large as what is left, or as what is asked for. */
+		if (room > a->max - a->total)
+			room = a->max - a->total;
 		if (room < size)
 			room = size;
-		if (a->total + room > a->max)
+		if (room > a->max - a->total)
 			return NULL;
 		struct bb_arena_block *b = bb_alloc(sizeof(*b) + room);
 		if (!b)

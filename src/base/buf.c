@@ -107,6 +107,10 @@ int bb_buf_add_json(struct bb_buf *b, struct bb_str s)
 	size_t from = 0;
 
 	bb_buf_lit(b, "\"");
+	if (s.len == 0) {
+		bb_buf_lit(b, "\"");
+		return b->err;
+	}
 	for (size_t i = 0; i < s.len; i++) {
 		const unsigned char c = (unsigned char)s.p[i];
 		if (c >= 0x20 && c != '"' && c != '\\')

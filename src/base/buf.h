@@ -44,4 +44,21 @@ static inline struct bb_str bb_buf_str(const struct bb_buf *b)
 	return (struct bb_str){ b->p, b->len };
 }
 
-#define bb_buf_lit(b, literal) bb_buf_add((b), (literal), sizeof(literal) - 1)
+/* The same for short texts on the hot path: no call when there is room. */
+static inline void bb_buf_put(struct bb_buf *b, const char *p, size_t len)
+{
+	if (__builtin_expect(len <= b->cap - b->len && b->p != NULL, 1)) {
+		memcpy(b->p + b->len, p, len);
+		b->len += len;
+	} else {
+		bb_buf_add(b, p, len);
+	}
+}
+
+static inline void bb_buf_put_str(struct bb_buf *b, struct bb_str s)
+{
+	if (s.len)
+		bb_buf_put(b, s.p, s.len);
+}
+
+#define bb_buf_lit(b, literal) bb_buf_put((b), (literal), sizeof(literal) - 1)

@@ -10,9 +10,9 @@ static const struct bb_error_info error_table[BB_E_COUNT] = {
 
 const struct bb_error_info *bb_error_info(int err)
 {
+	if (err <= -BB_E_COUNT || err >= BB_E_COUNT)
+		err = BB_ESYSTEM;
 	if (err < 0)
 		err = -err;
-	if (err >= BB_E_COUNT)
-		err = BB_ESYSTEM;
 	return &error_table[err];
 }

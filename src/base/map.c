@@ -29,7 +29,7 @@ static struct bb_map_slot *map_find(const struct bb_map *m, struct bb_str name, 
 	for (uint32_t i = (uint32_t)hash & m->mask;; i = (i + 1) & m->mask) {
 		struct bb_map_slot *s = &m->slots[i];
 		if (!s->name || (s->hash == hash && s->len == name.len &&
-				 memcmp(s->name, name.p, name.len) == 0))
+				 (name.len == 0 || memcmp(s->name, name.p, name.len) == 0)))
 			return s;
 	}
 }

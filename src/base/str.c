@@ -1,5 +1,6 @@
 #include "base/str.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static unsigned char lower(char c)
@@ -108,6 +109,8 @@ int bb_parse_double(struct bb_str s, double *out)
 	const double value = strtod(text, &end);
 	if (*end || end == text)
 		return -BB_EINVALID;
+	if (!isfinite(value))
+		return -BB_ELIMIT;
 	*out = value;
 	return 0;
 }

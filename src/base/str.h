@@ -49,7 +49,7 @@ static inline struct bb_str bb_str_skip(struct bb_str s, size_t n)
 {
 	if (n > s.len)
 		n = s.len;
-	return (struct bb_str){ s.p + n, s.len - n };
+	return (struct bb_str){ n ? s.p + n : s.p, s.len - n };
 }
 
 /* ASCII case-insensitive. */

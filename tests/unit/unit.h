@@ -1,0 +1,28 @@
+/*
+ * unit.h: what every unit test needs: cmocka with the headers that it wants before it, and a
+ * comparison of slices.
+ */
+#pragma once
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/str.h"
+
+#define UNIT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static inline void assert_str_at(struct bb_str s, const char *expected, const char *file, int line)
+{
+	if (bb_str_eq(s, bb_str_of(expected)))
+		return;
+	print_error("\"%.*s\" is not \"%s\"\n", BB_ARG(s), expected);
+	_fail(file, line);
+}
+
+#define assert_str(s, expected) assert_str_at((s), (expected), __FILE__, __LINE__)
