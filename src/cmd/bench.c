@@ -138,7 +138,8 @@ static int add_header(const char *text, struct bb_buf *headers)
 	if (!memchr(s.p, ':', s.len) || memchr(s.p, '\n', s.len) || memchr(s.p, '\r', s.len))
 		return -BB_EINVALID;
 	bb_buf_add_str(headers, s);
-	return bb_buf_lit(headers, "\r\n");
+	bb_buf_lit(headers, "\r\n");
+	return headers->err;
 }
 
 static int take_shape_option(struct options *o, int id, const char *value)
