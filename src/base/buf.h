@@ -45,20 +45,18 @@ static inline struct bb_str bb_buf_str(const struct bb_buf *b)
 }
 
 /* The same for short texts on the hot path: no call when there is room. */
-static inline void bb_buf_put(struct bb_buf *b, const char *p, size_t len)
+static inline int bb_buf_put(struct bb_buf *b, const char *p, size_t len)
 {
-	if (__builtin_expect(len <= b->cap - b->len && b->p != NULL, 1)) {
-		memcpy(b->p + b->len, p, len);
-		b->len += len;
-	} else {
-		bb_buf_add(b, p, len);
-	}
+	if (__builtin_expect(len > b->cap - b->len || b->p == NULL, 0))
+		return bb_buf_add(b, p, len);
+	memcpy(b->p + b->len, p, len);
+	b->len += len;
+	return 0;
 }
 
-static inline void bb_buf_put_str(struct bb_buf *b, struct bb_str s)
+static inline int bb_buf_put_str(struct bb_buf *b, struct bb_str s)
 {
-	if (s.len)
-		bb_buf_put(b, s.p, s.len);
+	return s.len ? bb_buf_put(b, s.p, s.len) : 0;
 }
 
 #define bb_buf_lit(b, literal) bb_buf_put((b), (literal), sizeof(literal) - 1)

@@ -8,11 +8,29 @@ static unsigned char lower(char c)
 	return (unsigned char)(c >= 'A' && c <= 'Z' ? c | 0x20 : c);
 }
 
+/* Eight bytes at once: 0x20 is set in those from 'A' to 'Z'. */
+static uint64_t lower8(const char *p)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	uint64_t x;
+
+	memcpy(&x, p, sizeof(x));
+	const uint64_t low7 = x & 0x7f * ones;
+	const uint64_t from_a = low7 + (0x80 - 'A') * ones;
+	const uint64_t above_z = low7 + (0x7f - 'Z') * ones;
+	return x | ((from_a ^ above_z) & ~x & 0x80 * ones) >> 2;
+}
+
 bool bb_str_eq_nocase(struct bb_str a, struct bb_str b)
 {
+	size_t i = 0;
+
 	if (a.len != b.len)
 		return false;
-	for (size_t i = 0; i < a.len; i++)
+	for (; i + 8 <= a.len; i += 8)
+		if (lower8(a.p + i) != lower8(b.p + i))
+			return false;
+	for (; i < a.len; i++)
 		if (lower(a.p[i]) != lower(b.p[i]))
 			return false;
 	return true;

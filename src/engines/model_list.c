@@ -7,7 +7,7 @@
 #include "engines/figures.h"
 #include "wire/json.h"
 
-#define NAMES_MAX (MODEL_LIST_MAX * (BRAIN_NAME_MAX + 1))
+#define NAMES_MAX (MODEL_LIST_MAX * BRAIN_NAME_MAX + 4096) /* and room to decode one more */
 #define DEPTH_MAX 32
 
 void model_list_init(struct model_list *l)
@@ -23,12 +23,12 @@ void model_list_fini(struct model_list *l)
 	l->count = 0;
 }
 
-static bool name_is_usable(struct bb_str name)
+static bool name_is_usable(const char *name, size_t len)
 {
-	if (name.len == 0 || name.len > BRAIN_NAME_MAX)
+	if (len > BRAIN_NAME_MAX)
 		return false;
-	for (size_t i = 0; i < name.len; i++)
-		if ((unsigned char)name.p[i] < ' ' || name.p[i] == 0x7f)
+	for (size_t i = 0; i < len; i++)
+		if ((unsigned char)name[i] < ' ' || name[i] == 0x7f)
 			return false;
 	return true;
 }
@@ -76,8 +76,7 @@ static int entry_read(struct model_list *l, struct bb_str entry)
 		return rc;
 	struct listed_model item = { .name_at = (uint32_t)at,
 				     .name_len = (uint32_t)(l->names.len - at) };
-	const struct bb_str name = { l->names.p + at, item.name_len };
-	if (!BB_CHECK(is_short && name_is_usable(name),
+	if (!BB_CHECK(item.name_len && name_is_usable(l->names.p + at, item.name_len),
 		      "an engine lists a model with an odd name")) {
 		l->names.len = at;
 		return 0;

@@ -92,11 +92,10 @@ static bool is_own_answer_field(struct bb_str name)
 		BB_STR_INIT("vary"),
 	};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (names[i].len == name.len && bb_str_eq_nocase(name, names[i]))
-			return true;
-	return bb_str_starts(name, BB_STR("access-control-")) ||
-	       bb_str_starts(name, BB_STR("Access-Control-"));
+	if (http_name_is(name, names, sizeof(names) / sizeof(names[0])))
+		return true;
+	return name.len > 15 &&
+	       bb_str_eq_nocase((struct bb_str){ name.p, 15 }, BB_STR("access-control-"));
 }
 
 static void stream_fields(struct bb_buf *text, const struct http_head *h)

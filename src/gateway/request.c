@@ -122,14 +122,17 @@ static bool is_good_id(struct bb_str id)
 static bool id_take(struct request *r, const struct http_head *h)
 {
 	struct worker *w = r->worker;
+	static const char hex[] = "0123456789abcdef";
 	struct bb_str id = http_head_get(h, BB_STR("x-request-id"));
-	char made[40];
+	char made[24];
 
 	if (!is_good_id(id)) {
-		const int n = snprintf(made, sizeof(made), "%016llx%08llx",
-				       (unsigned long long)w->id_prefix,
-				       (unsigned long long)(w->id_next++ & 0xffffffffu));
-		id = (struct bb_str){ made, (size_t)n };
+		const uint64_t serial = w->id_next++;
+		for (int i = 0; i < 16; i++)
+			made[i] = hex[w->id_prefix >> (60 - 4 * i) & 15];
+		for (int i = 0; i < 8; i++)
+			made[16 + i] = hex[serial >> (28 - 4 * i) & 15];
+		id = (struct bb_str){ made, sizeof(made) };
 	}
 	r->id = bb_arena_dup(&r->arena, id);
 	return r->id.p != NULL;
@@ -145,9 +148,8 @@ static bool is_own_field(struct bb_str name, bool engine_has_key)
 		BB_STR_INIT("endpoint-load-metrics-format"),
 	};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (names[i].len == name.len && bb_str_eq_nocase(name, names[i]))
-			return true;
+	if (http_name_is(name, names, sizeof(names) / sizeof(names[0])))
+		return true;
 	if (engine_has_key)
 		return bb_str_eq_nocase(name, BB_STR("authorization")) ||
 		       bb_str_eq_nocase(name, BB_STR("x-api-key"));

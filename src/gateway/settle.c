@@ -12,69 +12,137 @@ static enum status_class class_of(const struct request *r)
 	return r->status >= 400 ? STATUS_4XX : STATUS_2XX;
 }
 
-static void ms_add(struct bb_buf *b, const char *key, uint64_t ns)
+/* Each request has a record, so it is put together without printf. */
+static void u64_add(struct bb_buf *b, uint64_t value)
 {
-	bb_buf_printf(b, ",\"%s\":%llu.%03llu", key, (unsigned long long)(ns / OS_MS),
-		      (unsigned long long)(ns / OS_US % 1000));
+	char digits[20], *p = digits + sizeof(digits);
+
+	do {
+		*--p = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	bb_buf_put(b, p, (size_t)(digits + sizeof(digits) - p));
 }
 
-static void text_add(struct bb_buf *b, const char *key, struct bb_str value)
+/* Milliseconds with three decimals; `key` brings its comma, quotes and colon. */
+static void ms_add(struct bb_buf *b, struct bb_str key, uint64_t ns)
 {
-	bb_buf_printf(b, ",\"%s\":", key);
+	const unsigned us = (unsigned)(ns / OS_US % 1000);
+	const char decimals[4] = { '.', (char)('0' + us / 100), (char)('0' + us / 10 % 10),
+				   (char)('0' + us % 10) };
+
+	bb_buf_put_str(b, key);
+	u64_add(b, ns / OS_MS);
+	bb_buf_put(b, decimals, sizeof(decimals));
+}
+
+static void count_add(struct bb_buf *b, struct bb_str key, uint64_t value)
+{
+	bb_buf_put_str(b, key);
+	u64_add(b, value);
+}
+
+static void text_add(struct bb_buf *b, struct bb_str key, struct bb_str value)
+{
+	bb_buf_put_str(b, key);
 	bb_buf_add_json(b, value);
+}
+
+/* The time as text; the part up to the second is kept from record to record. */
+static void time_add(struct worker *w, struct bb_buf *b)
+{
+	const uint64_t wall_ns = clock_wall_ns();
+	const unsigned ms = (unsigned)(wall_ns / OS_MS % 1000);
+
+	if (wall_ns / OS_SECOND != w->time_second) {
+		w->time_second = wall_ns / OS_SECOND;
+		clock_iso(wall_ns, w->time_text);
+	}
+	w->time_text[20] = (char)('0' + ms / 100);
+	w->time_text[21] = (char)('0' + ms / 10 % 10);
+	w->time_text[22] = (char)('0' + ms % 10);
+	bb_buf_put(b, w->time_text, 24);
 }
 
 /* Why this engine: the policy and the numbers it compared. */
 static void reason_add(struct request *r, struct bb_buf *b)
 {
-	if (r->candidates > 1)
-		bb_buf_printf(b,
-			      ",\"reason\":\"%s: cost %.0f of %u candidates, next %.0f\"",
-			      r->policy, r->cost, r->candidates, r->next_cost);
-	else if (r->candidates == 1)
-		bb_buf_printf(b, ",\"reason\":\"%s: the only candidate\"", r->policy);
+	if (r->candidates == 0)
+		return;
+	bb_buf_lit(b, ",\"reason\":\"");
+	bb_buf_put_str(b, bb_str_of(r->policy));
+	if (r->candidates == 1) {
+		bb_buf_lit(b, ": the only candidate\"");
+		return;
+	}
+	bb_buf_lit(b, ": cost ");
+	u64_add(b, (uint64_t)r->cost);
+	bb_buf_lit(b, " of ");
+	u64_add(b, r->candidates);
+	bb_buf_lit(b, " candidates, next ");
+	u64_add(b, (uint64_t)r->next_cost);
+	bb_buf_lit(b, "\"");
+}
+
+static void usage_add(const struct request *r, struct bb_buf *b)
+{
+	if (r->usage.known) {
+		count_add(b, BB_STR(",\"prompt_tokens\":"), r->usage.prompt);
+		count_add(b, BB_STR(",\"cached_tokens\":"), r->usage.cached);
+		count_add(b, BB_STR(",\"output_tokens\":"), r->usage.completion);
+	} else if (r->events) {
+		count_add(b, BB_STR(",\"output_events\":"), r->events);
+	}
 }
 
 static void record_write(struct request *r, uint64_t now_ns, enum status_class class)
 {
 	struct bb_buf *b = &r->worker->text;
-	char time[CLOCK_ISO_SIZE], peer[SOCK_TEXT_SIZE];
-	static const char *const outcomes[] = { "ok", "client_error", "error", "canceled" };
+	char peer[SOCK_TEXT_SIZE];
+	static const struct bb_str outcomes[] = {
+		BB_STR_INIT(",\"outcome\":\"ok\""),
+		BB_STR_INIT(",\"outcome\":\"client_error\""),
+		BB_STR_INIT(",\"outcome\":\"error\""),
+		BB_STR_INIT(",\"outcome\":\"canceled\""),
+	};
 
 	bb_buf_clear(b);
-	clock_iso(clock_wall_ns(), time);
-	exchange_peer(r->x, peer);
-	bb_buf_printf(b, "{\"time\":\"%s\",\"id\":\"%.*s\",\"client\":\"%s\"", time, BB_ARG(r->id), peer);
-	if (r->api != API_NONE)
-		bb_buf_printf(b, ",\"api\":\"%s\"", api_info((enum api)r->api)->label);
+	bb_buf_lit(b, "{\"time\":\"");
+	time_add(r->worker, b);
+	bb_buf_lit(b, "\",\"id\":\"");
+	bb_buf_put_str(b, r->id);
+	bb_buf_lit(b, "\",\"client\":\"");
+	bb_buf_put(b, peer, exchange_peer(r->x, peer));
+	bb_buf_lit(b, "\"");
+	if (r->api != API_NONE) {
+		bb_buf_lit(b, ",\"api\":\"");
+		bb_buf_put_str(b, bb_str_of(api_info((enum api)r->api)->label));
+		bb_buf_lit(b, "\"");
+	}
 	if (r->model.len)
-		text_add(b, "model", r->model);
+		text_add(b, BB_STR(",\"model\":"), r->model);
 	if (r->model_name.len && !bb_str_eq(r->model_name, r->model))
-		text_add(b, "model_name", r->model_name);
-	const struct snapshot_engine *e = r->engine.generation
-						  ? snapshot_engine(r->snapshot, r->engine)
-						  : NULL;
-	if (e)
-		text_add(b, "engine", r->snapshot->config->engines[e - r->snapshot->engines].url);
-	bb_buf_printf(b, ",\"status\":%d,\"outcome\":\"%s\"", r->status, outcomes[class]);
-	if (r->error)
-		bb_buf_printf(b, ",\"error\":\"%s\"", bb_error_info(r->error)->code);
+		text_add(b, BB_STR(",\"model_name\":"), r->model_name);
+	if (r->series && r->engine.generation)
+		text_add(b, BB_STR(",\"engine\":"),
+			 bb_str_of(r->series->engine_name ? r->series->engine_name : "other"));
+	count_add(b, BB_STR(",\"status\":"), (uint64_t)r->status);
+	bb_buf_put_str(b, outcomes[class]);
+	if (r->error) {
+		bb_buf_lit(b, ",\"error\":\"");
+		bb_buf_put_str(b, bb_str_of(bb_error_info(r->error)->code));
+		bb_buf_lit(b, "\"");
+	}
 	if (r->asked_stream)
 		bb_buf_lit(b, ",\"stream\":true");
-	bb_buf_printf(b, ",\"bytes_in\":%llu,\"bytes_out\":%llu", (unsigned long long)r->body_bytes,
-		      (unsigned long long)r->x->bytes_out);
-	if (r->usage.known)
-		bb_buf_printf(b,
-			      ",\"prompt_tokens\":%llu,\"cached_tokens\":%llu,\"output_tokens\":%llu",
-			      (unsigned long long)r->usage.prompt, (unsigned long long)r->usage.cached,
-			      (unsigned long long)r->usage.completion);
-	else if (r->events)
-		bb_buf_printf(b, ",\"output_events\":%u", r->events);
+	count_add(b, BB_STR(",\"bytes_in\":"), r->body_bytes);
+	count_add(b, BB_STR(",\"bytes_out\":"), r->x->bytes_out);
+	usage_add(r, b);
 	if (r->asked_stream && r->has_first)
-		ms_add(b, "ttft_ms", r->first_ns - r->begin_ns);
-	ms_add(b, "duration_ms", now_ns - r->begin_ns);
+		ms_add(b, BB_STR(",\"ttft_ms\":"), r->first_ns - r->begin_ns);
+	ms_add(b, BB_STR(",\"duration_ms\":"), now_ns - r->begin_ns);
 	if (r->attempts > 1)
-		bb_buf_printf(b, ",\"attempts\":%u", r->attempts);
+		count_add(b, BB_STR(",\"attempts\":"), r->attempts);
 	reason_add(r, b);
 	bb_buf_lit(b, "}\n");
 	if (b->err == 0)

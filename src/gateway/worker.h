@@ -38,6 +38,8 @@ struct worker {
 	struct decision decision;  /* scratch */
 	uint64_t id_prefix;        /* of request ids made here */
 	uint64_t id_next;
+	uint64_t time_second;      /* of time_text */
+	char time_text[32];        /* for access records */
 	bool draining;
 	bool has_ended;            /* atomic */
 };

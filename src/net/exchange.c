@@ -350,12 +350,7 @@ void exchange_drop_body(struct exchange *x)
 	x->body_len = x->body_cap = 0;
 }
 
-void exchange_peer(const struct exchange *x, char out[SOCK_TEXT_SIZE])
+size_t exchange_peer(const struct exchange *x, char out[SOCK_TEXT_SIZE])
 {
-	const struct httpd_conn *c = BB_CONTAINER(x, struct httpd_conn, x);
-	struct sock_addr peer;
-
-	out[0] = '\0';
-	if (sock_peer_addr(c->watch.fd, &peer) == 0 && peer.storage.ss_family != AF_UNIX)
-		sock_addr_text(&peer, out);
+	return sock_peer_text(&BB_CONTAINER(x, struct httpd_conn, x)->peer, out);
 }

@@ -667,7 +667,7 @@ static void on_conn_timer(struct loop_timer *t)
 
 /* ---- listeners ---- */
 
-static int conn_create(struct httpd *s, int fd)
+static int conn_create(struct httpd *s, int fd, const struct sock_addr *peer)
 {
 	struct httpd_conn *c = bb_pool_get(&s->conn_pool);
 
@@ -675,6 +675,7 @@ static int conn_create(struct httpd *s, int fd)
 		return -BB_ENOMEM;
 	c->magic = HTTPD_CONN_MAGIC;
 	c->x.server = s;
+	c->peer = sock_peer_of(peer);
 	c->watch.fd = fd;
 	c->watch.on_event = on_conn_event;
 	loop_task_init(&c->finish, on_finish);
@@ -716,7 +717,7 @@ static void listener_accept(struct listener *l)
 			return;
 		}
 		if ((s->limits.connections_max && s->conn_count >= s->limits.connections_max) ||
-		    conn_create(s, fd)) {
+		    conn_create(s, fd, &peer)) {
 			(void)BB_CHECK(false, "a connection was refused: limits.connections or memory");
 			s->refused++;
 			sock_close_hard(fd);

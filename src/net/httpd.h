@@ -95,8 +95,8 @@ uint32_t httpd_exchange_count(const struct httpd *s);
 void httpd_set_limits(struct httpd *s, const struct httpd_limits *l);
 uint64_t httpd_refused_count(const struct httpd *s); /* malformed or oversized requests so far */
 
-/* The peer's address as text, "" for unix sockets. */
-void exchange_peer(const struct exchange *x, char out[SOCK_TEXT_SIZE]);
+/* The peer's address as text, "" for unix sockets. Returns its length. */
+size_t exchange_peer(const struct exchange *x, char out[SOCK_TEXT_SIZE]);
 
 /*
  * A complete answer in one write. `headers` are further header lines, each "Name: value\r\n";

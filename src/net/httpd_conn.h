@@ -43,6 +43,7 @@ struct httpd_conn {
 	char *in;               /* bytes read and not yet used: part of a head, or pipelined requests */
 	uint32_t in_len, in_cap;
 	uint32_t requests;
+	struct sock_peer peer;
 	char *out;              /* bytes for the client that the kernel has not taken */
 	size_t out_at, out_len, out_cap;
 	uint64_t out_left;      /* OUT_LENGTH: body bytes still owed */

@@ -251,7 +251,10 @@ void loop_timer_cancel(struct loop_timer *t)
 
 static void run_timers(struct loop *l)
 {
-	while (l->heap_len && l->heap[0]->heap_ns <= l->now_ns) {
+	/* What a timer arms anew for now waits for the next turn: descriptors come in between. */
+	uint32_t runs_left = l->heap_len;
+
+	while (runs_left && l->heap_len && l->heap[0]->heap_ns <= l->now_ns) {
 		struct loop_timer *t = l->heap[0];
 		if (t->deadline_ns > l->now_ns && t->deadline_ns != UINT64_MAX) {
 			t->heap_ns = t->deadline_ns;
@@ -262,6 +265,7 @@ static void run_timers(struct loop *l)
 		if (t->deadline_ns == UINT64_MAX)
 			continue;
 		t->deadline_ns = UINT64_MAX;
+		runs_left--;
 		t->on_timer(t);
 	}
 }

@@ -71,7 +71,7 @@ void loop_fd_del(struct loop *l, struct loop_fd *w);
 BB_MUST int loop_timer_init(struct loop *l, struct loop_timer *t,
 			    void (*on_timer)(struct loop_timer *t));
 void loop_timer_fini(struct loop_timer *t);
-/* Sets or moves the deadline; moving it later costs nothing. */
+/* Sets or moves the deadline; moving it later costs nothing. Timers due in one turn run in any order. */
 void loop_timer_arm(struct loop_timer *t, uint64_t deadline_ns);
 void loop_timer_cancel(struct loop_timer *t);
 static inline bool loop_timer_is_armed(const struct loop_timer *t)

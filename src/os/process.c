@@ -20,8 +20,10 @@
 static void *thread_main(void *arg)
 {
 	struct thread *t = arg;
+	char name[16]; /* the kernel refuses longer ones instead of cutting them */
 
-	pthread_setname_np(pthread_self(), t->name);
+	snprintf(name, sizeof(name), "%s", t->name);
+	pthread_setname_np(pthread_self(), name);
 	t->run(t->arg);
 	return NULL;
 }

@@ -17,8 +17,8 @@ static int addr_unix(struct bb_str path, struct sock_addr *out, const char **why
 {
 	struct sockaddr_un *un = (struct sockaddr_un *)&out->storage;
 
-	if (path.len == 0 || path.len >= sizeof(un->sun_path)) {
-		*why = "a unix: path has 1 to 107 bytes";
+	if (path.len == 0 || path.len >= sizeof(un->sun_path) || memchr(path.p, '\0', path.len)) {
+		*why = "a unix: path has 1 to 107 bytes, none of them NUL";
 		return -BB_EINVALID;
 	}
 	memset(out, 0, sizeof(*out));
@@ -41,9 +41,9 @@ static int split_port(struct bb_str text, struct bb_str *host, uint16_t *port, c
 		return -BB_EINVALID;
 	}
 	struct bb_str h = { text.p, colon - 1 };
-	if (h.len >= 2 && h.p[0] == '[' && h.p[h.len - 1] == ']') {
+	if (h.len > 2 && h.p[0] == '[' && h.p[h.len - 1] == ']') {
 		h = (struct bb_str){ h.p + 1, h.len - 2 };
-	} else if (h.len && memchr(h.p, ':', h.len)) {
+	} else if (h.len && (memchr(h.p, ':', h.len) || h.p[0] == '[')) {
 		*why = "an IPv6 address stands in brackets: [::1]:8080";
 		return -BB_EINVALID;
 	}
@@ -58,7 +58,7 @@ static int addr_numeric(struct bb_str host, uint16_t port, struct sock_addr *out
 	struct sockaddr_in *v4 = (struct sockaddr_in *)&out->storage;
 	struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)&out->storage;
 
-	if (host.len >= sizeof(text))
+	if (host.len >= sizeof(text) || (host.len && memchr(host.p, '\0', host.len)))
 		return -BB_EINVALID;
 	memcpy(text, host.p, host.len);
 	text[host.len] = '\0';
@@ -183,8 +183,9 @@ int sock_url_parse(struct bb_str text, struct sock_url *out, const char **why)
 
 	if (bb_str_starts(text, BB_STR("unix:"))) {
 		u.unix_path = bb_str_skip(text, 5);
-		if (u.unix_path.len == 0 || u.unix_path.len > 107) {
-			*why = "a unix: path has 1 to 107 bytes";
+		if (u.unix_path.len == 0 || u.unix_path.len > 107 ||
+		    memchr(u.unix_path.p, '\0', u.unix_path.len)) {
+			*why = "a unix: path has 1 to 107 bytes, none of them NUL";
 			return -BB_EINVALID;
 		}
 		*out = u;
@@ -229,6 +230,10 @@ int sock_url_parse(struct bb_str text, struct sock_url *out, const char **why)
 	}
 	if (u.host.len == 0 || u.host.len > 255) {
 		*why = "an engine's URL needs a host";
+		return -BB_EINVALID;
+	}
+	if (memchr(u.host.p, '[', u.host.len) || memchr(u.host.p, ']', u.host.len)) {
+		*why = "an IPv6 address stands in brackets: http://[::1]:8080";
 		return -BB_EINVALID;
 	}
 	*out = u;
@@ -391,11 +396,53 @@ void sock_shut_write(int fd)
 	shutdown(fd, SHUT_WR);
 }
 
-int sock_peer_addr(int fd, struct sock_addr *out)
+struct sock_peer sock_peer_of(const struct sock_addr *a)
 {
-	memset(out, 0, sizeof(*out));
-	out->len = sizeof(out->storage);
-	return getpeername(fd, (struct sockaddr *)&out->storage, &out->len) < 0 ? -BB_ESYSTEM : 0;
+	struct sock_peer p = { 0 };
+
+	if (a->storage.ss_family == AF_INET) {
+		const struct sockaddr_in *v4 = (const void *)&a->storage;
+		p.family = AF_INET;
+		p.port = ntohs(v4->sin_port);
+		memcpy(p.ip, &v4->sin_addr, 4);
+	} else if (a->storage.ss_family == AF_INET6) {
+		const struct sockaddr_in6 *v6 = (const void *)&a->storage;
+		p.family = AF_INET6;
+		p.port = ntohs(v6->sin6_port);
+		memcpy(p.ip, &v6->sin6_addr, 16);
+	}
+	return p;
+}
+
+static char *put_number(char *out, unsigned value)
+{
+	char digits[10], *p = digits + sizeof(digits);
+
+	do {
+		*--p = (char)('0' + value % 10);
+		value /= 10;
+	} while (value);
+	memcpy(out, p, (size_t)(digits + sizeof(digits) - p));
+	return out + (digits + sizeof(digits) - p);
+}
+
+size_t sock_peer_text(const struct sock_peer *p, char out[SOCK_TEXT_SIZE])
+{
+	char *end = out;
+
+	if (p->family == AF_INET) { /* each access record has one: no printf here */
+		for (int i = 0; i < 4; i++) {
+			end = put_number(end, p->ip[i]);
+			*end++ = i < 3 ? '.' : ':';
+		}
+		end = put_number(end, p->port);
+	} else if (p->family == AF_INET6) {
+		char host[INET6_ADDRSTRLEN] = "";
+		inet_ntop(AF_INET6, p->ip, host, sizeof(host));
+		end += snprintf(out, SOCK_TEXT_SIZE, "[%s]:%u", host, p->port);
+	}
+	*end = '\0';
+	return (size_t)(end - out);
 }
 
 int sock_dup(int fd)

@@ -27,6 +27,17 @@ struct sock_addr {
 	socklen_t len;
 };
 
+/* Who is at the other end, small enough to keep with every connection. */
+struct sock_peer {
+	uint16_t family; /* 0: a unix socket, or not known */
+	uint16_t port;
+	uint8_t ip[16];
+};
+
+struct sock_peer sock_peer_of(const struct sock_addr *a);
+/* As sock_addr_text; "" for unix sockets. Returns the length. */
+size_t sock_peer_text(const struct sock_peer *p, char out[SOCK_TEXT_SIZE]);
+
 enum io { IO_DONE, IO_AGAIN, IO_EOF, IO_ERROR };
 
 /* Numeric addresses and unix: paths only; never asks the name service. */
@@ -70,7 +81,5 @@ void sock_close(int fd);
 void sock_close_hard(int fd);
 /* Says FIN and keeps reading. */
 void sock_shut_write(int fd);
-/* The other end of a connection. */
-BB_MUST int sock_peer_addr(int fd, struct sock_addr *out);
 /* Another descriptor for the same socket (a unix listener shared by several loops), or -BB_ESYSTEM. */
 BB_MUST int sock_dup(int fd);

@@ -218,7 +218,9 @@ const char *http1_reason(const struct http1 *p)
 struct bb_str http_head_get(const struct http_head *h, struct bb_str name)
 {
 	for (uint32_t i = 0; i < h->count; i++)
-		if (h->headers[i].name.len == name.len && bb_str_eq_nocase(h->headers[i].name, name))
+		if (h->headers[i].name.len == name.len &&
+		    (h->headers[i].name.p[0] | 0x20) == (name.p[0] | 0x20) &&
+		    bb_str_eq_nocase(h->headers[i].name, name))
 			return h->headers[i].value;
 	return (struct bb_str){ 0 };
 }
@@ -284,6 +286,15 @@ const char *http_status_text(int status)
 	}
 }
 
+bool http_name_is(struct bb_str name, const struct bb_str *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (names[i].len == name.len && (name.p[0] | 0x20) == names[i].p[0] &&
+		    bb_str_eq_nocase(name, names[i]))
+			return true;
+	return false;
+}
+
 bool http_is_hop_by_hop(struct bb_str name)
 {
 	static const struct bb_str names[] = {
@@ -295,10 +306,11 @@ bool http_is_hop_by_hop(struct bb_str name)
 		BB_STR_INIT("http2-settings"),
 	};
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (names[i].len == name.len && bb_str_eq_nocase(name, names[i]))
-			return true;
-	return false;
+	/* Most fields are told apart by their length alone. */
+	const uint32_t lengths = 1u << 2 | 1u << 7 | 1u << 10 | 1u << 14 | 1u << 16 | 1u << 17 |
+				 1u << 18 | 1u << 19;
+	return name.len < 32 && lengths >> name.len & 1 &&
+	       http_name_is(name, names, sizeof(names) / sizeof(names[0]));
 }
 
 bool http_list_has(struct bb_str list, struct bb_str token)

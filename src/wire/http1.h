@@ -92,6 +92,8 @@ bool http1_is_complete_at_eof(const struct http1 *p);
 const char *http1_reason(const struct http1 *p);
 
 const char *http_status_text(int status);
+/* Is it one of these? `names` are lower case and not empty, `name` is in any case and not empty. */
+bool http_name_is(struct bb_str name, const struct bb_str *names, size_t count);
 /* A field that belongs to one connection and is never passed on (RFC 9110 §7.6.1), framing included. */
 bool http_is_hop_by_hop(struct bb_str name);
 /* True when a token like "close" stands in a comma-separated list, in any case. */

@@ -56,8 +56,9 @@ typedef int json_on_member(void *user, const struct json_member *m);
 BB_MUST int json_check(struct bb_str text, uint32_t depth_max, struct json_error *err);
 /*
  * The same check in the same pass for a text that must be an object, calling `on_member` for each
- * of its members in order. Whatever is not 0 from `on_member` ends the scan and is returned; what
- * follows that member is then unchecked.
+ * of its members in order, also for those before a fault: what they said counts only when this
+ * returns 0. Whatever is not 0 from `on_member` ends the scan and is returned; what follows that
+ * member is then unchecked.
  */
 BB_MUST int json_scan_object(struct bb_str text, uint32_t depth_max, json_on_member *on_member,
 			     void *user, struct json_error *err);
