@@ -17,7 +17,7 @@
 
 #define UNIT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
-static inline void assert_str_at(struct bb_str s, const char *expected, const char *file, int line)
+static inline void assert_str_at(const char *file, int line, struct bb_str s, const char *expected)
 {
 	if (bb_str_eq(s, bb_str_of(expected)))
 		return;
@@ -25,4 +25,4 @@ static inline void assert_str_at(struct bb_str s, const char *expected, const ch
 	_fail(file, line);
 }
 
-#define assert_str(s, expected) assert_str_at((s), (expected), __FILE__, __LINE__)
+#define assert_str(...) assert_str_at(__FILE__, __LINE__, __VA_ARGS__)
