@@ -30,7 +30,7 @@ static int on_member(void *user, const struct json_member *m)
 	const char *const end = s->text.p + s->text.len;
 
 	BB_ASSERT(m->key.p > s->text.p && m->key.p + m->key.len < m->value.p);
-	BB_ASSERT(m->value.len > 0 && m->value.p + m->value.len < end);
+	BB_ASSERT(m->value.len > 0 && m->value.p + m->value.len <= end);
 	BB_ASSERT(json_check(m->value, JSON_DEPTH_MAX, NULL) == 0);
 	BB_ASSERT(json_type_of(m->value) == m->type);
 	s->count++;
@@ -97,7 +97,7 @@ static void walk(struct bb_str text, bool is_ok)
 
 	json_pull_init(&j, text);
 	for (;;) {
-		BB_ASSERT(j.p >= text.p && j.p <= text.p + text.len);
+		BB_ASSERT(!text.len || (j.p >= text.p && j.p <= text.p + text.len));
 		if (depth < WALK_MAX && json_pull_object(&j)) {
 			is_object[depth++] = true;
 		} else if (depth < WALK_MAX && json_pull_array(&j)) {
