@@ -319,8 +319,7 @@ static const char *const seeds[] = {
 	"full\\n\\u00e4\\ud83d\\ude00\"}],"
 	"\"temperature\":0.7e-1,\"stream\":true,\"stop\":null,\"n\":[1,2,-3.5E+2,{}],\"k\":false}",
 	"[[],{},[{\"a\":[0,-1,\"\\\\\\\"\"]}],\"\", 12 ,\ttrue\r\n]",
-	"\"0123456789abcde\\f0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\xe2"
-	"\x82\xac\"",
+	"\"0123456789abcde\\f0123456789abcdef0123456789abcdef0123456789abcdef\xe2\x82\xac\"",
 };
 
 static void mutate(struct bb_rng *rng, char *p, size_t len)
