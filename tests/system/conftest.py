@@ -4,10 +4,10 @@ import pathlib
 
 import pytest
 
-from sim_process import busbar_path
-
 # Failed assertions in these say what was compared.
 pytest.register_assert_rewrite("gateway_process", "sim_process", "engine_process")
+
+from sim_process import busbar_path  # noqa: E402
 
 
 def pytest_report_header(config):

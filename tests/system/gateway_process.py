@@ -23,6 +23,7 @@ import time
 
 from sim_process import busbar_path
 
+ROOT = pathlib.Path(__file__).resolve().parents[2]
 PATIENCE = 30  # seconds until a test gives up; never waited for when all is well
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|ThreadSanitizer|runtime error:|assert")
 
@@ -353,6 +354,11 @@ class Stream:
             _, data, _ = self.event()
             if data is not None:
                 return json.loads(data)
+
+
+def received(sim):
+    """The requests that a simulated engine has got, without probes."""
+    return [r for r in sim.requests() if r.get("method") == "POST"]
 
 
 def content_of(chunks):
