@@ -12,7 +12,6 @@ static const struct {
 	{ BB_STR_INIT("sglang"), ENGINE_KIND_SGLANG },
 	{ BB_STR_INIT("tensorrt_llm"), ENGINE_KIND_TRTLLM },
 	{ BB_STR_INIT("llamacpp"), ENGINE_KIND_LLAMACPP },
-	{ BB_STR_INIT("busbar"), ENGINE_KIND_BUSBAR },
 };
 
 enum engine_kind identify_owner(struct bb_str owned_by)
@@ -28,6 +27,17 @@ static bool has_member(struct bb_str body, struct bb_str key)
 	struct json_member m;
 
 	return json_get(body, key, &m);
+}
+
+/* busbar's gateway and its engine list models under the same owner. */
+static enum engine_kind version_clue(struct bb_str body)
+{
+	struct json_member m;
+
+	return json_get(body, BB_STR("engine"), &m) &&
+			       json_string_eq(m.value, BB_STR("busbar-engine"))
+		       ? ENGINE_KIND_BUSBAR
+		       : ENGINE_KIND_AUTO;
 }
 
 static enum engine_kind props_clue(struct bb_str body)
@@ -73,6 +83,7 @@ static const struct {
 	enum engine_kind (*read)(struct bb_str body);
 	enum engine_kind otherwise; /* when the path is not there */
 } clues[IDENTIFY_CLUES] = {
+	{ BB_STR_INIT("/version"), version_clue, ENGINE_KIND_AUTO },
 	{ BB_STR_INIT("/props"), props_clue, ENGINE_KIND_AUTO },
 	{ BB_STR_INIT("/get_server_info"), server_info_clue, ENGINE_KIND_AUTO },
 	{ BB_STR_INIT("/metrics"), metrics_clue, ENGINE_KIND_OPENAI },

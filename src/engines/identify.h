@@ -18,7 +18,7 @@ enum engine_kind identify_owner(struct bb_str owned_by);
  * Where owners say nothing, these paths are asked in turn. The last one gives an answer in any
  * case: ENGINE_KIND_OPENAI.
  */
-#define IDENTIFY_CLUES 3
+#define IDENTIFY_CLUES 4
 struct bb_str identify_clue_path(uint32_t clue);
 /* `status` 0: there was no answer. ENGINE_KIND_AUTO: ask for the next clue. */
 enum engine_kind identify_clue(uint32_t clue, int status, struct bb_str body);

@@ -81,6 +81,10 @@ static void watch_failed(struct prober *p, int err, int status, const char *why)
 	const bool is_loading = status == 503 && (p->state != ENGINE_READY ||
 						  (p->adapter && p->adapter->loads_in_503));
 
+	if (err == -BB_ENOMEM) { /* ours, not the engine's */
+		watch_arm(p, p->config.interval_ns);
+		return;
+	}
 	p->failed_in_row++;
 	if (status)
 		p->has_answered = true;
