@@ -265,6 +265,8 @@ static enum event_fate event_take(struct request *r, const struct sse_event *e)
 		count_content(r);
 	if (chunk.has_finish || (chunk.is_terminal && !chunk.has_error))
 		r->has_finish = true;
+	if (chunk.text.len && !e->multi && !chunk.has_finish && !chunk.has_usage && !chunk.has_error)
+		chunk_twin_learn(&r->twin, &r->arena, e->raw, chunk.text);
 	if (r->relay == RELAY_ASSEMBLE)
 		return assembler_add(r->assembler, data) ? EVENT_BAD : EVENT_DROP;
 	return chunk.is_usage_only && r->strips_usage ? EVENT_DROP : EVENT_KEEP;
@@ -280,8 +282,20 @@ static ptrdiff_t events_take(struct request *r, char *data, size_t len, struct b
 	char *out = data;
 
 	*rest = (struct bb_str){ data, len };
-	while (sse_next(rest, &e)) {
-		switch (event_take(r, &e)) {
+	while (rest->len) {
+		enum event_fate fate = EVENT_KEEP;
+		const size_t twin = r->relay == RELAY_EVENTS ? chunk_twin_match(&r->twin, *rest) : 0;
+		if (twin) {
+			e.raw = (struct bb_str){ rest->p, twin };
+			*rest = bb_str_skip(*rest, twin);
+			metric_add(&r->worker->metrics->chunks, 1);
+			count_content(r);
+		} else if (sse_next(rest, &e)) {
+			fate = event_take(r, &e);
+		} else {
+			break;
+		}
+		switch (fate) {
 		case EVENT_DROP: break;
 		case EVENT_BAD: return -1;
 		case EVENT_KEEP:
@@ -512,14 +526,12 @@ static void error_whole(struct request *r)
 
 static void plain_usage(struct request *r, const char *data, size_t len, bool is_whole)
 {
-	struct json_member m;
-
 	if (!is_type(r->content_type, BB_STR("application/json")))
 		return;
 	if (is_whole && !r->tap) {
-		if (json_get((struct bb_str){ data, len }, BB_STR("usage"), &m) &&
-		    m.type == JSON_OBJECT)
-			(void)!usage_parse(m.value, &r->usage);
+		struct bb_str usage;
+		if (usage_find((struct bb_str){ data, len }, &usage))
+			(void)!usage_parse(usage, &r->usage);
 		return;
 	}
 	if (!r->tap) {

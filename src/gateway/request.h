@@ -13,6 +13,7 @@
 
 #include "gateway/worker.h"
 #include "wire/assemble.h"
+#include "wire/chunk_twin.h"
 #include "wire/openai.h"
 
 #define REQUEST_MAGIC 0x52455155u
@@ -87,6 +88,7 @@ struct request {
 	struct usage_tap *tap;
 	struct bb_buf held;        /* part of an event, or an error's body */
 	struct usage usage;
+	struct chunk_twin twin;
 	int engine_status;
 	struct bb_str error_payload; /* the engine's error object, before anything was shown */
 	uint64_t answer_length;    /* of a plain answer, or EXCHANGE_CHUNKED */

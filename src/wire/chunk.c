@@ -12,6 +12,7 @@ struct state {
 	bool has_delta;	      /* a "delta" with something in it */
 	bool has_text;	      /* a top-level "text" or "content" with something in it */
 	bool is_error_object; /* "object": "error", which older vLLM sends */
+	unsigned filled;      /* members with something in them, as far as deltas go */
 };
 
 typedef void on_key(struct state *s, struct bb_str key);
@@ -65,6 +66,19 @@ static bool take_filled(struct state *s)
 	return false;
 }
 
+/* The same for a member of a delta or choice; the span of the only one of these is remembered. */
+static void take_delta_member(struct state *s, bool is_text)
+{
+	struct bb_str raw;
+	enum json_type type;
+
+	if (!json_pull_value(&s->j, &raw, &type) || type < JSON_STRING || raw.len <= 2)
+		return;
+	s->has_delta = true;
+	s->out->text = s->filled++ == 0 && is_text && type == JSON_STRING ? json_string_inner(raw)
+									   : (struct bb_str){ 0 };
+}
+
 static bool take_not_null(struct state *s)
 {
 	struct bb_str raw;
@@ -104,7 +118,7 @@ static void on_delta(struct state *s, struct bb_str key)
 	else if (IS(key, "stop_sequence"))
 		json_pull_skip(&s->j);
 	else
-		s->has_delta |= take_filled(s);
+		take_delta_member(s, IS(key, "content"));
 }
 
 static void take_delta(struct state *s)
@@ -122,7 +136,7 @@ static void on_choice(struct state *s, struct bb_str key)
 	else if (IS(key, "finish_reason"))
 		take_finish(s);
 	else if (IS(key, "text"))
-		s->has_delta |= take_filled(s);
+		take_delta_member(s, true);
 	else
 		json_pull_skip(&s->j);
 }

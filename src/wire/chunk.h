@@ -28,6 +28,7 @@ struct openai_chunk {
 			   */
 	struct usage usage;	     /* running totals; to be merged with usage_merge */
 	struct bb_str finish_reason; /* without quotes; empty when none */
+	struct bb_str text;          /* raw text of the only delta with something in it, else empty */
 	struct bb_str id; /* of the answer, without quotes; empty when not in this event */
 };
 

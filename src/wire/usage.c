@@ -3,6 +3,8 @@
 #include "wire/json.h"
 #include "wire/json_run.h"
 
+#define USAGE_TAIL_MAX 1024 /* how far from the end it is looked for before the whole is walked */
+
 /* Above this a count is nonsense; below it sums of a few cannot overflow. */
 #define COUNT_MAX ((uint64_t)1 << 53)
 
@@ -116,6 +118,61 @@ int usage_parse(struct bb_str usage_object, struct usage *out)
 		.known = c.has[FIELD_PROMPT] || c.has[FIELD_COMPLETION] || c.has[FIELD_TOTAL],
 	};
 	return 0;
+}
+
+/*
+ * Are these the last members of an object, up to its end and the end of the text? Only members of
+ * the outermost object are: inside of another one, more closing brackets would follow.
+ */
+static bool is_tail(struct bb_str text, struct bb_str *usage)
+{
+	struct json_pull j;
+	struct bb_str raw;
+	enum json_type type;
+
+	json_pull_init(&j, text);
+	if (!json_pull_value(&j, usage, &type) || type != JSON_OBJECT)
+		return false;
+	for (;;) {
+		while (j.p < j.end && (unsigned char)*j.p <= ' ')
+			j.p++;
+		if (j.p == j.end)
+			return false;
+		if (*j.p == '}')
+			break;
+		if (*j.p++ != ',' || !json_pull_value(&j, &raw, &type) || type != JSON_STRING)
+			return false;
+		while (j.p < j.end && (unsigned char)*j.p <= ' ')
+			j.p++;
+		if (j.p == j.end || *j.p++ != ':' || !json_pull_value(&j, &raw, &type))
+			return false;
+	}
+	for (j.p++; j.p < j.end; j.p++)
+		if ((unsigned char)*j.p > ' ')
+			return false;
+	return true;
+}
+
+bool usage_find(struct bb_str answer, struct bb_str *object)
+{
+	static const struct bb_str key = BB_STR_INIT("\"usage\":");
+	struct json_member m;
+	size_t at = answer.len;
+
+	/* An unescaped quote in front makes it a key; a string cannot hold one. */
+	for (size_t i = 0; i < USAGE_TAIL_MAX && at > key.len; i++) {
+		at--;
+		if (answer.p[at] != ':' || memcmp(answer.p + at + 1 - key.len, key.p, key.len) != 0)
+			continue;
+		if (at >= key.len && answer.p[at - key.len] == '\\')
+			continue;
+		if (is_tail(bb_str_skip(answer, at + 1), object))
+			return true;
+	}
+	if (!json_get(answer, BB_STR("usage"), &m) || m.type != JSON_OBJECT)
+		return false;
+	*object = m.value;
+	return true;
 }
 
 void usage_merge(struct usage *into, const struct usage *from)

@@ -33,6 +33,8 @@ struct usage {
  * object.
  */
 BB_MUST int usage_parse(struct bb_str usage_object, struct usage *out);
+/* The top-level "usage" object of a whole answer. Looks from the end, where engines put it. */
+bool usage_find(struct bb_str answer, struct bb_str *object);
 /* Engines report running totals, and Anthropic's stream reports them in parts: not 0 replaces. */
 void usage_merge(struct usage *into, const struct usage *from);
 

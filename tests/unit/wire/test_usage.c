@@ -333,9 +333,35 @@ static void tap_survives_any_bytes(void **state)
 	}
 }
 
+static void assert_string_equal_len(struct bb_str got, const char *want)
+{
+	assert_int_equal(got.len, strlen(want));
+	assert_memory_equal(got.p, want, got.len);
+}
+
+/* usage_find takes the outermost object's usage only, wherever it stands and whatever looks like it. */
+static void test_find(void **state)
+{
+	struct bb_str found;
+
+	assert_true(usage_find(BB_STR("{\"id\":\"a\",\"usage\":{\"prompt_tokens\":7},\"x\":null}"), &found));
+	assert_string_equal_len(found, "{\"prompt_tokens\":7}");
+	assert_true(usage_find(BB_STR("{\"usage\":{\"prompt_tokens\":7},\"x\":{\"usage\":{\"prompt_tokens\":8}}}"), &found));
+	assert_string_equal_len(found, "{\"prompt_tokens\":7}");
+	assert_true(usage_find(BB_STR("{ \"usage\" : {\"a\":1} }\n"), &found));
+	assert_string_equal_len(found, "{\"a\":1}");
+	assert_false(usage_find(BB_STR("{\"text\":\"\\\"usage\\\":{}\"}"), &found));
+	assert_false(usage_find(BB_STR("{\"x\":{\"usage\":{\"a\":1}}}"), &found));
+	assert_false(usage_find(BB_STR("{\"usage\":null}"), &found));
+	assert_false(usage_find(BB_STR(""), &found));
+	assert_false(usage_find(BB_STR("\"usage\":"), &found));
+	assert_false(usage_find(BB_STR("{\"usage\":{\"a\":1"), &found));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_find),
 		cmocka_unit_test(forms),
 		cmocka_unit_test(merging),
 		cmocka_unit_test(tap_finds_top_level_only),
