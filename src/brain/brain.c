@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/hash.h"
 #include "base/log.h"
+#include "brain/binding.h"
 #include "brain/fleet.h"
 #include "brain/policy/policy.h"
 
@@ -125,8 +126,12 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 		return false;
 	if (r->has_models) {
 		const int listed = fleet_set_listed(e, r->models, r->model_count);
-		changed = listed == 1 && fleet_bind(&b->fleet, now_ns) == 0;
-		(void)BB_CHECK(listed >= 0, "no memory for an engine's list of models");
+		if (listed == 1)
+			b->fleet.is_stale = true;
+		if (b->fleet.is_stale) /* also when it failed the last time */
+			changed = fleet_bind(&b->fleet, now_ns) == 0;
+		(void)BB_CHECK(listed >= 0 && !b->fleet.is_stale,
+			       "no memory for an engine's list of models");
 	}
 	if (r->api_mask)
 		e->api_mask = r->api_mask;
@@ -219,8 +224,8 @@ static struct filtered collect(struct brain *b, const struct model *m, const str
 	struct filtered out = { 0 };
 
 	c->count = 0;
-	for (uint32_t i = 0; i < m->binding_count; i++) {
-		const uint32_t slot = m->bindings[i].engine;
+	for (uint32_t i = 0; i < m->bound.count; i++) {
+		const uint32_t slot = m->bound.list[i].engine;
 		const struct engine *e = &b->fleet.engines[slot];
 		const uint64_t bit = 1ull << r->api;
 		if ((e->api_mask && !(e->api_mask & bit)) || e->api_lacks & bit) {
@@ -274,7 +279,8 @@ static void reject(struct decision *d, int error, uint32_t retry_after_ms)
 static bool is_anything_starting(const struct fleet *f)
 {
 	for (uint32_t i = 0; i < f->engine_count; i++)
-		if (f->engines[i].in_plan && f->engines[i].serves_listed && !f->engines[i].has_listed)
+		if (f->engines[i].plan.in_plan && f->engines[i].plan.serves_listed &&
+		    !f->engines[i].has_listed)
 			return true;
 	return false;
 }
@@ -310,7 +316,7 @@ void brain_request_arrived(struct brain *b, uint64_t now_ns, const struct brain_
 	}
 	d->model = (uint32_t)(m - b->fleet.models);
 	name_copy(d->model_name, m->name);
-	d->engines = m->binding_count;
+	d->engines = m->bound.count;
 	const struct filtered out = collect(b, m, r);
 	d->candidates = b->columns.count;
 	if (d->candidates == 0) {
@@ -339,7 +345,7 @@ void brain_request_arrived(struct brain *b, uint64_t now_ns, const struct brain_
 	d->action = DECISION_DISPATCH;
 	d->error = 0;
 	d->engine = (struct engine_id){ b->columns.slot[k], e->generation };
-	name_copy(d->served_name, m->bindings[b->binding[k]].served_name);
+	name_copy(d->served_name, m->bound.list[b->binding[k]].served_name);
 	d->engine_requests = e->requests;
 	d->engine_tokens = e->tokens;
 	d->cost = b->cost[k];
@@ -466,14 +472,14 @@ void brain_models_each(const struct brain *b, void (*each)(void *user, const str
 		struct model_view v = {
 			.index = i,
 			.name = m->name,
-			.is_listed = m->in_plan || m->binding_count,
-			.engines = m->binding_count,
+			.is_listed = m->plan.in_plan || m->bound.count,
+			.engines = m->bound.count,
 			.created_ns = m->created_ns,
-			.aliases = (const char *const *)m->aliases,
-			.alias_count = m->alias_count,
+			.aliases = (const char *const *)m->plan.aliases,
+			.alias_count = m->plan.alias_count,
 		};
-		for (uint32_t k = 0; k < m->binding_count; k++) {
-			const struct binding *bind = &m->bindings[k];
+		for (uint32_t k = 0; k < m->bound.count; k++) {
+			const struct binding *bind = &m->bound.list[k];
 			v.engines_ready += b->fleet.engines[bind->engine].state == ENGINE_READY;
 			if (bind->context_tokens &&
 			    (!v.context_tokens || bind->context_tokens < v.context_tokens))
@@ -485,9 +491,9 @@ void brain_models_each(const struct brain *b, void (*each)(void *user, const str
 
 const char *brain_model_engine(const struct brain *b, uint32_t model, uint32_t n)
 {
-	if (model >= b->fleet.model_count || n >= b->fleet.models[model].binding_count)
+	if (model >= b->fleet.model_count || n >= b->fleet.models[model].bound.count)
 		return NULL;
-	return b->fleet.engines[b->fleet.models[model].bindings[n].engine].name;
+	return b->fleet.engines[b->fleet.models[model].bound.list[n].engine].name;
 }
 
 const char *brain_policy(const struct brain *b)

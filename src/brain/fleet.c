@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "brain/binding.h"
 
 int fleet_init(struct fleet *f, uint32_t engines_max, uint32_t models_max, uint64_t hash_key)
 {
@@ -46,13 +47,6 @@ static char **names_copy(const struct bb_str *from, uint32_t count, bool *ok)
 	return names;
 }
 
-static void bindings_free(struct binding *list, uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++)
-		bb_free(list[i].served_name);
-	bb_free(list);
-}
-
 static void listed_free(struct engine_model *list, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++)
@@ -60,35 +54,45 @@ static void listed_free(struct engine_model *list, uint32_t count)
 	bb_free(list);
 }
 
+static void engine_plan_free(struct engine_plan *p)
+{
+	names_free(p->only, p->only_count);
+	*p = (struct engine_plan){ 0 };
+}
+
 static void engine_free(struct engine *e)
 {
 	bb_free(e->name);
-	names_free(e->only, e->only_count);
+	engine_plan_free(&e->plan);
+	engine_plan_free(&e->next);
 	listed_free(e->listed, e->listed_count);
 	*e = (struct engine){ 0 };
 }
 
-static void model_plan_free(struct model *m)
+static void model_plan_free(struct model_plan *p)
 {
-	names_free(m->aliases, m->alias_count);
-	m->aliases = NULL;
-	m->alias_count = 0;
-	BB_FREE(m->served_name);
-	BB_FREE(m->plan_engines);
-	m->plan_engine_count = 0;
-	m->in_plan = false;
+	names_free(p->aliases, p->alias_count);
+	bb_free(p->served_name);
+	bb_free(p->engines);
+	*p = (struct model_plan){ 0 };
+}
+
+static void model_free(struct model *m)
+{
+	model_plan_free(&m->plan);
+	model_plan_free(&m->next);
+	bindings_free(&m->bound);
+	bindings_free(&m->rebound);
+	bb_free(m->name);
+	*m = (struct model){ 0 };
 }
 
 void fleet_fini(struct fleet *f)
 {
 	for (uint32_t i = 0; f->engines && i < f->engine_count; i++)
 		engine_free(&f->engines[i]);
-	for (uint32_t i = 0; f->models && i < f->model_count; i++) {
-		struct model *m = &f->models[i];
-		model_plan_free(m);
-		bindings_free(m->bindings, m->binding_count);
-		bb_free(m->name);
-	}
+	for (uint32_t i = 0; f->models && i < f->model_count; i++)
+		model_free(&f->models[i]);
 	BB_FREE(f->engines);
 	BB_FREE(f->models);
 	bb_map_fini(&f->names);
@@ -125,7 +129,8 @@ static struct engine *engine_claim(struct fleet *f, struct bb_str name, uint64_t
 
 	for (uint32_t i = 0; i < f->engine_count && !e; i++)
 		if (!f->engines[i].generation ||
-		    (f->engines[i].state == ENGINE_GONE && f->engines[i].requests == 0))
+		    (f->engines[i].state == ENGINE_GONE && f->engines[i].requests == 0 &&
+		     !f->engines[i].next.in_plan))
 			e = &f->engines[i];
 	if (!e && f->engine_count < f->engines_max)
 		e = &f->engines[f->engine_count++];
@@ -139,10 +144,11 @@ static struct engine *engine_claim(struct fleet *f, struct bb_str name, uint64_t
 	e->generation = ++f->next_generation;
 	e->state = ENGINE_STARTING;
 	e->state_since_ns = now_ns;
+	e->is_new = true;
 	return e;
 }
 
-static uint32_t model_slot(struct fleet *f, struct bb_str name, uint64_t now_ns)
+uint32_t fleet_model_slot(struct fleet *f, struct bb_str name, uint64_t now_ns)
 {
 	for (uint32_t i = 0; i < f->model_count; i++)
 		if (bb_str_eq(bb_str_of(f->models[i].name), name))
@@ -156,11 +162,19 @@ static uint32_t model_slot(struct fleet *f, struct bb_str name, uint64_t now_ns)
 	return f->model_count++;
 }
 
-static int plan_engines_apply(struct fleet *f, uint64_t now_ns, const struct plan *plan,
-			      struct engine_id *ids)
+void fleet_models_drop(struct fleet *f, uint32_t count)
 {
-	for (uint32_t i = 0; i < f->engine_count; i++)
-		f->engines[i].in_plan = false;
+	while (f->model_count > count)
+		model_free(&f->models[--f->model_count]);
+}
+
+/*
+ * Putting a plan into force: every engine and model gets its part of it in `next`; then `plan` and
+ * `next` change places everywhere and the bindings are computed. When that fails they change back.
+ */
+static int stage_engines(struct fleet *f, uint64_t now_ns, const struct plan *plan,
+			 struct engine_id *ids)
+{
 	for (uint32_t i = 0; i < plan->engine_count; i++) {
 		const struct plan_engine *pe = &plan->engines[i];
 		struct engine *e = engine_by_name(f, pe->name);
@@ -168,60 +182,103 @@ static int plan_engines_apply(struct fleet *f, uint64_t now_ns, const struct pla
 		if (!e)
 			e = engine_claim(f, pe->name, now_ns);
 		if (!e)
-			return -BB_ELIMIT;
-		if (e->state == ENGINE_GONE)
-			engine_set_state(e, ENGINE_STARTING, now_ns);
-		char **only = names_copy(pe->models, pe->model_count, &ok);
+			return f->engine_count < f->engines_max ? -BB_ENOMEM : -BB_ELIMIT;
+		engine_plan_free(&e->next);
+		e->next.only = names_copy(pe->models, pe->model_count, &ok);
+		e->next.only_count = e->next.only ? pe->model_count : 0;
+		e->next.serves_listed = pe->serves_listed;
+		e->next.in_plan = true;
 		if (!ok)
 			return -BB_ENOMEM;
-		names_free(e->only, e->only_count);
-		e->only = only;
-		e->only_count = pe->model_count;
-		e->serves_listed = pe->serves_listed;
-		e->in_plan = true;
 		ids[i] = (struct engine_id){ (uint32_t)(e - f->engines), e->generation };
 	}
-	for (uint32_t i = 0; i < f->engine_count; i++)
-		if (f->engines[i].generation && !f->engines[i].in_plan)
-			engine_set_state(&f->engines[i], ENGINE_GONE, now_ns);
 	return 0;
 }
 
-static int plan_models_apply(struct fleet *f, uint64_t now_ns, const struct plan *plan,
-			     const struct engine_id *ids)
+static int stage_models(struct fleet *f, uint64_t now_ns, const struct plan *plan,
+			const struct engine_id *ids)
 {
-	for (uint32_t i = 0; i < f->model_count; i++)
-		model_plan_free(&f->models[i]);
 	for (uint32_t i = 0; i < plan->model_count; i++) {
 		const struct plan_model *pm = &plan->models[i];
-		const uint32_t slot = model_slot(f, pm->name, now_ns);
+		const uint32_t slot = fleet_model_slot(f, pm->name, now_ns);
 		bool ok = true;
 		if (slot == UINT32_MAX)
-			return -BB_ELIMIT;
-		struct model *m = &f->models[slot];
-		m->in_plan = true;
-		m->aliases = names_copy(pm->aliases, pm->alias_count, &ok);
-		m->alias_count = m->aliases ? pm->alias_count : 0;
-		m->plan_engines = bb_alloc(pm->engine_count * sizeof(uint32_t));
+			return f->model_count < f->models_max ? -BB_ENOMEM : -BB_ELIMIT;
+		struct model_plan *p = &f->models[slot].next;
+		model_plan_free(p);
+		p->in_plan = true;
+		p->aliases = names_copy(pm->aliases, pm->alias_count, &ok);
+		p->alias_count = p->aliases ? pm->alias_count : 0;
+		p->engines = bb_alloc(pm->engine_count * sizeof(uint32_t));
 		if (pm->served_name.len)
-			m->served_name = bb_strndup(pm->served_name.p, pm->served_name.len);
-		if (!ok || !m->plan_engines || (pm->served_name.len && !m->served_name))
+			p->served_name = bb_strndup(pm->served_name.p, pm->served_name.len);
+		if (!ok || !p->engines || (pm->served_name.len && !p->served_name))
 			return -BB_ENOMEM;
-		m->plan_engine_count = pm->engine_count;
+		p->engine_count = pm->engine_count;
 		for (uint32_t k = 0; k < pm->engine_count; k++)
-			m->plan_engines[k] = ids[pm->engines[k]].slot;
+			p->engines[k] = ids[pm->engines[k]].slot;
 	}
 	return 0;
+}
+
+static void stage_swap(struct fleet *f)
+{
+	for (uint32_t i = 0; i < f->engine_count; i++) {
+		struct engine *e = &f->engines[i];
+		const struct engine_plan p = e->plan;
+		e->plan = e->next;
+		e->next = p;
+	}
+	for (uint32_t i = 0; i < f->model_count; i++) {
+		struct model *m = &f->models[i];
+		const struct model_plan p = m->plan;
+		m->plan = m->next;
+		m->next = p;
+	}
+}
+
+static void stage_clear(struct fleet *f)
+{
+	for (uint32_t i = 0; i < f->engine_count; i++)
+		engine_plan_free(&f->engines[i].next);
+	for (uint32_t i = 0; i < f->model_count; i++)
+		model_plan_free(&f->models[i].next);
+}
+
+static void engines_follow_plan(struct fleet *f, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < f->engine_count; i++) {
+		struct engine *e = &f->engines[i];
+		e->is_new = false;
+		if (e->generation && !e->plan.in_plan)
+			engine_set_state(e, ENGINE_GONE, now_ns);
+		else if (e->state == ENGINE_GONE)
+			engine_set_state(e, ENGINE_STARTING, now_ns);
+	}
 }
 
 int fleet_apply_plan(struct fleet *f, uint64_t now_ns, const struct plan *plan, struct engine_id *ids)
 {
-	int rc = plan_engines_apply(f, now_ns, plan, ids);
+	const uint32_t model_count = f->model_count;
+	int rc = stage_engines(f, now_ns, plan, ids);
 
 	if (!rc)
-		rc = plan_models_apply(f, now_ns, plan, ids);
-	if (!rc)
+		rc = stage_models(f, now_ns, plan, ids);
+	if (!rc) {
+		stage_swap(f);
 		rc = fleet_bind(f, now_ns);
+		if (rc)
+			stage_swap(f);
+	}
+	stage_clear(f);
+	if (!rc) {
+		engines_follow_plan(f, now_ns);
+		return 0;
+	}
+	fleet_models_drop(f, model_count);
+	for (uint32_t i = 0; i < f->engine_count; i++)
+		if (f->engines[i].is_new)
+			engine_free(&f->engines[i]);
 	return rc;
 }
 
@@ -250,132 +307,6 @@ int fleet_set_listed(struct engine *e, const struct report_model *models, uint32
 	e->listed_count = count;
 	e->has_listed = true;
 	return 1;
-}
-
-/* ---- bindings ---- */
-
-static int model_bind(struct model *m, uint32_t engine, const char *served, uint64_t context_tokens)
-{
-	for (uint32_t i = 0; i < m->binding_count; i++)
-		if (m->bindings[i].engine == engine)
-			return 0;
-	struct binding *list = bb_realloc(m->bindings, (m->binding_count + 1) * sizeof(*list));
-	if (!list)
-		return -BB_ENOMEM;
-	m->bindings = list;
-	char *copy = bb_strndup(served, strlen(served));
-	if (!copy)
-		return -BB_ENOMEM;
-	list[m->binding_count++] =
-		(struct binding){ .engine = engine, .served_name = copy, .context_tokens = context_tokens };
-	return 0;
-}
-
-static const struct engine_model *listed_find(const struct engine *e, const char *name)
-{
-	for (uint32_t i = 0; i < e->listed_count; i++)
-		if (strcmp(e->listed[i].name, name) == 0)
-			return &e->listed[i];
-	return NULL;
-}
-
-/*
- * The name under which an engine serves a model of the plan: what the plan says; else the model's
- * own name if the engine lists it; else the only one that it lists; else the first of several.
- */
-static int bind_planned(struct model *m, uint32_t slot, const struct engine *e)
-{
-	const struct engine_model *found = listed_find(e, m->served_name ? m->served_name : m->name);
-
-	if (m->served_name)
-		return model_bind(m, slot, m->served_name, found ? found->context_tokens : 0);
-	if (!e->has_listed)
-		return model_bind(m, slot, m->name, 0);
-	if (!found && e->listed_count)
-		found = &e->listed[0];
-	return found ? model_bind(m, slot, found->name, found->context_tokens) : 0;
-}
-
-static bool engine_may_serve(const struct engine *e, const char *name)
-{
-	for (uint32_t i = 0; i < e->only_count; i++)
-		if (strcmp(e->only[i], name) == 0)
-			return true;
-	return e->only_count == 0;
-}
-
-static int bind_listed(struct fleet *f, uint32_t slot, uint64_t now_ns)
-{
-	const struct engine *e = &f->engines[slot];
-
-	for (uint32_t i = 0; i < e->listed_count; i++) {
-		const struct engine_model *lm = &e->listed[i];
-		if (!engine_may_serve(e, lm->name))
-			continue;
-		const uint32_t ms = model_slot(f, bb_str_of(lm->name), now_ns);
-		if (ms == UINT32_MAX)
-			return -BB_ELIMIT;
-		int rc = model_bind(&f->models[ms], slot, lm->name, lm->context_tokens);
-		if (rc)
-			return rc;
-	}
-	return 0;
-}
-
-static int names_build(const struct fleet *f, struct bb_map *names, uint32_t *catch_all)
-{
-	*catch_all = UINT32_MAX;
-	for (uint32_t i = 0; i < f->model_count; i++) {
-		const struct model *m = &f->models[i];
-		for (uint32_t k = 0; k < m->alias_count; k++) {
-			if (strcmp(m->aliases[k], "*") == 0)
-				*catch_all = i;
-			else if (bb_map_put(names, bb_str_of(m->aliases[k]), i))
-				return -BB_ENOMEM;
-		}
-	}
-	/* Names after aliases: a model's own name wins over another's alias. */
-	for (uint32_t i = 0; i < f->model_count; i++) {
-		const struct model *m = &f->models[i];
-		if ((m->in_plan || m->binding_count) &&
-		    bb_map_put(names, bb_str_of(m->name), i))
-			return -BB_ENOMEM;
-	}
-	return 0;
-}
-
-int fleet_bind(struct fleet *f, uint64_t now_ns)
-{
-	struct bb_map names;
-	uint32_t catch_all;
-	int rc = 0;
-
-	for (uint32_t i = 0; i < f->model_count; i++) {
-		struct model *m = &f->models[i];
-		bindings_free(m->bindings, m->binding_count);
-		m->bindings = NULL;
-		m->binding_count = 0;
-	}
-	for (uint32_t i = 0; i < f->model_count && !rc; i++) {
-		struct model *m = &f->models[i];
-		for (uint32_t k = 0; k < m->plan_engine_count && !rc; k++)
-			rc = bind_planned(m, m->plan_engines[k], &f->engines[m->plan_engines[k]]);
-	}
-	for (uint32_t i = 0; i < f->engine_count && !rc; i++)
-		if (f->engines[i].in_plan && f->engines[i].serves_listed)
-			rc = bind_listed(f, i, now_ns);
-	if (rc)
-		return rc;
-	bb_map_init(&names, f->names.key);
-	rc = names_build(f, &names, &catch_all);
-	if (rc) {
-		bb_map_fini(&names);
-		return rc;
-	}
-	bb_map_fini(&f->names);
-	f->names = names;
-	f->catch_all = catch_all;
-	return 0;
 }
 
 struct model *fleet_resolve(const struct fleet *f, struct bb_str name)

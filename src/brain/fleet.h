@@ -1,8 +1,8 @@
 /*
  * fleet.h: engines, models, and which engine serves which model under which name.
  *
- * For: brain.c only. Models come from the plan and from what engines list; `fleet_bind` computes
- * the bindings anew whenever either changes (rare). Slots of engines and models never move, so
+ * For: brain.c only. Models come from the plan and from what engines list; binding.h computes who
+ * serves what anew whenever either changes (rare). Slots of engines and models never move, so
  * that ids and metrics stay valid over reloads.
  * Threads: as the brain. Memory: tables of fixed maxima; names are owned.
  * Errors: -BB_ELIMIT, -BB_ENOMEM.
@@ -17,15 +17,22 @@ struct engine_model {
 	uint64_t context_tokens;
 };
 
+/* What the configuration says about an engine. */
+struct engine_plan {
+	bool in_plan;
+	bool serves_listed;
+	char **only; /* serve only these names; NULL: all */
+	uint32_t only_count;
+};
+
 struct engine {
 	uint32_t generation; /* 0: free slot */
 	char *name;
 	enum engine_state state;
 	uint64_t state_since_ns;
-	bool in_plan;
-	bool serves_listed;
-	char **only; /* plan: serve only these names; NULL: all */
-	uint32_t only_count;
+	struct engine_plan plan;
+	struct engine_plan next; /* while a plan is put into force: the other one */
+	bool is_new;             /* claimed for the plan that is being put into force */
 	struct engine_model *listed; /* what it says it serves */
 	uint32_t listed_count;
 	bool has_listed;             /* it has said so at least once */
@@ -50,18 +57,29 @@ struct binding {
 	uint64_t context_tokens;
 };
 
+struct bindings {
+	struct binding *list;
+	uint32_t count;
+};
+
+/* What the configuration says about a model. */
+struct model_plan {
+	bool in_plan;
+	char **aliases;
+	uint32_t alias_count;
+	char *served_name; /* NULL: find out */
+	uint32_t *engines; /* slots */
+	uint32_t engine_count;
+};
+
 struct model {
 	char *name;
 	uint64_t created_ns;
-	bool in_plan;
 	uint64_t sequence; /* requests so far: round_robin's turn */
-	char **aliases;
-	uint32_t alias_count;
-	char *served_name; /* plan; NULL: find out */
-	uint32_t *plan_engines; /* slots */
-	uint32_t plan_engine_count;
-	struct binding *bindings;
-	uint32_t binding_count;
+	struct model_plan plan;
+	struct model_plan next; /* while a plan is put into force: the other one */
+	struct bindings bound;
+	struct bindings rebound; /* while bindings are computed: the new ones */
 };
 
 struct fleet {
@@ -74,18 +92,22 @@ struct fleet {
 	uint32_t next_generation;
 	struct bb_map names; /* model names and aliases → model slot */
 	uint32_t catch_all;  /* model slot of the alias "*"; UINT32_MAX: none */
+	bool is_stale;       /* an engine lists something else than the bindings say */
 };
 
 BB_MUST int fleet_init(struct fleet *f, uint32_t engines_max, uint32_t models_max, uint64_t hash_key);
 void fleet_fini(struct fleet *f);
 /* NULL when the id is stale. */
 struct engine *fleet_engine(const struct fleet *f, struct engine_id id);
+/* As a whole or not at all; `ids` means nothing after a failure. */
 BB_MUST int fleet_apply_plan(struct fleet *f, uint64_t now_ns, const struct plan *plan,
 			     struct engine_id *ids);
 /* Takes over what an engine lists. 1 when that differs from before, 0 when not, or an error. */
 BB_MUST int fleet_set_listed(struct engine *e, const struct report_model *models, uint32_t count);
-/* Computes bindings and names. Old ones stay in force when it fails. */
-BB_MUST int fleet_bind(struct fleet *f, uint64_t now_ns);
+/* The slot of a model, made if absent; UINT32_MAX when the table is full or there is no memory. */
+uint32_t fleet_model_slot(struct fleet *f, struct bb_str name, uint64_t now_ns);
+/* Takes back what fleet_model_slot has added since there were `count`, while nothing is bound to it. */
+void fleet_models_drop(struct fleet *f, uint32_t count);
 /* The model that a client's name means; NULL when there is none. */
 struct model *fleet_resolve(const struct fleet *f, struct bb_str name);
 void engine_set_state(struct engine *e, enum engine_state state, uint64_t now_ns);
