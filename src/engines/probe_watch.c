@@ -50,7 +50,8 @@ static void watch_set_state(struct prober *p, enum engine_state state, const cha
 	}
 	p->state = state;
 	if (is_new) {
-		BB_LOG(state == ENGINE_DOWN ? BB_LOG_WARN : BB_LOG_INFO, "engine_probed",
+		/* Whoever gets the report tells that it is ready; why it is not, is known only here. */
+		BB_LOG(state == ENGINE_READY ? BB_LOG_DEBUG : BB_LOG_INFO, "engine_probed",
 		       "%.*s is %s: %s", BB_ARG(p->config.host), engine_state_name(state), why);
 		probe_report(p);
 	}

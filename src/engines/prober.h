@@ -10,7 +10,7 @@
  * asked for its models (a server without such a list serves what the configuration says). DOWN: it
  * refuses connections, or `unhealthy_after` probes in a row failed. Whoever comes back is detected
  * anew, since it may be another engine or another model.
- * Log: engine_probed at each change of state, probe_failed (debug).
+ * Log: engine_probed says why an engine is not ready (and that it is, at debug); probe_failed (debug).
  * Threads: the loop's thread only.
  * Memory: a prober copies what its configuration points to. What a report points to is valid
  * during the call.
