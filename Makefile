@@ -109,8 +109,7 @@ $(O)/third/yyjson.o: $(YYJSON)/yyjson.h
 	$(CC) $(BASE) $(OPT) -w -c -o $@ $(YYJSON)/yyjson.c
 # Where the build's identity goes in; nothing else is rebuilt when the commit changes.
 $(O)/cmd/version.o: EXTRA_CFLAGS += -DBUSBAR_VERSION='"$(VERSION)"' -DBUSBAR_COMMIT='"$(COMMIT)"' -DBUSBAR_VARIANT='"$(B)"'
-$(O)/cmd/version.o: VERSION .git/HEAD
-.git/HEAD: ;
+$(O)/cmd/version.o: VERSION $(wildcard .git/logs/HEAD)
 $(O)/%.o: src/%.c | $(DEPS_STAMP)
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS) $(EXTRA_CFLAGS) -c -o $@ $<
@@ -125,6 +124,8 @@ system: busbar engine
 	$(PYTHON) -m pytest -q tests/system
 tidy:
 	$(PYTHON) tools/tidy.py
+docs: busbar
+	sh tools/gendocs.sh
 format:
 	clang-format-14 -i $(wildcard src/*/*.[ch] src/*/*/*.[ch] engine/*.[ch] tests/unit/*/*.[ch] tests/fuzz/*.[ch])
 clean:
@@ -138,4 +139,4 @@ install: all
 		install -Dm644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$$s/$${page##*/}"; done
 
 -include $(OBJ:.o=.d) $(O)/cmd/main.d $(ENGINE_OBJ:.o=.d) $(UNIT:=.d)
--include tests/tests.mk bench/bench.mk
+-include tests/tests.mk tests/robust.mk bench/bench.mk
