@@ -135,23 +135,16 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 	}
 	if (r->api_mask)
 		e->api_mask = r->api_mask;
-	if (r->sequences_max)
-		e->sequences_max = r->sequences_max;
-	if (r->kv_tokens_max)
-		e->kv_tokens_max = r->kv_tokens_max;
-	if (r->has_load) {
-		e->has_load = true;
-		e->running = r->running;
-		e->waiting = r->waiting;
-		e->kv_usage = r->kv_usage;
-	}
-	if (r->state == ENGINE_READY) {
-		if (e->state != ENGINE_READY) {
-			e->failed_in_row = 0;
-			e->api_lacks = 0; /* it may be another program now */
-		}
-	} else {
-		e->has_load = false; /* stale means unknown */
+	/* A report is complete: what it does not know is not known any more. */
+	e->sequences_max = r->sequences_max;
+	e->kv_tokens_max = r->kv_tokens_max;
+	e->has_load = r->has_load && r->state == ENGINE_READY;
+	e->running = r->running;
+	e->waiting = r->waiting;
+	e->kv_usage = r->kv_usage;
+	if (r->state == ENGINE_READY && e->state != ENGINE_READY) {
+		e->failed_in_row = 0;
+		e->api_lacks = 0; /* it may be another program now */
 	}
 	engine_set_state(e, r->state, now_ns);
 	return changed;

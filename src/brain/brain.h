@@ -100,7 +100,7 @@ struct report_model {
 	uint64_t context_tokens; /* 0: unknown */
 };
 
-/* What a probe has found out about an engine. */
+/* All that probing knows about an engine at present; it replaces the report before. */
 struct engine_report {
 	enum engine_state state;
 	bool has_models;             /* `models` is meant, even when empty */

@@ -82,7 +82,7 @@ static void watch_failed(struct prober *p, int err, int status, const char *why)
 	const bool is_loading = status == 503 && (p->state != ENGINE_READY ||
 						  (p->adapter && p->adapter->loads_in_503));
 
-	if (err == -BB_ENOMEM) { /* ours, not the engine's */
+	if (err == -BB_ENOMEM || err == -BB_EBUSY) { /* ours, not the engine's */
 		watch_arm(p, p->config.interval_ns);
 		return;
 	}

@@ -418,12 +418,28 @@ static void on_timer(struct loop_timer *t)
 							  : "the engine did not answer in time");
 }
 
-static struct httpc_conn *conn_create(struct httpc_pool *p)
+/* Failures of ours must not look like failures of the peer. */
+static int connect_error(void)
+{
+	switch (errno) {
+	case ENOMEM:
+	case ENOBUFS: return -BB_ENOMEM;
+	case EMFILE:
+	case ENFILE:
+	case EADDRNOTAVAIL: return -BB_EBUSY;
+	default: return -BB_ECONNECT;
+	}
+}
+
+static struct httpc_conn *conn_create(struct httpc_pool *p, int *err)
 {
 	const int fd = sock_connect(&p->addr);
 
-	if (fd < 0)
+	*err = -BB_ENOMEM;
+	if (fd < 0) {
+		*err = connect_error();
 		return NULL;
+	}
 	struct httpc_conn *c = bb_alloc_zero(1, sizeof(*c));
 	if (!c)
 		goto fail_close;
@@ -512,9 +528,10 @@ int call_start(struct call *call, struct httpc_pool *p, enum call_conn which)
 		call->was_reused = true;
 		call->connected_ns = loop_now_ns(p->loop);
 	} else {
-		c = conn_create(p);
+		int err;
+		c = conn_create(p, &err);
 		if (!c)
-			return -BB_ECONNECT;
+			return err;
 	}
 	c->call = call;
 	call->conn = c;

@@ -8,8 +8,9 @@
  * Threads: the loop's thread only.
  * Memory: the parts of a request must stay valid until the call ends or call_is_sent says that
  * everything was handed to the kernel. Answer bytes are valid during the callback only.
- * Errors: on_failed gives -BB_ECONNECT (no connection), -BB_EUPSTREAM (cut or malformed),
- * -BB_EUPTIMEOUT, and whether any byte of an answer had come.
+ * Errors: on_failed gives -BB_ECONNECT (no connection), -BB_EUPSTREAM (cut or malformed) or
+ * -BB_EUPTIMEOUT. call_start also -BB_ENOMEM and -BB_EBUSY (out of descriptors or ports): faults
+ * of ours, not of the peer.
  */
 #pragma once
 

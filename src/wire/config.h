@@ -34,6 +34,7 @@ enum config_engine_kind {
 	CONFIG_ENGINE_SGLANG,
 	CONFIG_ENGINE_TRTLLM,
 	CONFIG_ENGINE_LLAMACPP,
+	CONFIG_ENGINE_BUSBAR, /* busbar-engine */
 	CONFIG_ENGINE_OPENAI, /* any other server with an OpenAI API */
 };
 

@@ -35,6 +35,7 @@ static const char *const engine_kinds[] = {
 	[CONFIG_ENGINE_SGLANG] = "sglang",
 	[CONFIG_ENGINE_TRTLLM] = "trtllm",
 	[CONFIG_ENGINE_LLAMACPP] = "llamacpp",
+	[CONFIG_ENGINE_BUSBAR] = "busbar",
 	[CONFIG_ENGINE_OPENAI] = "openai",
 	NULL,
 };
