@@ -10,8 +10,10 @@
 #define ERROR_BODY_MAX 65536
 #define SSE_TYPE BB_STR("text/event-stream; charset=utf-8")
 #define JSON_TYPE BB_STR("application/json")
+#define STREAM_CUT "the engine ended its stream before the answer was complete"
 
 static void relay_end(struct request *r);
+static void payload_answer(struct request *r, struct bb_str payload);
 
 static struct request *request_of(struct call *c)
 {
@@ -35,15 +37,24 @@ static void wrote(struct request *r, enum io io)
 
 /* ---- failures ---- */
 
+void relay_give_up(struct request *r)
+{
+	if (r->error_payload.len)
+		payload_answer(r, r->error_payload);
+	else
+		request_fail(r, r->failure, r->failure_why, NULL);
+}
+
 /* The call is over and failed: another engine if nothing was shown yet, else the client is told. */
 static void engine_failed(struct request *r, int err, const char *why, enum request_outcome outcome,
 			  enum upstream_error what)
 {
-	if (request_retry(r, outcome, what)) {
+	r->failure = err;
+	r->failure_why = bb_arena_dup(&r->arena, bb_str_of(why)); /* the code's own words without memory */
+	if (request_retry(r, outcome, what))
 		request_run(r);
-		return;
-	}
-	request_fail(r, err, bb_str_of(why), NULL);
+	else
+		relay_give_up(r);
 }
 
 static void on_failed(struct call *c, int err, const char *why)
@@ -112,7 +123,7 @@ static bool answer_fields_add(struct request *r, const struct http_head *h, bool
 	struct bb_buf *text = &r->worker->text;
 
 	bb_buf_clear(text);
-	bb_buf_add_str(text, r->answer_fields);
+	bb_buf_add_str(text, r->own_fields);
 	for (uint32_t i = 0; i < h->count; i++) {
 		const struct http_header *f = &h->headers[i];
 		if (http_is_hop_by_hop(f->name) || is_own_answer_field(f->name))
@@ -172,8 +183,10 @@ static void on_head(struct call *c, const struct http_head *h)
 		r->relay = RELAY_PLAIN;
 	}
 	if (r->begun) { /* comments kept the stream alive: its head is out already */
-		if (r->relay != RELAY_EVENTS && r->relay != RELAY_ERROR)
+		if (r->relay != RELAY_EVENTS && r->relay != RELAY_ERROR) {
+			r->relay = RELAY_NONE;
 			break_off(r, "the engine did not answer with a stream", UPSTREAM_STREAM);
+		}
 		return;
 	}
 	r->content_type = bb_arena_dup(&r->arena, type);
@@ -343,7 +356,9 @@ static void payload_answer(struct request *r, struct bb_str payload)
 	r->error = -BB_EUPSTREAM;
 	r->step = REQUEST_DONE;
 	if (r->begun) {
-		if (exchange_write(r->x, BB_STR("data: ")) != IO_ERROR &&
+		const bool is_named = api_info((enum api)r->api)->family == FAMILY_ANTHROPIC;
+		if (exchange_write(r->x, is_named ? BB_STR("event: error\ndata: ")
+						  : BB_STR("data: ")) != IO_ERROR &&
 		    exchange_write(r->x, payload) != IO_ERROR &&
 		    exchange_write(r->x, BB_STR("\n\n")) != IO_ERROR)
 			exchange_end(r->x);
@@ -351,7 +366,7 @@ static void payload_answer(struct request *r, struct bb_str payload)
 	}
 	r->status = (int16_t)payload_status(payload);
 	r->begun = r->shown = true;
-	exchange_reply(r->x, r->status, JSON_TYPE, r->answer_fields, payload);
+	exchange_reply(r->x, r->status, JSON_TYPE, r->own_fields, payload);
 }
 
 static void stream_ended(struct request *r)
@@ -371,13 +386,7 @@ static void stream_ended(struct request *r)
 		r->step = REQUEST_DONE;
 		return;
 	}
-	if (request_retry(r, OUTCOME_BROKEN, UPSTREAM_STREAM))
-		request_run(r);
-	else if (r->error_payload.len)
-		payload_answer(r, r->error_payload);
-	else
-		request_fail(r, -BB_EUPSTREAM,
-			     BB_STR("the engine ended its stream before the answer was complete"), NULL);
+	engine_failed(r, -BB_EUPSTREAM, STREAM_CUT, OUTCOME_BROKEN, UPSTREAM_STREAM);
 }
 
 static void hold(struct request *r, struct bb_str rest)
@@ -456,16 +465,9 @@ static void assembled(struct request *r)
 		exchange_reply(r->x, 200, JSON_TYPE, r->answer_fields, bb_buf_str(text));
 		return;
 	}
-	if (request_retry(r, OUTCOME_BROKEN, UPSTREAM_STREAM)) {
-		request_run(r);
-		return;
-	}
-	if (rc == -BB_EUPSTREAM && text->len) {
-		payload_answer(r, bb_buf_str(text));
-		return;
-	}
-	request_fail(r, rc == -BB_EUPSTREAM ? rc : -BB_EUPSTREAM,
-		     BB_STR("the engine ended its stream before the answer was complete"), NULL);
+	if (rc == -BB_EUPSTREAM && text->len)
+		r->error_payload = bb_arena_dup(&r->arena, bb_buf_str(text));
+	engine_failed(r, -BB_EUPSTREAM, STREAM_CUT, OUTCOME_BROKEN, UPSTREAM_STREAM);
 }
 
 /* ---- error answers ---- */
@@ -644,7 +646,7 @@ static void on_comment(struct loop_timer *t)
 	if (!r->begun) {
 		struct bb_buf *text = &r->worker->text;
 		bb_buf_clear(text);
-		bb_buf_add_str(text, r->answer_fields);
+		bb_buf_add_str(text, r->own_fields);
 		stream_fields(text, NULL);
 		if (text->err)
 			return;

@@ -75,7 +75,7 @@ void request_fail(struct request *r, int err, struct bb_str message, const char 
 	r->step = REQUEST_DONE;
 	if (!r->x)
 		return;
-	if (r->begun && r->relay != RELAY_EVENTS) {
+	if (r->begun && r->relay == RELAY_PLAIN) {
 		exchange_abort(r->x);
 		return;
 	}
@@ -90,7 +90,7 @@ void request_fail(struct request *r, int err, struct bb_str message, const char 
 	r->status = (int16_t)e->http_status;
 	openai_error_write(text, family_of(r), err, message, param);
 	const int n = snprintf(headers, sizeof(headers), "%s%.*s", retry_after(e),
-			       BB_ARG(r->answer_fields));
+			       BB_ARG(r->own_fields));
 	const size_t len = n > 0 && n < (int)sizeof(headers) ? (size_t)n : 0;
 	exchange_reply(r->x, e->http_status, BB_STR("application/json"),
 		       (struct bb_str){ headers, len }, bb_buf_str(text));
@@ -218,8 +218,8 @@ static bool answer_fields_take(struct request *r, const struct http_head *h)
 	}
 	if (text->err)
 		return false;
-	r->answer_fields = bb_arena_dup(&r->arena, bb_buf_str(text));
-	return r->answer_fields.p != NULL;
+	r->own_fields = r->answer_fields = bb_arena_dup(&r->arena, bb_buf_str(text));
+	return r->own_fields.p != NULL;
 }
 
 static enum step scan_json(struct request *r)
@@ -313,8 +313,12 @@ static enum step step_scan(struct request *r)
 static enum step rejected(struct request *r, const struct decision *d)
 {
 	struct bb_buf message;
-	bb_buf_init(&message, ERROR_BODY_MAX);
 
+	if (r->failure && d->error == -BB_ENOENGINE) {
+		relay_give_up(r);
+		return STEP_WAIT;
+	}
+	bb_buf_init(&message, ERROR_BODY_MAX);
 	switch (d->error) {
 	case -BB_ENOMODEL:
 		models_explain_unknown(r->worker->gateway, r->model, &message);
@@ -462,9 +466,12 @@ static bool must_assemble(const struct request *r)
 static enum step send_failed(struct request *r, int err)
 {
 	if (err == -BB_ECONNECT || err == -BB_EUPSTREAM) {
+		r->failure = -BB_ECONNECT;
+		r->failure_why = BB_STR("");
 		if (request_retry(r, OUTCOME_REFUSED, UPSTREAM_CONNECT))
 			return STEP_MORE;
-		return fail_step(r, -BB_ECONNECT, NULL, NULL);
+		relay_give_up(r);
+		return STEP_WAIT;
 	}
 	request_leave_engine(r, OUTCOME_CANCELED);
 	return fail_step(r, err, NULL, NULL);
@@ -498,6 +505,7 @@ static enum step step_send(struct request *r)
 		r->call.parts[i + 1] = (struct iovec){ (char *)parts[i].p, parts[i].len };
 	r->call.part_count = (uint8_t)(count + 1);
 	r->relay = r->begun ? RELAY_EVENTS : RELAY_NONE;
+	r->error_payload = BB_STR("");
 	r->attempts++;
 	rc = call_start(&r->call, pool, r->fresh_conn ? CALL_FRESH_CONN : CALL_ANY_CONN);
 	if (rc == -BB_EUPSTREAM && r->call.was_reused) /* a stale connection: once more on a fresh one */

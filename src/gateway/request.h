@@ -68,7 +68,8 @@ struct request {
 	struct bb_str target;      /* path and query */
 	struct bb_str id;          /* x-request-id */
 	struct bb_str fields;      /* header lines that go to the engine */
-	struct bb_str answer_fields; /* header lines that go to the client with every answer */
+	struct bb_str own_fields;    /* the gateway's own header lines of an answer */
+	struct bb_str answer_fields; /* these, and the engine's once it has answered */
 	struct bb_str content_type;
 	struct bb_str model;       /* as the client wrote it */
 	struct bb_str model_span;  /* where it stands in a multipart body */
@@ -90,6 +91,8 @@ struct request {
 	struct usage usage;
 	struct chunk_twin twin;
 	int engine_status;
+	int failure;               /* -BB_E… of the latest attempt that failed; 0: none */
+	struct bb_str failure_why;
 	struct bb_str error_payload; /* the engine's error object, before anything was shown */
 	uint64_t answer_length;    /* of a plain answer, or EXCHANGE_CHUNKED */
 	uint32_t events;           /* with content */
@@ -120,6 +123,8 @@ void request_drop_body(struct request *r);
 extern const struct call_ops relay_ops;
 /* Keep-alive comments from now on. */
 void relay_begin_stream(struct request *r);
+/* No engine is left to try: what the last one did wrong becomes the answer. */
+void relay_give_up(struct request *r);
 
 /* settle.c: the exchange is over: metrics and access record. */
 void request_settle(struct request *r);
