@@ -10,7 +10,7 @@
 
 #define CONNECTING_MAX 256            /* a listener's queue is finite */
 #define OPEN_TICK_NS OS_MS
-#define HOPELESS_CONNECT_ERRORS 1000u /* so many and no connection ever: nobody is there */
+#define HOPELESS_CONNECT_ERRORS 1000u /* in a row, with nothing open: nobody is there */
 
 struct load_run {
 	struct load_shared shared; /* first: a connection finds its run by it */
@@ -19,7 +19,7 @@ struct load_run {
 	struct bb_list closed;
 	struct bb_list ready;
 	uint32_t opened_count;     /* how often one was opened, for the ramp */
-	bool has_connected;
+	uint64_t forgiven_count;   /* connect errors before the last success */
 	bool is_over;
 	struct bb_rng nonces;
 	uint64_t begin_ns;
@@ -100,7 +100,7 @@ static void on_ready(struct load_conn *c)
 {
 	struct load_run *r = run_of(c);
 
-	r->has_connected = true;
+	r->forgiven_count = r->shared.meter->errors[LOAD_ERROR_CONNECT];
 	run_check_end(r);
 	if (!is_open_loop(r) && may_start(r)) {
 		load_conn_send(c, bb_rng_next(&r->nonces), clock_now_ns());
@@ -122,6 +122,17 @@ static bool may_open(const struct load_run *r, uint64_t now_ns)
 	       (r->plan->open_rate <= 0 || r->opened_count < elapsed_s * r->plan->open_rate + 1);
 }
 
+static uint64_t connect_failures(const struct load_run *r)
+{
+	return r->shared.meter->errors[LOAD_ERROR_CONNECT] - r->forgiven_count;
+}
+
+static bool is_hopeless(const struct load_run *r)
+{
+	return connect_failures(r) >= HOPELESS_CONNECT_ERRORS && bb_list_is_empty(&r->ready) &&
+	       r->shared.meter->started_count == r->shared.meter->ended_count;
+}
+
 static void on_open(struct loop_timer *t)
 {
 	struct load_run *r = BB_CONTAINER(t, struct load_run, opener);
@@ -134,8 +145,7 @@ static void on_open(struct loop_timer *t)
 		bb_list_remove(&c->link);
 		r->opened_count++;
 	}
-	const uint64_t failed = r->shared.meter->errors[LOAD_ERROR_CONNECT];
-	if (!r->has_connected && failed >= HOPELESS_CONNECT_ERRORS)
+	if (is_hopeless(r))
 		run_end(r);
 	else if (!bb_list_is_empty(&r->closed) && !r->is_over)
 		loop_timer_arm(&r->opener, now_ns + OPEN_TICK_NS);
@@ -151,7 +161,8 @@ static void on_closed(struct load_conn *c)
 	/* A peer that refuses is asked again at the next tick, one that closed in good order at once. */
 	if (!loop_timer_is_armed(&r->opener))
 		loop_timer_arm(&r->opener,
-			       loop_now_ns(r->shared.loop) + (r->has_connected ? 0 : OPEN_TICK_NS));
+			       loop_now_ns(r->shared.loop) +
+				       (connect_failures(r) ? OPEN_TICK_NS : 0));
 }
 
 static const struct load_conn_ops conn_ops = { .on_ready = on_ready, .on_closed = on_closed };
