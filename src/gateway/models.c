@@ -73,8 +73,9 @@ static struct bb_str name_decode(struct bb_str path, char *out, size_t size)
 	return (struct bb_str){ out, n };
 }
 
-void models_answer(struct worker *w, struct exchange *x, struct bb_str fields)
+int models_answer(struct worker *w, struct exchange *x, struct bb_str fields)
 {
+	int status = 200;
 	struct gateway *g = w->gateway;
 	const struct bb_str prefix = BB_STR("/v1/models/");
 	char name[BRAIN_NAME_MAX];
@@ -95,20 +96,20 @@ void models_answer(struct worker *w, struct exchange *x, struct bb_str fields)
 	if (!is_single)
 		bb_buf_lit(&out, "]}");
 	if (out.err) {
+		status = 503;
 		bb_buf_clear(&out);
 		openai_error_write(&out, FAMILY_OPENAI, -BB_ENOMEM, BB_STR(""), NULL);
-		exchange_reply(x, 503, BB_STR("application/json"), fields, bb_buf_str(&out));
 	} else if (is_single && l.count == 0) {
 		struct bb_buf message;
+		status = 404;
 		bb_buf_init(&message, TEXT_MAX);
 		models_explain_unknown(g, l.only, &message);
 		openai_error_write(&out, FAMILY_OPENAI, -BB_ENOMODEL, bb_buf_str(&message), "model");
 		bb_buf_fini(&message);
-		exchange_reply(x, 404, BB_STR("application/json"), fields, bb_buf_str(&out));
-	} else {
-		exchange_reply(x, 200, BB_STR("application/json"), fields, bb_buf_str(&out));
 	}
+	exchange_reply(x, status, BB_STR("application/json"), fields, bb_buf_str(&out));
 	bb_buf_fini(&out);
+	return status;
 }
 
 static void on_name(void *user, const struct model_view *v)

@@ -603,6 +603,22 @@ static bool is_get(const struct http_head *h)
 	return h->method == HTTP_GET || h->method == HTTP_HEAD;
 }
 
+/* 405 with the field that RFC 9110 §15.5.6 asks for. */
+static void refuse_method(struct request *r, const char *allowed)
+{
+	struct bb_buf *text = &r->worker->text;
+	char message[128];
+
+	bb_buf_clear(text);
+	bb_buf_add_str(text, r->own_fields);
+	bb_buf_printf(text, "Allow: %s\r\n", allowed);
+	const struct bb_str fields = bb_arena_dup(&r->arena, bb_buf_str(text));
+	if (fields.p)
+		r->own_fields = fields;
+	snprintf(message, sizeof(message), "this path takes %s only", allowed);
+	fail_step(r, -BB_EMETHOD, message, NULL);
+}
+
 /* Picks what answers a path. */
 static void route(struct request *r)
 {
@@ -628,14 +644,11 @@ static void route(struct request *r)
 			return;
 		}
 		r->step = REQUEST_DONE;
-		models_answer(r->worker, r->x, r->answer_fields);
-		r->status = 200;
+		r->status = (int16_t)models_answer(r->worker, r->x, r->own_fields);
 		return;
 	}
 	if (r->api != API_NONE || is_models || is_health) {
-		snprintf(message, sizeof(message), "%.*s takes %s", (int)(h->path.len & 127), h->path.p,
-			 r->api != API_NONE ? "POST" : "GET");
-		fail_step(r, -BB_EMETHOD, message, NULL);
+		refuse_method(r, r->api != API_NONE ? "POST" : "GET, HEAD");
 		return;
 	}
 	snprintf(message, sizeof(message), "there is nothing at %.*s; the API is under /v1/",

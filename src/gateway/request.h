@@ -129,7 +129,7 @@ void relay_give_up(struct request *r);
 /* settle.c: the exchange is over: metrics and access record. */
 void request_settle(struct request *r);
 
-/* models.c: GET /v1/models and /v1/models/{id} */
-void models_answer(struct worker *w, struct exchange *x, struct bb_str fields);
+/* models.c: GET /v1/models and /v1/models/{id}; returns the answer's status */
+int models_answer(struct worker *w, struct exchange *x, struct bb_str fields);
 /* "The model `x` does not exist …" with the names that do. */
 void models_explain_unknown(struct gateway *g, struct bb_str name, struct bb_buf *out);
