@@ -149,16 +149,7 @@ static int take_body(struct load_answer *a, struct bb_str body, uint64_t now_ns,
 		take_sample(body, m);
 		return 0;
 	}
-	if (a->kind == LOAD_KIND_EVENTS)
-		return take_events(a, body, now_ns, m);
-	if (a->http.message_done && !a->carry.len) {
-		const struct bb_str content = find_content(body);
-		if (content.p)
-			take_stamp(content, now_ns, m);
-	} else if (a->carry.len + body.len <= LOAD_CARRY_MAX) {
-		return bb_buf_add_str(&a->carry, body);
-	}
-	return 0;
+	return a->kind == LOAD_KIND_EVENTS ? take_events(a, body, now_ns, m) : 0;
 }
 
 static void complete(struct load_answer *a, uint64_t now_ns, struct load_meter *m)
@@ -166,11 +157,6 @@ static void complete(struct load_answer *a, uint64_t now_ns, struct load_meter *
 	a->is_complete = true;
 	m->answering -= a->has_begun;
 	m->ended_count++;
-	if (a->kind == LOAD_KIND_OTHER && a->carry.len) {
-		const struct bb_str content = find_content(bb_buf_str(&a->carry));
-		if (content.p)
-			take_stamp(content, now_ns, m);
-	}
 	if (a->status / 100 != 2) {
 		m->status_last = a->status;
 		m->errors[LOAD_ERROR_STATUS]++;

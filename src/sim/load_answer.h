@@ -5,8 +5,8 @@
  * when its "content" (chat) or "text" (completions) is a string that is not empty. In JSON a quote
  * inside of a string is escaped, so `"content":` can only be a key: looking for these bytes is
  * exact, and no parser has to be fast enough.
- * A stamp is what `busbar sim serve --stamp` puts behind a token: " t" and 16 hex digits of its
- * monotonic clock, which is ours when both run on one machine.
+ * A stamp is what `busbar sim serve --stamp` puts behind each token of a stream: " t" and 16 hex
+ * digits of its monotonic clock, which is ours when both run on one machine.
  * Threads: one owner. Memory: bytes of an incomplete event are copied (at most LOAD_CARRY_MAX).
  * Errors: -BB_EHTTP for what is not an HTTP answer, -BB_ELIMIT for an event that does not end.
  */

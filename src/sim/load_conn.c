@@ -132,12 +132,17 @@ static void conn_ended(struct load_conn *c, enum io how)
 	}
 }
 
-/* Reads until the kernel has no more; each answer that is complete may start the next request. */
-static void conn_read(struct load_conn *c)
+/*
+ * Reads until the kernel has no more; each answer that is complete may start the next request. A
+ * read that fills less than the room has taken all there was, but the peer's end is told only by
+ * one more.
+ */
+static void conn_read(struct load_conn *c, unsigned events)
 {
+	const bool has_end = events & (LOOP_PEER | LOOP_BROKEN);
 	size_t got = LOAD_READ_SIZE;
 
-	while (c->watch.fd >= 0 && got == LOAD_READ_SIZE) {
+	while (c->watch.fd >= 0 && (has_end || got == LOAD_READ_SIZE)) {
 		const enum io how = sock_read(c->watch.fd, c->shared->room, LOAD_READ_SIZE, &got);
 		if (how == IO_AGAIN)
 			return;
@@ -180,7 +185,7 @@ static void on_event(struct loop_fd *w, unsigned events)
 	if (events & LOOP_WRITE && c->state == LOAD_CONN_BUSY && !conn_write(c))
 		return;
 	if (events & LOOP_READ)
-		conn_read(c);
+		conn_read(c, events);
 }
 
 bool load_conn_open(struct load_conn *c, const struct sock_addr *to)

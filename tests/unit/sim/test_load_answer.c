@@ -136,8 +136,8 @@ static void a_whole_answer(void **state)
 {
 	static const char text[] =
 		"HTTP/1.1 100 Continue\r\n\r\n"
-		"HTTP/1.1 200 OK\r\nContent-Length: 60\r\nConnection: close\r\n\r\n"
-		"{\"choices\":[{\"message\":{\"content\":\" a t00000000000003e8\"}}]}";
+		"HTTP/1.1 200 OK\r\nContent-Length: 42\r\nConnection: close\r\n\r\n"
+		"{\"choices\":[{\"message\":{\"content\":\" a\"}}]}";
 	struct load_answer a;
 
 	load_answer_init(&a);
@@ -147,7 +147,7 @@ static void a_whole_answer(void **state)
 		assert_int_equal(feed(&a, text, piece), 0);
 		assert_true(a.is_complete && !a.keeps_alive);
 		assert_int_equal(meter->ok_count, 1);
-		assert_int_equal(meter->times[LOAD_HOP].count, 1);
+		assert_int_equal(meter->times[LOAD_E2E].count, 1);
 	}
 	load_answer_fini(&a);
 }
