@@ -1,0 +1,16 @@
+# Benchmarks: see bench/README.md. Never a part of `make check` but for the instruction budgets,
+# which tests/system/test_budgets.py holds.
+#
+#   make bench                busbar beside nginx and HAProxy: about 6 minutes
+#   make bench-peers          and SMG, which it installs from PyPI into the cache
+#   make bench-instructions   instructions per request and per chunk, against their budgets
+#   make bench-budgets        sets the budgets 10 % above what is measured now
+.PHONY: bench-peers bench-instructions bench-budgets
+bench: busbar
+	$(PYTHON) bench/run.py $(BENCH_ARGS)
+bench-peers: busbar
+	$(PYTHON) bench/run.py --peers all $(BENCH_ARGS)
+bench-instructions: busbar
+	$(PYTHON) bench/instructions.py --check $(BENCH_ARGS)
+bench-budgets: busbar
+	$(PYTHON) bench/instructions.py --write $(BENCH_ARGS)

@@ -1,0 +1,65 @@
+"""Results as Markdown: medians over the rounds, and busbar against the better of two proxies."""
+import statistics
+
+from steps import FIGURES, LESS
+
+PROXIES = ("nginx", "haproxy")
+NOT_COMPARED = ("failed or missing", "CPU of other programs, worst step")
+
+
+def medians(results, names):
+    """{figure: {gateway: median}} over all rounds in which both it and `direct` were measured."""
+    found = {}
+    for figure, _unit, _better, draw in FIGURES:
+        found[figure] = {}
+        for name in names:
+            values = []
+            for one in results["rounds"]:
+                direct = one.get("direct", {})
+                if name in one:
+                    values.append(draw(one[name], direct))
+            values = [v for v in values if v is not None]
+            if values:
+                found[figure][name] = statistics.median(values)
+    return found
+
+
+def text_of(number):
+    if number is None:
+        return "-"
+    if number == 0 or abs(number) >= 100:
+        return f"{number:,.0f}"
+    return f"{number:.1f}" if abs(number) >= 10 else f"{number:.2f}"
+
+
+def ratio_of(figure, better, row):
+    """busbar over the better proxy; None when either is missing or the ratio says nothing."""
+    others = [row[p] for p in PROXIES if p in row]
+    if figure in NOT_COMPARED or "busbar" not in row or not others:
+        return None
+    best = min(others) if better == LESS else max(others)
+    return row["busbar"] / best if best > 0 else None
+
+
+def markdown(results):
+    names = results["gateways"]
+    has_ratio = "busbar" in names and any(p in names for p in PROXIES)
+    heads = ["figure", *names] + (["busbar ÷ better of nginx, HAProxy"] if has_ratio else [])
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    found = medians(results, names)
+    for figure, unit, better, _draw in FIGURES:
+        row = found[figure]
+        if not row:
+            continue
+        cells = [figure + (f" ({unit})" if unit else "")]
+        cells += [text_of(row.get(name)) for name in names]
+        if has_ratio:
+            ratio = ratio_of(figure, better, row)
+            cells.append("-" if ratio is None else
+                         f"{ratio:.2f} ({'less' if better == LESS else 'more'} is better)")
+        lines.append("| " + " | ".join(cells) + " |")
+    about = results["about"]
+    lines += ["", f"{about['processor']}, {about['cores']} cores, {about['system']}; "
+              f"{about['date']}; {len(results['rounds'])} rounds, medians. " +
+              "; ".join(f"{n}: {v}" for n, v in about["versions"].items() if v) + "."]
+    return "\n".join(lines) + "\n"
