@@ -40,6 +40,24 @@ void httpd_limits_default(struct httpd_limits *l)
 	};
 }
 
+/* A time-out of 0 is none. */
+static void arm_timer(struct httpd_conn *c, uint64_t timeout_ns)
+{
+	if (timeout_ns)
+		loop_timer_arm(&c->timer, loop_now_ns(c->x.server->loop) + timeout_ns);
+	else
+		loop_timer_cancel(&c->timer);
+}
+
+/*
+ * After a read of `got` bytes: may the kernel hold more? Events are edge-triggered, and the one
+ * that brought the client's FIN has come: its end is still to be read.
+ */
+static void note_read(struct httpd_conn *c, size_t got, size_t size)
+{
+	c->readable = got == size || c->peer_fin;
+}
+
 /* ---- ends of connections ---- */
 
 static void in_drop(struct httpd_conn *c)
@@ -102,9 +120,11 @@ static void conn_linger(struct httpd_conn *c)
 {
 	set_state(c, CONN_LINGER);
 	c->answered = c->ended = false;
+	in_drop(c);
+	exchange_drop_body(&c->x);
 	sock_shut_write(c->watch.fd);
 	c->linger_left = LINGER_BYTES;
-	loop_timer_arm(&c->timer, loop_now_ns(c->x.server->loop) + LINGER_NS);
+	arm_timer(c, LINGER_NS);
 	conn_process(c);
 }
 
@@ -146,10 +166,7 @@ static void on_finish(struct loop_task *t)
 	}
 	conn_reset_exchange(c);
 	set_state(c, CONN_IDLE);
-	if (s->limits.keepalive_ns)
-		loop_timer_arm(&c->timer, loop_now_ns(s->loop) + s->limits.keepalive_ns);
-	else
-		loop_timer_cancel(&c->timer);
+	arm_timer(c, s->limits.keepalive_ns);
 	if (c->in_len || c->readable)
 		conn_process(c);
 }
@@ -302,8 +319,9 @@ static bool head_accept(struct httpd_conn *c)
 	c->x.minor = h->minor;
 	c->x.is_head_method = h->method == HTTP_HEAD;
 	c->must_close = !h->keep_alive;
-	if (h->is_upgrade) {
-		conn_refuse(c, -BB_EHTTP, "protocol upgrades are not supported");
+	/* An offer of another protocol (Upgrade) may be ignored (RFC 9110 §7.8): it never leaves here. */
+	if (h->method == HTTP_CONNECT) {
+		conn_refuse(c, -BB_EHTTP, "CONNECT is not supported");
 		return false;
 	}
 	if (h->has_length && h->length > s->limits.body_size_max) {
@@ -350,7 +368,7 @@ static void head_done(struct httpd_conn *c, char *rest, size_t rest_len)
 		rest_len -= (size_t)used;
 	}
 	if (!c->parser.message_done) {
-		if (s->head.expects_continue && c->x.body_len == 0) {
+		if (s->head.expects_continue && s->head.minor > 0 && c->x.body_len == 0) {
 			size_t put; /* a full socket buffer here means a client that sends without waiting */
 			(void)!sock_write(c->watch.fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, &put);
 		}
@@ -360,7 +378,7 @@ static void head_done(struct httpd_conn *c, char *rest, size_t rest_len)
 		 */
 		c->x.head = NULL;
 		set_state(c, CONN_BODY);
-		loop_timer_arm(&c->timer, loop_now_ns(s->loop) + s->limits.body_timeout_ns);
+		arm_timer(c, s->limits.body_timeout_ns);
 		return;
 	}
 	/* on_request may answer at once, and pipelined bytes must survive the call. */
@@ -390,9 +408,14 @@ static void head_feed(struct httpd_conn *c, char *base, size_t from, size_t len)
 			in_drop(c);
 			return;
 		}
+		if (c->in && base != c->in) { /* heads that are kept begin at `in` */
+			memmove(c->in, base, len);
+			c->in_len = (uint32_t)len;
+			base = c->in;
+		}
 		set_state(c, CONN_HEAD);
 		c->x.begin_ns = loop_now_ns(s->loop);
-		loop_timer_arm(&c->timer, c->x.begin_ns + s->limits.head_timeout_ns);
+		arm_timer(c, s->limits.head_timeout_ns);
 	}
 	s->head.count = 0;
 	s->head.target = (struct bb_str){ 0 };
@@ -407,9 +430,8 @@ static void head_feed(struct httpd_conn *c, char *base, size_t from, size_t len)
 	}
 	if (rc == 0) {
 		c->head_split = true;
-		if (!(c->in && base >= c->in && base < c->in + c->in_cap) || base != c->in)
-			if (!keep_rest(c, base, from + len))
-				conn_refuse(c, -BB_ENOMEM, NULL);
+		if (base != c->in && !keep_rest(c, base, from + len))
+			conn_refuse(c, -BB_ENOMEM, NULL);
 		return;
 	}
 	if (c->head_split) {
@@ -485,8 +507,8 @@ static enum io conn_read_body(struct httpd_conn *c)
 	const enum io io = sock_read(c->watch.fd, room, size, &got);
 	if (io != IO_DONE)
 		return io;
-	c->readable = got == size;
-	loop_timer_arm(&c->timer, loop_now_ns(s->loop) + s->limits.body_timeout_ns);
+	note_read(c, got, size);
+	arm_timer(c, s->limits.body_timeout_ns);
 	if (c->parser.framing == HTTP1_LENGTH) {
 		x->body_len += got;
 		c->parser.left -= got;
@@ -525,7 +547,7 @@ static enum io conn_read_head(struct httpd_conn *c)
 	if (!c->in) {
 		const enum io io = sock_read(c->watch.fd, s->scratch, sizeof(s->scratch), &got);
 		if (io == IO_DONE) {
-			c->readable = got == sizeof(s->scratch);
+			note_read(c, got, sizeof(s->scratch));
 			head_feed(c, s->scratch, 0, got);
 		}
 		return io;
@@ -545,7 +567,7 @@ static enum io conn_read_head(struct httpd_conn *c)
 	const uint32_t from = c->in_len;
 	const enum io io = sock_read(c->watch.fd, c->in + from, c->in_cap - from, &got);
 	if (io == IO_DONE) {
-		c->readable = got == c->in_cap - from;
+		note_read(c, got, c->in_cap - from);
 		c->in_len += (uint32_t)got;
 		head_feed(c, c->in, from, got);
 	}
@@ -688,8 +710,7 @@ static int conn_create(struct httpd *s, int fd, const struct sock_addr *peer)
 		goto fail_timer;
 	bb_list_append(&s->conns, &c->link);
 	s->conn_count++;
-	if (s->limits.head_timeout_ns)
-		loop_timer_arm(&c->timer, loop_now_ns(s->loop) + s->limits.head_timeout_ns);
+	arm_timer(c, s->limits.head_timeout_ns);
 	return 0;
 
 fail_timer:
