@@ -58,7 +58,7 @@ else
 $(error unknown variant B=$(B): release, debug, asan, tsan or cov)
 endif
 CFLAGS := $(BASE) $(WARN) $(OPT) $(EXTRA_CFLAGS)
-LIBS := $(shell pkg-config --libs yaml-0.1 2>/dev/null || echo -lyaml) -lpthread -lm
+LIBS := $(shell pkg-config --libs yaml-0.1 openssl 2>/dev/null || echo -lyaml -lssl -lcrypto) -lpthread -lm
 
 THIRD := $(O)/third/llhttp.o $(O)/third/http.o $(O)/third/api.o $(O)/third/yyjson.o
 SRC := $(sort $(wildcard src/*/*.c) $(wildcard src/*/*/*.c))

@@ -95,6 +95,14 @@ bool bb_str_matches(struct bb_str s, struct bb_str pattern)
 	return k == pattern.len;
 }
 
+void bb_text_copy(char *out, size_t size, const char *text)
+{
+	const size_t len = strnlen(text, size - 1);
+
+	memcpy(out, text, len);
+	out[len] = '\0';
+}
+
 int bb_parse_u64(struct bb_str s, uint64_t *out)
 {
 	uint64_t value = 0;

@@ -63,6 +63,9 @@ struct bb_str bb_str_cut(struct bb_str *rest, char sep);
 /* Shell-style pattern with `*` only. */
 bool bb_str_matches(struct bb_str s, struct bb_str pattern);
 
+/* Copies what fits of a NUL-terminated text; the copy is NUL-terminated. size > 0. */
+void bb_text_copy(char *out, size_t size, const char *text);
+
 /* Decimal digits only, whole slice. */
 BB_MUST int bb_parse_u64(struct bb_str s, uint64_t *out);
 /* A decimal number with fraction and exponent, whole slice. */

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "net/httpd_conn.h"
+#include "net/stream_io.h"
 #include "os/clock.h"
 
 #define OUT_MAX (4u << 20)      /* what may wait for one client beyond the socket's own buffer */
@@ -58,7 +59,7 @@ enum io conn_out_flush(struct httpd_conn *c)
 {
 	while (c->out_at < c->out_len) {
 		size_t put;
-		const enum io io = sock_write(c->watch.fd, c->out + c->out_at,
+		const enum io io = stream_write(c->watch.fd, c->tls, c->out + c->out_at,
 					      c->out_len - c->out_at, &put);
 		if (io != IO_DONE)
 			return io;
@@ -91,8 +92,8 @@ static enum io out_send(struct httpd_conn *c, const struct iovec *parts, int cou
 		return IO_DONE;
 	enum io io = IO_AGAIN;
 	if (!c->wants_room) {
-		io = n == 1 ? sock_write(c->watch.fd, all[0].iov_base, all[0].iov_len, &put)
-			    : sock_writev(c->watch.fd, all, n, &put);
+		io = n == 1 ? stream_write(c->watch.fd, c->tls, all[0].iov_base, all[0].iov_len, &put)
+			    : stream_writev(c->watch.fd, c->tls, all, n, &put);
 		if (io == IO_ERROR) {
 			conn_gone(c);
 			return IO_ERROR;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/pool.h"
 #include "net/httpd.h"
+#include "net/stream_io.h"
 #include "os/clock.h"
 
 #define HTTPC_CONN_MAGIC 0x48434c49u
@@ -16,7 +17,7 @@
 #define SCRATCH_SIZE 65536
 #define READS_A_TURN 4
 
-enum httpc_state { HTTPC_CONNECTING, HTTPC_IDLE, HTTPC_BUSY };
+enum httpc_state { HTTPC_CONNECTING, HTTPC_HANDSHAKE, HTTPC_IDLE, HTTPC_BUSY };
 
 struct httpc_conn {
 	uint32_t magic;
@@ -37,6 +38,7 @@ struct httpc_conn {
 	struct bb_buf head;  /* a head that came in pieces */
 	uint8_t part_at;     /* first part not wholly sent; UINT8_MAX: all is sent */
 	size_t part_off;
+	struct tls_session *tls; /* NULL: plain */
 	bool *closed;        /* set when the connection is closed from inside of a callback */
 };
 
@@ -44,6 +46,8 @@ struct httpc_pool {
 	struct loop *loop;
 	struct sock_addr addr;
 	struct httpc_limits limits;
+	struct tls_context *tls; /* NULL: plain */
+	char *tls_name;          /* whom the certificate must name */
 	struct bb_list idle;
 	struct bb_list busy;
 	uint32_t idle_count;
@@ -91,6 +95,7 @@ static void conn_close(struct httpc_conn *c)
 	loop_task_cancel(&c->again);
 	loop_fd_del(c->pool->loop, &c->watch);
 	loop_timer_fini(&c->timer);
+	tls_session_destroy(c->tls);
 	sock_close(c->watch.fd);
 	bb_buf_fini(&c->head);
 	if (c->closed)
@@ -160,9 +165,9 @@ static int conn_push(struct httpc_conn *c)
 			}
 			total += parts[n++].iov_len;
 		}
-		const enum io io = n == 1 ? sock_write(c->watch.fd, parts[0].iov_base,
-						       parts[0].iov_len, &put)
-					  : sock_writev(c->watch.fd, parts, n, &put);
+		const enum io io = n == 1 ? stream_write(c->watch.fd, c->tls, parts[0].iov_base,
+							 parts[0].iov_len, &put)
+					  : stream_writev(c->watch.fd, c->tls, parts, n, &put);
 		if (io == IO_AGAIN || (io == IO_DONE && put < total)) {
 			c->writable = false;
 			loop_timer_arm(&c->timer, loop_now_ns(c->pool->loop) +
@@ -333,7 +338,7 @@ static void conn_read(struct httpc_conn *c)
 		size_t got;
 		if (c->call->is_paused)
 			return;
-		const enum io io = sock_read(c->watch.fd, room, SCRATCH_SIZE, &got);
+		const enum io io = stream_read(c->watch.fd, c->tls, room, SCRATCH_SIZE, &got);
 		if (io == IO_AGAIN) {
 			c->readable = false;
 			return;
@@ -346,7 +351,7 @@ static void conn_read(struct httpc_conn *c)
 			conn_fail(c, -BB_EUPSTREAM, "the engine reset the connection");
 			return;
 		}
-		c->readable = got == SCRATCH_SIZE || c->peer_fin;
+		c->readable = stream_may_have_more(c->tls, got, SCRATCH_SIZE) || c->peer_fin;
 		if (!conn_take(c, room, got))
 			return;
 		if (c->part_at == UINT8_MAX)
@@ -367,6 +372,55 @@ static void on_again(struct loop_task *t)
 
 /* ---- events ---- */
 
+/* Bytes on an idle connection are an error, its end is the peer's right; TLS may send tickets. */
+static void on_idle_event(struct httpc_conn *c, unsigned events)
+{
+	size_t got;
+
+	if (!(events & (LOOP_READ | LOOP_BROKEN)))
+		return;
+	if (c->tls && !(events & (LOOP_PEER | LOOP_BROKEN)) &&
+	    tls_read(c->tls, scratch.bytes, SCRATCH_SIZE, &got) == IO_AGAIN)
+		return;
+	conn_close(c);
+}
+
+/* The connection stands and may carry the request. False: it failed and is gone, or waits. */
+static bool conn_establish(struct httpc_conn *c, unsigned events)
+{
+	struct httpc_pool *p = c->pool;
+
+	if (c->state == HTTPC_CONNECTING) {
+		if (!(events & (LOOP_WRITE | LOOP_BROKEN)))
+			return false;
+		const int err = sock_connect_error(c->watch.fd);
+		if (err || events & LOOP_BROKEN) {
+			conn_fail(c, -BB_ECONNECT, strerror(err ? err : ECONNREFUSED));
+			return false;
+		}
+		if (p->tls && tls_session_create(p->tls, c->watch.fd, p->tls_name, &c->tls)) {
+			conn_fail(c, -BB_ECONNECT, "no memory for TLS");
+			return false;
+		}
+		c->state = p->tls ? HTTPC_HANDSHAKE : HTTPC_BUSY;
+	}
+	if (c->state == HTTPC_HANDSHAKE) {
+		const enum io io = tls_handshake(c->tls);
+		if (io == IO_AGAIN)
+			return false;
+		if (io != IO_DONE) {
+			char why[TLS_REASON_SIZE];
+			bb_text_copy(why, sizeof(why), tls_reason(c->tls));
+			conn_fail(c, -BB_ECONNECT, why);
+			return false;
+		}
+		c->state = HTTPC_BUSY;
+		c->writable = true;
+	}
+	c->call->connected_ns = loop_now_ns(p->loop);
+	return true;
+}
+
 static void on_event(struct loop_fd *w, unsigned events)
 {
 	struct httpc_conn *c = BB_CONTAINER(w, struct httpc_conn, watch);
@@ -377,25 +431,14 @@ static void on_event(struct loop_fd *w, unsigned events)
 	if (events & LOOP_PEER)
 		c->peer_fin = true;
 	if (c->state == HTTPC_IDLE) {
-		/* Bytes on an idle connection are an error, its end is the peer's right. */
-		if (events & (LOOP_READ | LOOP_BROKEN))
-			conn_close(c);
+		on_idle_event(c, events);
 		return;
 	}
-	if (c->state == HTTPC_CONNECTING) {
-		if (!(events & (LOOP_WRITE | LOOP_BROKEN)))
-			return;
-		const int err = sock_connect_error(c->watch.fd);
-		if (err || events & LOOP_BROKEN) {
-			conn_fail(c, -BB_ECONNECT, strerror(err ? err : ECONNREFUSED));
-			return;
-		}
-		c->state = HTTPC_BUSY;
-		c->call->connected_ns = loop_now_ns(c->pool->loop);
-	}
+	if (c->state != HTTPC_BUSY && !conn_establish(c, events))
+		return;
 	if (events & LOOP_WRITE)
 		c->writable = true;
-	if (c->part_at != UINT8_MAX && c->writable && conn_push(c)) {
+	if (c->part_at != UINT8_MAX && (c->writable || c->tls) && conn_push(c)) {
 		conn_fail(c, -BB_EUPSTREAM, "the connection broke while the request was sent");
 		return;
 	}
@@ -411,6 +454,8 @@ static void on_timer(struct loop_timer *t)
 		conn_close(c);
 	else if (c->state == HTTPC_CONNECTING)
 		conn_fail(c, -BB_ECONNECT, "connecting took too long");
+	else if (c->state == HTTPC_HANDSHAKE)
+		conn_fail(c, -BB_ECONNECT, "the TLS handshake took too long");
 	else if (c->part_at != UINT8_MAX)
 		conn_fail(c, -BB_EUPTIMEOUT, "the engine does not take the request");
 	else
@@ -497,7 +542,19 @@ void httpc_pool_destroy(struct httpc_pool *p)
 		return;
 	BB_ASSERT(p->busy_count == 0);
 	httpc_pool_flush(p);
+	tls_context_put(p->tls);
+	bb_free(p->tls_name);
 	bb_free(p);
+}
+
+int httpc_pool_set_tls(struct httpc_pool *p, struct tls_context *tls, const char *name)
+{
+	BB_ASSERT(!p->tls && p->busy_count == 0 && p->idle_count == 0);
+	p->tls_name = bb_strndup(name, strlen(name));
+	if (!p->tls_name)
+		return -BB_ENOMEM;
+	p->tls = tls_context_get(tls);
+	return 0;
 }
 
 uint32_t httpc_pool_idle_count(const struct httpc_pool *p)

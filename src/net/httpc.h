@@ -23,6 +23,7 @@
 #include "wire/http1.h"
 
 struct httpc_pool;
+struct tls_context;
 struct call;
 
 struct httpc_limits {
@@ -71,6 +72,8 @@ BB_MUST int httpc_pool_create(struct loop *loop, const struct sock_addr *addr,
 			      const struct httpc_limits *limits, struct httpc_pool **out);
 /* Idle connections are closed; calls must have ended. */
 void httpc_pool_destroy(struct httpc_pool *p);
+/* Speaks TLS from now on; `name` is whom the peer's certificate must name. Before the first call. */
+BB_MUST int httpc_pool_set_tls(struct httpc_pool *p, struct tls_context *tls, const char *name);
 /* Closes idle connections (the address is known to be down, or left). */
 void httpc_pool_flush(struct httpc_pool *p);
 uint32_t httpc_pool_idle_count(const struct httpc_pool *p);

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "net/httpd_conn.h"
+#include "net/stream_io.h"
 #include "os/clock.h"
 
 #define ACCEPT_BATCH 64
@@ -55,7 +56,7 @@ static void arm_timer(struct httpd_conn *c, uint64_t timeout_ns)
  */
 static void note_read(struct httpd_conn *c, size_t got, size_t size)
 {
-	c->readable = got == size || c->peer_fin;
+	c->readable = stream_may_have_more(c->tls, got, size) || c->peer_fin;
 }
 
 /* ---- ends of connections ---- */
@@ -84,6 +85,7 @@ static void conn_destroy(struct httpd_conn *c)
 	loop_task_cancel(&c->finish);
 	loop_fd_del(s->loop, &c->watch);
 	loop_timer_fini(&c->timer);
+	tls_session_destroy(c->tls);
 	sock_close(c->watch.fd);
 	in_drop(c);
 	conn_out_drop(c);
@@ -370,7 +372,7 @@ static void head_done(struct httpd_conn *c, char *rest, size_t rest_len)
 	if (!c->parser.message_done) {
 		if (s->head.expects_continue && s->head.minor > 0 && c->x.body_len == 0) {
 			size_t put; /* a full socket buffer here means a client that sends without waiting */
-			(void)!sock_write(c->watch.fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, &put);
+			(void)!stream_write(c->watch.fd, c->tls, "HTTP/1.1 100 Continue\r\n\r\n", 25, &put);
 		}
 		/*
 		 * The head is needed again when the body is there: its bytes stay in `in`, where
@@ -504,7 +506,7 @@ static enum io conn_read_body(struct httpd_conn *c)
 		if (size > c->parser.left)
 			size = (size_t)c->parser.left;
 	}
-	const enum io io = sock_read(c->watch.fd, room, size, &got);
+	const enum io io = stream_read(c->watch.fd, c->tls, room, size, &got);
 	if (io != IO_DONE)
 		return io;
 	note_read(c, got, size);
@@ -545,7 +547,7 @@ static enum io conn_read_head(struct httpd_conn *c)
 	size_t got;
 
 	if (!c->in) {
-		const enum io io = sock_read(c->watch.fd, s->scratch, sizeof(s->scratch), &got);
+		const enum io io = stream_read(c->watch.fd, c->tls, s->scratch, sizeof(s->scratch), &got);
 		if (io == IO_DONE) {
 			note_read(c, got, sizeof(s->scratch));
 			head_feed(c, s->scratch, 0, got);
@@ -565,7 +567,7 @@ static enum io conn_read_head(struct httpd_conn *c)
 		c->in_cap = (uint32_t)cap;
 	}
 	const uint32_t from = c->in_len;
-	const enum io io = sock_read(c->watch.fd, c->in + from, c->in_cap - from, &got);
+	const enum io io = stream_read(c->watch.fd, c->tls, c->in + from, c->in_cap - from, &got);
 	if (io == IO_DONE) {
 		note_read(c, got, c->in_cap - from);
 		c->in_len += (uint32_t)got;
@@ -578,7 +580,7 @@ static enum io conn_read_linger(struct httpd_conn *c)
 {
 	struct httpd *s = c->x.server;
 	size_t got;
-	const enum io io = sock_read(c->watch.fd, s->scratch, sizeof(s->scratch), &got);
+	const enum io io = stream_read(c->watch.fd, c->tls, s->scratch, sizeof(s->scratch), &got);
 
 	if (io != IO_DONE)
 		return io;
@@ -586,6 +588,18 @@ static enum io conn_read_linger(struct httpd_conn *c)
 		return IO_ERROR;
 	c->linger_left -= got;
 	return IO_DONE;
+}
+
+/* The first request's time is counted from the connection's beginning, the handshake included. */
+static enum io conn_handshake(struct httpd_conn *c)
+{
+	const enum io io = tls_handshake(c->tls);
+
+	if (io == IO_DONE)
+		set_state(c, CONN_IDLE);
+	else if (io == IO_ERROR)
+		BB_LOG(BB_LOG_DEBUG, "tls", "a handshake failed: %s", tls_reason(c->tls));
+	return io;
 }
 
 /* Reads and works until there is nothing to read or a request is with the handler. */
@@ -604,6 +618,7 @@ static void conn_process(struct httpd_conn *c)
 		if (i > 0 && !c->readable && c->state != CONN_LINGER)
 			return;
 		switch ((enum httpd_conn_state)c->state) {
+		case CONN_HANDSHAKE: io = conn_handshake(c); break;
 		case CONN_IDLE:
 		case CONN_HEAD: io = conn_read_head(c); break;
 		case CONN_BODY: io = conn_read_body(c); break;
@@ -659,7 +674,7 @@ static void on_conn_event(struct loop_fd *w, unsigned events)
 			conn_gone(c);
 		return;
 	}
-	if (c->readable)
+	if (c->readable || c->state == CONN_HANDSHAKE)
 		conn_process(c);
 }
 
@@ -673,6 +688,7 @@ static void on_conn_timer(struct loop_timer *t)
 		return;
 	}
 	switch ((enum httpd_conn_state)c->state) {
+	case CONN_HANDSHAKE:
 	case CONN_IDLE:
 	case CONN_LINGER:
 		conn_destroy(c);
@@ -702,17 +718,25 @@ static int conn_create(struct httpd *s, int fd, const struct sock_addr *peer)
 	c->watch.on_event = on_conn_event;
 	loop_task_init(&c->finish, on_finish);
 	http1_init(&c->parser, HTTP1_REQUEST);
+	c->state = s->tls ? CONN_HANDSHAKE : CONN_IDLE;
 	int rc = loop_timer_init(s->loop, &c->timer, on_conn_timer);
 	if (rc)
 		goto fail_pool;
+	if (s->tls) {
+		rc = tls_session_create(s->tls, fd, NULL, &c->tls);
+		if (rc)
+			goto fail_timer;
+	}
 	rc = loop_fd_add(s->loop, &c->watch);
 	if (rc)
-		goto fail_timer;
+		goto fail_tls;
 	bb_list_append(&s->conns, &c->link);
 	s->conn_count++;
 	arm_timer(c, s->limits.head_timeout_ns);
 	return 0;
 
+fail_tls:
+	tls_session_destroy(c->tls);
 fail_timer:
 	loop_timer_fini(&c->timer);
 fail_pool:
@@ -819,7 +843,7 @@ void httpd_drain(struct httpd *s)
 	close_listeners(s);
 	BB_LIST_EACH(it, safe, &s->conns) {
 		struct httpd_conn *c = BB_CONTAINER(it, struct httpd_conn, link);
-		if (c->state == CONN_IDLE && !c->in_len)
+		if (c->state == CONN_HANDSHAKE || (c->state == CONN_IDLE && !c->in_len))
 			conn_destroy(c);
 	}
 }
@@ -835,10 +859,19 @@ void httpd_destroy(struct httpd *s)
 		conn_tell_closed(c);
 		conn_destroy(c);
 	}
+	tls_context_put(s->tls);
 	bb_buf_fini(&s->head_out);
 	bb_pool_fini(&s->conn_pool);
 	bb_bufpool_fini(&s->buffers);
 	bb_free(s);
+}
+
+void httpd_set_tls(struct httpd *s, struct tls_context *tls)
+{
+	struct tls_context *old = s->tls;
+
+	s->tls = tls_context_get(tls);
+	tls_context_put(old);
 }
 
 void *httpd_user(const struct httpd *s)

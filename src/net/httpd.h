@@ -26,6 +26,7 @@
 
 struct httpd;
 struct exchange;
+struct tls_context;
 
 /* Defaults stand in httpd_limits_default; times are nanoseconds, sizes bytes, 0 is no limit for times. */
 struct httpd_limits {
@@ -93,6 +94,8 @@ uint32_t httpd_connection_count(const struct httpd *s);
 uint32_t httpd_exchange_count(const struct httpd *s);
 /* New limits for requests that come from now on. */
 void httpd_set_limits(struct httpd *s, const struct httpd_limits *l);
+/* TLS for connections that come from now on (a reference is taken); NULL: plain again. */
+void httpd_set_tls(struct httpd *s, struct tls_context *tls);
 uint64_t httpd_refused_count(const struct httpd *s); /* malformed or oversized requests so far */
 
 /* The peer's address as text, "" for unix sockets. Returns its length. */

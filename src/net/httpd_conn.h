@@ -8,10 +8,11 @@
 #pragma once
 
 #include "net/httpd.h"
+#include "net/tls.h"
 
 #define HTTPD_CONN_MAGIC 0x48434f4eu
 
-#define HTTPD_CONN_STATES(X) X(IDLE) X(HEAD) X(BODY) X(BUSY) X(LINGER)
+#define HTTPD_CONN_STATES(X) X(HANDSHAKE) X(IDLE) X(HEAD) X(BODY) X(BUSY) X(LINGER)
 enum httpd_conn_state {
 #define X(name) CONN_##name,
 	HTTPD_CONN_STATES(X)
@@ -44,6 +45,7 @@ struct httpd_conn {
 	uint32_t in_len, in_cap;
 	uint32_t requests;
 	struct sock_peer peer;
+	struct tls_session *tls; /* NULL: plain */
 	char *out;              /* bytes for the client that the kernel has not taken */
 	size_t out_at, out_len, out_cap;
 	uint64_t out_left;      /* OUT_LENGTH: body bytes still owed */
@@ -55,6 +57,7 @@ struct httpd {
 	const struct httpd_ops *ops;
 	struct httpd_limits limits;
 	void *user;
+	struct tls_context *tls; /* NULL: plain */
 	struct bb_list listeners;
 	struct bb_list conns;
 	struct bb_pool conn_pool;
