@@ -53,7 +53,11 @@
 	X(EXIST,     409, "invalid_request_error", "already_exists",            false,              \
 	  "it exists already")                                                                      \
 	X(ABSENT,    404, "invalid_request_error", "not_found",                 false,              \
-	  "it does not exist")
+	  "it does not exist")                                                                      \
+	X(SHIELD,    400, "invalid_request_error", "parameter_not_allowed",     false,              \
+	  "this member of the request is not allowed here")                                         \
+	X(CONTEXT,   400, "invalid_request_error", "context_length_exceeded",   false,              \
+	  "the request does not fit into the model's context")
 
 enum bb_error {
 	BB_OK = 0,
