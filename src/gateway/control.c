@@ -567,15 +567,18 @@ void control_destroy(struct control *c)
 {
 	if (!c)
 		return;
+	/* The workers are gone by now, and the resolver turns the loop once more: nothing may be left in it. */
 	admin_destroy(c->admin);
-	for (uint32_t i = 0; i < c->watched_count; i++)
-		watched_destroy(c->watched[i]);
-	bb_free(c->watched);
-	resolver_destroy(c->resolver);
 	if (c->signals.loop)
 		signal_watch_fini(&c->signals);
 	loop_timer_fini(&c->second);
 	loop_timer_fini(&c->drain_poll);
+	for (uint32_t i = 0; i < c->watched_count; i++)
+		watched_destroy(c->watched[i]);
+	bb_free(c->watched);
+	c->watched = NULL;
+	c->watched_count = 0;
+	resolver_destroy(c->resolver);
 	snapshot_put(c->snapshot);
 	loop_destroy(c->loop);
 	bb_free(c);
