@@ -7,7 +7,7 @@
 #include "net/stream_io.h"
 #include "os/clock.h"
 
-#define OUT_MAX (4u << 20)      /* what may wait for one client beyond the socket's own buffer */
+#define OUT_MAX (4u << 20)      /* what may be added while a client is being waited for */
 #define REPLY_COPY_MAX 16384    /* bodies up to this size are sent in one piece with their head */
 
 void conn_out_drop(struct httpd_conn *c)
@@ -17,7 +17,7 @@ void conn_out_drop(struct httpd_conn *c)
 	c->out_at = c->out_len = c->out_cap = 0;
 }
 
-/* Keeps bytes that the kernel did not take. False: no memory or too many. */
+/* Keeps bytes that the kernel did not take. False: no memory. */
 static bool out_keep(struct httpd_conn *c, const char *data, size_t len)
 {
 	struct bb_bufpool *pool = &c->x.server->buffers;
@@ -29,8 +29,6 @@ static bool out_keep(struct httpd_conn *c, const char *data, size_t len)
 	if (c->out_len + len > c->out_cap) {
 		size_t cap;
 		const size_t waiting = c->out_len - c->out_at;
-		if (waiting + len > OUT_MAX)
-			return false;
 		char *grown = bb_bufpool_get(pool, waiting + len, &cap);
 		if (!grown)
 			return false;
@@ -47,12 +45,14 @@ static bool out_keep(struct httpd_conn *c, const char *data, size_t len)
 	return true;
 }
 
-static void arm_write_timer(struct httpd_conn *c)
+void conn_arm_write(struct httpd_conn *c)
 {
 	const uint64_t ns = c->x.server->limits.write_timeout_ns;
 
-	if (ns)
-		loop_timer_arm(&c->timer, loop_now_ns(c->x.server->loop) + ns);
+	if (!ns)
+		return;
+	c->unsent = sock_unsent(c->watch.fd);
+	loop_timer_arm(&c->timer, loop_now_ns(c->x.server->loop) + ns);
 }
 
 enum io conn_out_flush(struct httpd_conn *c)
@@ -66,7 +66,7 @@ enum io conn_out_flush(struct httpd_conn *c)
 		c->out_at += put;
 		c->x.bytes_out += put;
 		if (c->out_at < c->out_len)
-			arm_write_timer(c);
+			conn_arm_write(c);
 	}
 	conn_out_drop(c);
 	return IO_DONE;
@@ -91,7 +91,14 @@ static enum io out_send(struct httpd_conn *c, const struct iovec *parts, int cou
 	if (total == 0)
 		return IO_DONE;
 	enum io io = IO_AGAIN;
-	if (!c->wants_room) {
+	const bool was_waiting = c->wants_room;
+	/* One write is kept whatever its size; a producer that goes on without room is stopped. */
+	if (was_waiting && total > OUT_MAX) {
+		(void)BB_CHECK(false, "a client's unsent bytes are over their limit");
+		conn_gone(c);
+		return IO_ERROR;
+	}
+	if (!was_waiting) {
 		io = n == 1 ? stream_write(c->watch.fd, c->tls, all[0].iov_base, all[0].iov_len, &put)
 			    : stream_writev(c->watch.fd, c->tls, all, n, &put);
 		if (io == IO_ERROR) {
@@ -117,13 +124,15 @@ static enum io out_send(struct httpd_conn *c, const struct iovec *parts, int cou
 		const size_t k = put < all[i].iov_len ? put : all[i].iov_len;
 		put -= k;
 		if (!out_keep(c, (char *)all[i].iov_base + k, all[i].iov_len - k)) {
-			(void)BB_CHECK(false, "a client's unsent bytes are over their limit");
+			(void)BB_CHECK(false, "no memory for what a client has not read yet");
 			conn_gone(c);
 			return IO_ERROR;
 		}
 	}
+	/* Only what the client takes gives it more time, not what is added. */
+	if (!was_waiting)
+		conn_arm_write(c);
 	c->wants_room = true;
-	arm_write_timer(c);
 	return IO_AGAIN;
 }
 

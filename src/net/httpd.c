@@ -683,6 +683,11 @@ static void on_conn_timer(struct loop_timer *t)
 	struct httpd_conn *c = BB_CONTAINER(t, struct httpd_conn, timer);
 
 	if (c->out_at < c->out_len) {
+		/* The kernel says "writable" after a third of its buffer is free: a slow client takes long. */
+		if (sock_unsent(c->watch.fd) < c->unsent) {
+			conn_arm_write(c);
+			return;
+		}
 		BB_LOG(BB_LOG_DEBUG, "write_timeout", "a client stopped reading; its request is cancelled");
 		conn_gone(c);
 		return;

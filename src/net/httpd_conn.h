@@ -48,6 +48,7 @@ struct httpd_conn {
 	struct tls_session *tls; /* NULL: plain */
 	char *out;              /* bytes for the client that the kernel has not taken */
 	size_t out_at, out_len, out_cap;
+	size_t unsent;          /* in the kernel when the write timer was armed */
 	uint64_t out_left;      /* OUT_LENGTH: body bytes still owed */
 	uint64_t linger_left;   /* CONN_LINGER: bytes still thrown away before closing */
 };
@@ -81,6 +82,8 @@ static inline struct httpd_conn *exchange_conn(struct exchange *x)
 
 /* exchange.c: */
 void conn_out_drop(struct httpd_conn *c);
+/* The client has the write time-out from now on to take something of what waits for it. */
+void conn_arm_write(struct httpd_conn *c);
 /* Sends what waits in `out`. IO_DONE when nothing is left. */
 enum io conn_out_flush(struct httpd_conn *c);
 /* httpd.c: the exchange is over or the client is gone; finish at the end of this turn. */

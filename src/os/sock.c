@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -376,6 +377,13 @@ enum io sock_writev(int fd, const struct iovec *parts, int count, size_t *put)
 			continue;
 		return errno == EAGAIN ? IO_AGAIN : IO_ERROR;
 	}
+}
+
+size_t sock_unsent(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, TIOCOUTQ, &bytes) < 0 || bytes < 0 ? 0 : (size_t)bytes;
 }
 
 void sock_close(int fd)

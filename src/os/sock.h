@@ -76,6 +76,8 @@ int sock_connect_error(int fd);
 enum io sock_read(int fd, void *room, size_t size, size_t *got);
 enum io sock_write(int fd, const void *data, size_t len, size_t *put);
 enum io sock_writev(int fd, const struct iovec *parts, int count, size_t *put);
+/* Bytes that were written and that the peer has not taken yet. */
+size_t sock_unsent(int fd);
 void sock_close(int fd);
 /* Closes with RST: a peer that is refused learns it at once and no TIME_WAIT stays. */
 void sock_close_hard(int fd);
