@@ -57,7 +57,15 @@
 	X(SHIELD,    400, "invalid_request_error", "parameter_not_allowed",     false,              \
 	  "this member of the request is not allowed here")                                         \
 	X(CONTEXT,   400, "invalid_request_error", "context_length_exceeded",   false,              \
-	  "the request does not fit into the model's context")
+	  "the request does not fit into the model's context")                                      \
+	X(AUTH,      401, "invalid_request_error", "invalid_api_key",           false,              \
+	  "the API key is missing or not valid")                                                    \
+	X(FORBIDDEN, 403, "invalid_request_error", "permission_denied",         false,              \
+	  "this API key may not do that")                                                           \
+	X(RATE,      429, "rate_limit_error",      "rate_limit_exceeded",       true,               \
+	  "the rate limit of this API key is reached; try again later")                             \
+	X(QUOTA,     429, "insufficient_quota",    "insufficient_quota",        false,              \
+	  "the budget of this API key is used up")
 
 enum bb_error {
 	BB_OK = 0,
