@@ -28,6 +28,7 @@ struct httpc_conn {
 	bool keep_alive : 1;
 	bool head_split : 1;
 	bool head_told : 1;
+	bool send_failed : 1; /* what is left of the request cannot be sent; an answer may be there */
 	struct httpc_pool *pool;
 	struct call *call;
 	struct loop_fd watch;
@@ -122,7 +123,9 @@ static void conn_release(struct httpc_conn *c)
 	c->call->conn = NULL;
 	c->call = NULL;
 	const bool sent = c->part_at == UINT8_MAX;
-	if (!c->keep_alive || !sent || c->peer_fin || p->idle_count >= p->limits.idle_max) {
+	/* More may be in the kernel: it would look like the start of the next answer. TLS always says so. */
+	const bool has_more = c->readable && !c->tls;
+	if (!c->keep_alive || !sent || has_more || c->peer_fin || p->idle_count >= p->limits.idle_max) {
 		conn_close(c);
 		return;
 	}
@@ -339,6 +342,10 @@ static void conn_read(struct httpc_conn *c)
 		if (c->call->is_paused)
 			return;
 		const enum io io = stream_read(c->watch.fd, c->tls, room, SCRATCH_SIZE, &got);
+		if (io == IO_AGAIN && c->send_failed) {
+			conn_fail(c, -BB_EUPSTREAM, "the connection broke while the request was sent");
+			return;
+		}
 		if (io == IO_AGAIN) {
 			c->readable = false;
 			return;
@@ -351,7 +358,8 @@ static void conn_read(struct httpc_conn *c)
 			conn_fail(c, -BB_EUPSTREAM, "the engine reset the connection");
 			return;
 		}
-		c->readable = stream_may_have_more(c->tls, got, SCRATCH_SIZE) || c->peer_fin;
+		c->readable = stream_may_have_more(c->tls, got, SCRATCH_SIZE) || c->peer_fin ||
+			      c->send_failed;
 		if (!conn_take(c, room, got))
 			return;
 		if (c->part_at == UINT8_MAX)
@@ -438,9 +446,10 @@ static void on_event(struct loop_fd *w, unsigned events)
 		return;
 	if (events & LOOP_WRITE)
 		c->writable = true;
-	if (c->part_at != UINT8_MAX && (c->writable || c->tls) && conn_push(c)) {
-		conn_fail(c, -BB_EUPSTREAM, "the connection broke while the request was sent");
-		return;
+	if (c->part_at != UINT8_MAX && (c->writable || c->tls) && !c->send_failed && conn_push(c)) {
+		/* A server that refuses a body answers and closes: its words matter more than our error. */
+		c->send_failed = true;
+		c->readable = true;
 	}
 	if (c->readable)
 		conn_read(c);
@@ -594,7 +603,7 @@ int call_start(struct call *call, struct httpc_pool *p, enum call_conn which)
 	call->conn = c;
 	c->part_at = 0;
 	c->part_off = 0;
-	c->head_told = false;
+	c->head_told = c->send_failed = false;
 	c->keep_alive = false;
 	parse_reset(c, call);
 	if (c->state == HTTPC_CONNECTING) {
