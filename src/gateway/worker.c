@@ -93,6 +93,12 @@ struct httpc_pool *worker_pool(struct worker *w, struct engine_id id)
 	gateway_unlock(w->gateway);
 	if (httpc_pool_create(w->loop, &addr, &limits, &p->pool))
 		return NULL;
+	const struct snapshot_engine *e = snapshot_engine(w->snapshot, id);
+	if (e && e->tls && httpc_pool_set_tls(p->pool, e->tls, e->tls_name.p)) {
+		httpc_pool_destroy(p->pool);
+		p->pool = NULL;
+		return NULL;
+	}
 	p->generation = id.generation;
 	p->addr_version = now_version;
 	return p->pool;
@@ -132,12 +138,15 @@ static void on_snapshot(struct loop_message *m)
 
 	snapshot_put(w->snapshot);
 	w->snapshot = sm->snapshot;
+	bb_free(sm);
+	if (!w->httpd)
+		return;
 	httpd_limits_of(w->snapshot->config, w->gateway->worker_count, &limits);
 	httpd_set_limits(w->httpd, &limits);
+	httpd_set_tls(w->httpd, w->snapshot->listen_tls);
 	/* New limits for connections to engines take hold with new pools. */
 	for (uint32_t i = 0; i < GATEWAY_ENGINES_MAX; i++)
 		pool_retire(w, &w->pools[i]);
-	bb_free(sm);
 }
 
 int worker_set_snapshot(struct worker *w, struct snapshot *s)
@@ -177,13 +186,16 @@ static void on_drain(struct loop_message *m)
 {
 	struct drain_message *dm = BB_CONTAINER(m, struct drain_message, message);
 	struct worker *w = dm->worker;
+	const uint64_t deadline_ns = dm->deadline_ns;
 
+	bb_free(dm);
+	if (!w->httpd)
+		return;
 	w->draining = true;
 	httpd_drain(w->httpd);
 	w->sweep.on_timer = on_drain_poll;
 	loop_timer_arm(&w->sweep, loop_now_ns(w->loop));
-	loop_timer_arm(&w->deadline, dm->deadline_ns);
-	bb_free(dm);
+	loop_timer_arm(&w->deadline, deadline_ns);
 }
 
 void worker_drain(struct worker *w, uint64_t deadline_ns)
@@ -250,6 +262,7 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 	rc = httpd_create(&hc, &w->httpd);
 	if (rc)
 		goto fail;
+	httpd_set_tls(w->httpd, snapshot->listen_tls);
 	for (uint32_t i = 0; i < listen_count; i++) {
 		rc = httpd_listen(w->httpd, listen_fds[i]);
 		if (rc)
@@ -280,6 +293,7 @@ void worker_destroy(struct worker *w)
 	if (!w)
 		return;
 	httpd_destroy(w->httpd);
+	w->httpd = NULL;
 	for (uint32_t i = 0; i < GATEWAY_ENGINES_MAX; i++)
 		pool_retire(w, &w->pools[i]);
 	BB_LIST_EACH(it, safe, &w->retired) {
@@ -291,6 +305,8 @@ void worker_destroy(struct worker *w)
 	bb_buf_fini(&w->text);
 	loop_timer_fini(&w->sweep);
 	loop_timer_fini(&w->deadline);
+	if (w->loop)
+		loop_turn(w->loop, 0); /* messages that came after its end are freed */
 	loop_destroy(w->loop);
 	metrics_destroy(w->metrics);
 	snapshot_put(w->snapshot);
