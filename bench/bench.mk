@@ -3,13 +3,16 @@
 #
 #   make bench                busbar beside nginx and HAProxy: about 6 minutes
 #   make bench-peers          and SMG, which it installs from PyPI into the cache
+#   make bench-docs           puts the last table into docs/benchmarks.md
 #   make bench-instructions   instructions per request and per chunk, against their budgets
 #   make bench-budgets        sets the budgets 10 % above what is measured now
-.PHONY: bench-peers bench-instructions bench-budgets
+.PHONY: bench-peers bench-docs bench-instructions bench-budgets
 bench: busbar
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
 bench-peers: busbar
 	$(PYTHON) bench/run.py --peers all $(BENCH_ARGS)
+bench-docs:
+	$(PYTHON) bench/tables.py build/bench/results.json docs/benchmarks.md
 bench-instructions: busbar
 	$(PYTHON) bench/instructions.py --check $(BENCH_ARGS)
 bench-budgets: busbar

@@ -1,8 +1,16 @@
-"""Results as Markdown: medians over the rounds, and busbar against the better of two proxies."""
+"""Results as Markdown: medians over the rounds, and busbar against the better of two proxies.
+
+    python3 bench/tables.py build/bench/results.json                      prints the table
+    python3 bench/tables.py build/bench/results.json docs/benchmarks.md   puts it there
+"""
+import json
+import re
 import statistics
+import sys
 
 from steps import FIGURES, LESS
 
+BEGIN, END = "<!-- results: bench/tables.py -->", "<!-- end of results -->"
 PROXIES = ("nginx", "haproxy")
 NOT_COMPARED = ("failed or missing", "CPU of other programs, worst step")
 
@@ -63,3 +71,30 @@ def markdown(results):
               f"{about['date']}; {len(results['rounds'])} rounds, medians. " +
               "; ".join(f"{n}: {v}" for n, v in about["versions"].items() if v) + "."]
     return "\n".join(lines) + "\n"
+
+
+def put_into(path, table):
+    """Replaces what stands between the marks of a document."""
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    if BEGIN not in text or END not in text:
+        raise SystemExit(f"{path} has no place for results ({BEGIN} ... {END})")
+    text = re.sub(re.escape(BEGIN) + ".*?" + re.escape(END),
+                  lambda _: f"{BEGIN}\n{table}{END}", text, flags=re.S)
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(text)
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        raise SystemExit(__doc__)
+    with open(sys.argv[1], encoding="utf-8") as f:
+        table = markdown(json.load(f))
+    if len(sys.argv) == 3:
+        put_into(sys.argv[2], table)
+    else:
+        print(table)
+
+
+if __name__ == "__main__":
+    main()
