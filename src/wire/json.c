@@ -172,41 +172,78 @@ static inline const char *scan_key(struct scan *s, const char *p, const char **k
 	return space(s, p + 1);
 }
 
+/* What to tell of a value's inside, and to whom; NULL where nothing is wanted. */
+struct inner {
+	json_on_inner *on_inner;
+	void *user;
+	int rc; /* the first of on_inner that is not 0: the scan ends */
+};
+
+static inline const char *inner_tell(struct inner *in, enum json_event event, const char *key,
+				     const char *key_end, const char *value, const char *value_end,
+				     uint32_t depth)
+{
+	struct json_member m = {
+		.value = { value, (size_t)(value_end - value) },
+		.type = json_type_of((struct bb_str){ value, 1 }),
+	};
+
+	if (key) {
+		m.key = (struct bb_str){ key, (size_t)(key_end - key) };
+		m.key_has_escape = memchr(key, '\\', m.key.len) != NULL;
+	}
+	in->rc = in->on_inner(in->user, event, &m, depth);
+	return in->rc ? NULL : value_end;
+}
+
 /*
  * One value, containers and all; p is at its first byte. `depth` containers are around it. The
- * kinds of the open containers are a stack of bits, the innermost in bit 0: 1 is an object.
+ * kinds of the open containers are a stack of bits, the innermost in bit 0: 1 is an object. Made
+ * twice, with and without `in`, so that values that nobody watches cost nothing more.
  */
-static const char *scan_value(struct scan *s, const char *p, const uint32_t depth)
+static inline __attribute__((always_inline)) const char *
+scan_value_as(struct scan *s, const char *p, const uint32_t depth, struct inner *in)
 {
 	uint64_t objects = 0;
 	uint32_t open = 0;
-	const char *key_end;
+	const char *key = NULL, *key_end = NULL;
 
 	for (;;) {
 		if (*p == '{' || *p == '[') {
 			const bool is_object = *p == '{';
 			if (depth + open >= s->depth_max)
 				return fail(s, p, "nested too deeply");
+			if (in && !inner_tell(in, JSON_OPEN, key, key_end, p, p + 1, open))
+				return NULL;
 			open++;
 			objects = objects << 1 | is_object;
 			p = space(s, p + 1);
 			if (!p)
 				return NULL;
+			key = NULL;
 			if (*p != (is_object ? '}' : ']')) {
-				if (is_object && !(p = scan_key(s, p, &key_end)))
-					return NULL;
+				if (is_object) {
+					key = p + 1;
+					p = scan_key(s, p, &key_end);
+					if (!p)
+						return NULL;
+				}
 				continue;
 			}
-			p++;
 			open--;
 			objects >>= 1;
+			if (in && !inner_tell(in, JSON_CLOSE, NULL, NULL, p, p + 1, open))
+				return NULL;
+			p++;
 		} else {
+			const char *const value = p;
 			p = scan_scalar(s, p);
-			if (!p)
+			if (!p ||
+			    (in && !inner_tell(in, JSON_SCALAR, key, key_end, value, p, open)))
 				return NULL;
 		}
 		/* Behind a value: close what ends here, then go on with the next value. */
-		for (;; p++, open--, objects >>= 1) {
+		for (;;) {
 			if (open == 0)
 				return p;
 			p = space(s, p);
@@ -214,16 +251,34 @@ static const char *scan_value(struct scan *s, const char *p, const uint32_t dept
 				return NULL;
 			if (*p == ',') {
 				p = space(s, p + 1);
-				if (p && (objects & 1))
+				key = NULL;
+				if (p && (objects & 1)) {
+					key = p + 1;
 					p = scan_key(s, p, &key_end);
+				}
 				if (!p)
 					return NULL;
 				break;
 			}
 			if (*p != (objects & 1 ? '}' : ']'))
 				return fail(s, p, "',' or the container's end was expected here");
+			open--;
+			objects >>= 1;
+			if (in && !inner_tell(in, JSON_CLOSE, NULL, NULL, p, p + 1, open))
+				return NULL;
+			p++;
 		}
 	}
+}
+
+static const char *scan_value(struct scan *s, const char *p, const uint32_t depth)
+{
+	return scan_value_as(s, p, depth, NULL);
+}
+
+static const char *scan_value_watched(struct scan *s, const char *p, struct inner *in)
+{
+	return scan_value_as(s, p, 1, in);
 }
 
 static const char *scan_rest(struct scan *s, const char *p)
@@ -263,30 +318,39 @@ int json_check(struct bb_str text, uint32_t depth_max, struct json_error *err)
 	return p ? 0 : syntax_error(&s, err);
 }
 
-/* p is at a member's key; returns behind the member's value. *rc is on_member's. */
-static const char *scan_member(struct scan *s, const char *p, json_on_member *on_member, void *user,
-			       int *rc)
+/*
+ * p is at a member's key; returns behind the member's value, or NULL. *rc is what a callback
+ * returned; NULL with *rc 0 is a fault of the text.
+ */
+static const char *scan_member(struct scan *s, const char *p, const struct json_watch *w, int *rc)
 {
 	const char *const key = p + 1, *key_end;
 	const char *const value = scan_key(s, p, &key_end);
 
 	if (!value)
 		return NULL;
-	p = scan_value(s, value, 1);
-	if (!p)
-		return NULL;
-	const struct json_member m = {
+	struct json_member m = {
 		.key = { key, (size_t)(key_end - key) },
-		.value = { value, (size_t)(p - value) },
+		.value = { value, 0 },
 		.type = json_type_of((struct bb_str){ value, 1 }),
 		.key_has_escape = memchr(key, '\\', (size_t)(key_end - key)) != NULL,
 	};
-	*rc = on_member(user, &m);
-	return p;
+	if (w->on_inner && m.type >= JSON_STRING && w->is_watched(w->user, &m)) {
+		struct inner in = { .on_inner = w->on_inner, .user = w->user };
+		p = scan_value_watched(s, value, &in);
+		*rc = in.rc;
+	} else {
+		p = scan_value(s, value, 1);
+	}
+	if (!p)
+		return NULL;
+	m.value.len = (size_t)(p - value);
+	*rc = w->on_member(w->user, &m);
+	return *rc ? NULL : p;
 }
 
-/* The whole text as an object; *rc is the first that is not 0 of on_member, which ends the scan. */
-static const char *scan_object(struct scan *s, json_on_member *on_member, void *user, int *rc)
+/* The whole text as an object; *rc is the first that is not 0 of a callback, which ends the scan. */
+static const char *scan_object(struct scan *s, const struct json_watch *w, int *rc)
 {
 	const char *p = space(s, s->begin);
 
@@ -300,9 +364,9 @@ static const char *scan_object(struct scan *s, json_on_member *on_member, void *
 	if (p && *p == '}')
 		return scan_rest(s, p + 1);
 	while (p) {
-		p = scan_member(s, p, on_member, user, rc);
-		if (!p || *rc)
-			return p;
+		p = scan_member(s, p, w, rc);
+		if (!p)
+			return NULL;
 		p = space(s, p);
 		if (!p)
 			return NULL;
@@ -315,13 +379,21 @@ static const char *scan_object(struct scan *s, json_on_member *on_member, void *
 	return NULL;
 }
 
-int json_scan_object(struct bb_str text, uint32_t depth_max, json_on_member *on_member, void *user,
-		     struct json_error *err)
+int json_scan_watched(struct bb_str text, uint32_t depth_max, const struct json_watch *w,
+		      struct json_error *err)
 {
 	struct scan s = scan_of(text, depth_max);
 	int rc = 0;
 
-	if (!scan_object(&s, on_member, user, &rc))
+	if (!scan_object(&s, w, &rc) && !rc)
 		return syntax_error(&s, err);
 	return rc;
+}
+
+int json_scan_object(struct bb_str text, uint32_t depth_max, json_on_member *on_member, void *user,
+		     struct json_error *err)
+{
+	const struct json_watch w = { .on_member = on_member, .user = user };
+
+	return json_scan_watched(text, depth_max, &w, err);
 }

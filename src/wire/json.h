@@ -63,6 +63,35 @@ BB_MUST int json_check(struct bb_str text, uint32_t depth_max, struct json_error
 BB_MUST int json_scan_object(struct bb_str text, uint32_t depth_max, json_on_member *on_member,
 			     void *user, struct json_error *err);
 
+/*
+ * What json_scan_watched tells of the inside of a value, in the order of the text: a container
+ * begins (its value is the bracket alone) or ends, and a string, number or word with its whole
+ * text. `depth` containers of that same value are around it, so the value itself has 0. The key is
+ * NULL in arrays and at depth 0, and for JSON_CLOSE.
+ */
+enum json_event { JSON_OPEN, JSON_CLOSE, JSON_SCALAR };
+typedef int json_on_inner(void *user, enum json_event event, const struct json_member *m,
+			  uint32_t depth);
+
+struct json_watch {
+	json_on_member *on_member;
+	/*
+	 * Called ahead of a member's value, of which only the type is known: is its inside wanted?
+	 * Only asked for strings, arrays and objects, and only when there is an on_inner.
+	 */
+	bool (*is_watched)(void *user, const struct json_member *m);
+	json_on_inner *on_inner; /* NULL: nothing is watched */
+	void *user;
+};
+
+/*
+ * json_scan_object in the very same pass, with the inside of some members. The strings that
+ * on_inner is shown are checked; the containers around them are not yet. Whatever is not 0 from a
+ * callback ends the scan and is returned.
+ */
+BB_MUST int json_scan_watched(struct bb_str text, uint32_t depth_max, const struct json_watch *w,
+			      struct json_error *err);
+
 /* ---- checked text ---- */
 
 /*
