@@ -138,10 +138,12 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 	/* A report is complete: what it does not know is not known any more. */
 	e->sequences_max = r->sequences_max;
 	e->kv_tokens_max = r->kv_tokens_max;
-	e->has_load = r->has_load && r->state == ENGINE_READY;
-	e->running = r->running;
-	e->waiting = r->waiting;
-	e->kv_usage = r->kv_usage;
+	if (r->has_load) { /* each reading is reported once */
+		e->running = r->running;
+		e->waiting = r->waiting;
+		e->kv_usage = r->kv_usage;
+	}
+	e->has_load = (e->has_load || r->has_load) && r->state == ENGINE_READY;
 	if (r->state == ENGINE_READY && e->state != ENGINE_READY) {
 		e->failed_in_row = 0;
 		e->api_lacks = 0; /* it may be another program now */

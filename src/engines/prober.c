@@ -124,7 +124,13 @@ static int pool_create(const struct prober_config *c, const struct sock_addr *ad
 	/* Each fetch has its own deadline; a connection that does not come is silence, not a
 	 * refusal. */
 	limits.connect_timeout_ns = limits.head_timeout_ns;
-	return httpc_pool_create(c->loop, addr, &limits, out);
+	int rc = httpc_pool_create(c->loop, addr, &limits, out);
+	if (!rc && c->tls) {
+		rc = httpc_pool_set_tls(*out, c->tls, c->tls_name);
+		if (rc)
+			httpc_pool_destroy(*out);
+	}
+	return rc;
 }
 
 static int text_copy(struct bb_str *s)

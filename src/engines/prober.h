@@ -28,6 +28,7 @@
 #include "os/sock.h"
 
 struct prober;
+struct tls_context;
 
 struct prober_config {
 	struct loop *loop;
@@ -35,6 +36,8 @@ struct prober_config {
 	struct bb_str host;          /* the Host field */
 	struct bb_str base;          /* in front of every path: "" or "/path" */
 	struct bb_str api_key;       /* empty: none */
+	struct tls_context *tls;     /* NULL: plain; the caller keeps it as long as the prober lives */
+	const char *tls_name;        /* whom the engine's certificate must name; kept likewise */
 	enum engine_kind kind;       /* ENGINE_KIND_AUTO: to be detected */
 	uint64_t interval_ns;        /* between two probes */
 	uint64_t timeout_ns;         /* for one answer */

@@ -118,9 +118,10 @@ static void on_request(struct exchange *x)
 
 static const struct httpd_ops ops = { .on_request = on_request };
 
-int admin_create(struct gateway *g, struct loop *loop, const struct config *config,
+int admin_create(struct gateway *g, struct loop *loop, const struct snapshot *snapshot,
 		 struct admin **out)
 {
+	const struct config *config = snapshot->config;
 	struct sock_addr addr;
 	const char *why = "";
 	char text[SOCK_TEXT_SIZE];
@@ -136,6 +137,7 @@ int admin_create(struct gateway *g, struct loop *loop, const struct config *conf
 	int rc = httpd_create(&hc, &a->httpd);
 	if (rc)
 		goto fail;
+	httpd_set_tls(a->httpd, snapshot->admin_tls);
 	rc = sock_addr_parse(config->admin, &addr, &why);
 	const int fd = rc ? rc : sock_listen(&addr, SOCK_EXCLUSIVE, 128, &why);
 	if (fd < 0) {
@@ -153,7 +155,8 @@ int admin_create(struct gateway *g, struct loop *loop, const struct config *conf
 	if (sock_local_addr(fd, &addr) == 0) {
 		sock_addr_text(&addr, text);
 		BB_LOG(BB_LOG_INFO, "listen", "metrics, health and status on %s%s",
-		       addr.storage.ss_family == AF_UNIX ? "" : "http://", text);
+		       addr.storage.ss_family == AF_UNIX ? "" : snapshot->admin_tls ? "https://" : "http://",
+		       text);
 		if (!sock_addr_is_loopback(&addr))
 			BB_LOG(BB_LOG_WARN, "listen",
 			       "the admin API has no authentication: %s should be reachable by operators only",
@@ -165,6 +168,11 @@ int admin_create(struct gateway *g, struct loop *loop, const struct config *conf
 fail:
 	admin_destroy(a);
 	return rc;
+}
+
+void admin_set_tls(struct admin *a, struct tls_context *tls)
+{
+	httpd_set_tls(a->httpd, tls);
 }
 
 void admin_destroy(struct admin *a)

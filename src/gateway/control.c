@@ -9,6 +9,7 @@
 #include "engines/prober.h"
 #include "gateway/resolver.h"
 #include "gateway/worker.h"
+#include "net/tls.h"
 #include "os/clock.h"
 
 #define SAMPLES 11 /* one a second: rates are over ten */
@@ -24,6 +25,8 @@ struct watched {
 	char *host_field;
 	char *base;
 	char *api_key;
+	char *tls_name;
+	struct tls_context *tls; /* what its prober uses: a change starts another one */
 	enum engine_kind kind;
 	struct prober *prober; /* NULL while its name is not resolved */
 	struct resolve_job *job; /* NULL for numeric addresses */
@@ -130,6 +133,8 @@ static void watched_set_addr(struct watched *w, const struct sock_addr *addr)
 		.timeout_ns = p->timeout_ns,
 		.metrics_interval_ns = p->metrics_interval_ns,
 		.unhealthy_after = p->unhealthy_after,
+		.tls = w->tls,
+		.tls_name = w->tls_name,
 		.user = w,
 		.on_report = on_report,
 	};
@@ -159,6 +164,8 @@ static void watched_destroy(struct watched *w)
 	bb_free(w->host_field);
 	bb_free(w->base);
 	bb_free(w->api_key);
+	bb_free(w->tls_name);
+	tls_context_put(w->tls);
 	bb_free(w);
 }
 
@@ -178,8 +185,9 @@ static enum engine_kind kind_of(enum config_engine_kind kind)
 }
 
 static struct watched *watched_create(struct control *c, const struct config_engine *ce,
-				      struct engine_id id)
+				      const struct snapshot_engine *se)
 {
+	const struct engine_id id = se->id;
 	struct sock_url url;
 	struct sock_addr addr;
 	const char *why;
@@ -204,7 +212,9 @@ static struct watched *watched_create(struct control *c, const struct config_eng
 	w->host_field = bb_strndup(host, strlen(host));
 	w->base = bb_strndup(url.base.len ? url.base.p : "", url.base.len);
 	w->api_key = bb_strndup(ce->api_key.len ? ce->api_key.p : "", ce->api_key.len);
-	if (!w->url || !w->host_field || !w->base || !w->api_key)
+	w->tls_name = bb_strndup(se->tls_name.p, se->tls_name.len);
+	w->tls = tls_context_get(se->tls);
+	if (!w->url || !w->host_field || !w->base || !w->api_key || !w->tls_name)
 		goto fail;
 	struct engine_link *link = &c->gateway->links[id.slot];
 	if (link->generation != id.generation) {
@@ -229,9 +239,10 @@ fail:
 	return NULL;
 }
 
+/* Certificates may have changed under the same paths: TLS is always set up anew. */
 static bool is_same(const struct watched *w, const struct config_engine *ce, struct engine_id id)
 {
-	return engine_id_is(w->id, id) && bb_str_eq(bb_str_of(w->url), ce->url) &&
+	return !w->tls && engine_id_is(w->id, id) && bb_str_eq(bb_str_of(w->url), ce->url) &&
 	       bb_str_eq(bb_str_of(w->api_key), ce->api_key) && w->kind == kind_of(ce->kind);
 }
 
@@ -248,7 +259,7 @@ static int watch_engines(struct control *c, bool probe_changed)
 		const struct engine_id id = c->snapshot->engines[i].id;
 		struct watched *w = watched_by_slot(c, id.slot);
 		if (!w || !is_same(w, &config->engines[i], id) || probe_changed)
-			w = watched_create(c, &config->engines[i], id);
+			w = watched_create(c, &config->engines[i], &c->snapshot->engines[i]);
 		if (!w) {
 			BB_LOG(BB_LOG_ERROR, "engine", "no memory to watch %.*s",
 			       BB_ARG(config->engines[i].url));
@@ -353,10 +364,12 @@ static int adopt(struct control *c, struct config *config, struct bb_buf *report
 {
 	struct snapshot *s;
 	struct gateway *g = c->gateway;
-	int rc = snapshot_create(config, &s);
+	char why[SNAPSHOT_WHY_SIZE];
+	int rc = snapshot_create(config, &s, why);
 
 	if (rc) {
 		config_free(config);
+		bb_buf_printf(report, "%s\n", why);
 		goto fail;
 	}
 	rc = configure_brain(c, s);
@@ -369,6 +382,8 @@ static int adopt(struct control *c, struct config *config, struct bb_buf *report
 	const bool probe_changed =
 		memcmp(&old->config->probe, &s->config->probe, sizeof(old->config->probe)) != 0;
 	c->snapshot = s;
+	if (c->admin)
+		admin_set_tls(c->admin, s->admin_tls);
 	for (uint32_t i = 0; i < g->worker_count; i++)
 		if (worker_set_snapshot(g->workers[i], s))
 			BB_LOG(BB_LOG_ERROR, "reload", "worker %u keeps the old settings: no memory", i);
@@ -534,9 +549,12 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	rc = resolver_create(c->loop, &c->resolver);
 	if (rc)
 		goto fail;
-	rc = snapshot_create(options->config, &c->snapshot);
-	if (rc)
+	char why[SNAPSHOT_WHY_SIZE];
+	rc = snapshot_create(options->config, &c->snapshot, why);
+	if (rc) {
+		BB_LOG(BB_LOG_ERROR, "start", "%s", why);
 		goto fail;
+	}
 	rc = configure_brain(c, c->snapshot);
 	if (rc)
 		goto fail;
@@ -553,7 +571,7 @@ int control_start(struct control *c)
 	c->resolved_ns = loop_now_ns(c->loop);
 	int rc = watch_engines(c, false);
 	if (!rc && c->snapshot->config->admin.len)
-		rc = admin_create(c->gateway, c->loop, c->snapshot->config, &c->admin);
+		rc = admin_create(c->gateway, c->loop, c->snapshot, &c->admin);
 	loop_timer_arm(&c->second, loop_now_ns(c->loop));
 	return rc;
 }

@@ -31,8 +31,9 @@ void control_kick(struct gateway *g, struct engine_id id);
 
 /* admin.c */
 struct admin;
-BB_MUST int admin_create(struct gateway *g, struct loop *loop, const struct config *config,
+BB_MUST int admin_create(struct gateway *g, struct loop *loop, const struct snapshot *s,
 			 struct admin **out);
+void admin_set_tls(struct admin *a, struct tls_context *tls);
 void admin_destroy(struct admin *a);
 /* exposition.c: all metrics as Prometheus text. */
 void exposition_write(struct gateway *g, struct bb_buf *out);

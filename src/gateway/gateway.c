@@ -94,7 +94,10 @@ static int workers_create(struct gateway *g, struct snapshot *s)
 		char text[SOCK_TEXT_SIZE];
 		sock_addr_text(&addrs[i], text);
 		BB_LOG(BB_LOG_INFO, "listen", "API on %s%s",
-		       addrs[i].storage.ss_family == AF_UNIX ? "" : "http://", text);
+		       addrs[i].storage.ss_family == AF_UNIX ? ""
+		       : s->listen_tls			       ? "https://"
+							       : "http://",
+		       text);
 		if (!sock_addr_is_loopback(&addrs[i]))
 			BB_LOG(BB_LOG_WARN, "listen",
 			       "%s is reachable from other machines, and there are no API keys: anyone there may use the engines",

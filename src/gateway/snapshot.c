@@ -2,12 +2,13 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "gateway/tls_setup.h"
 #include "os/sock.h"
 
 #define SNAPSHOT_ARENA_MAX (16u << 20)
 
 static int engine_derive(struct snapshot *s, const struct config_engine *ce,
-			 struct snapshot_engine *e)
+			 struct snapshot_engine *e, char why_not[SNAPSHOT_WHY_SIZE])
 {
 	struct sock_url url;
 	const char *why;
@@ -28,16 +29,21 @@ static int engine_derive(struct snapshot *s, const struct config_engine *ce,
 	s->any_key |= ce->api_key.len > 0;
 	e->base = url.base;
 	e->fields = bb_arena_dup(&s->arena, bb_buf_str(&b));
-	rc = b.err ? b.err : e->fields.p ? 0 : -BB_ENOMEM;
+	e->tls_name = bb_arena_dup(&s->arena,
+				   ce->tls.server_name.len ? ce->tls.server_name : url.host);
+	rc = b.err ? b.err : e->fields.p && e->tls_name.p ? 0 : -BB_ENOMEM;
 	bb_buf_fini(&b);
-	return rc;
+	return rc ? rc : tls_setup_engine(ce, &e->tls, why_not);
 }
 
-int snapshot_create(struct config *config, struct snapshot **out)
+_Static_assert(SNAPSHOT_WHY_SIZE == TLS_REASON_SIZE, "both are the same text");
+
+int snapshot_create(struct config *config, struct snapshot **out, char why[SNAPSHOT_WHY_SIZE])
 {
 	struct snapshot *s = bb_alloc_zero(1, sizeof(*s));
 	int rc = -BB_ENOMEM;
 
+	bb_text_copy(why, SNAPSHOT_WHY_SIZE, bb_error_info(rc)->text);
 	if (!s)
 		return rc;
 	s->refs = 1;
@@ -47,14 +53,22 @@ int snapshot_create(struct config *config, struct snapshot **out)
 	if (!s->engines)
 		goto fail;
 	for (uint32_t i = 0; i < config->engine_count; i++) {
-		rc = engine_derive(s, &config->engines[i], &s->engines[i]);
+		rc = engine_derive(s, &config->engines[i], &s->engines[i], why);
 		if (rc)
 			goto fail;
 	}
+	rc = tls_setup_listener(&config->tls, "tls", &s->listen_tls, why);
+	if (!rc)
+		rc = tls_setup_listener(&config->admin_tls, "admin_tls", &s->admin_tls, why);
+	if (rc)
+		goto fail;
 	*out = s;
 	return 0;
 
 fail:
+	for (uint32_t i = 0; s->engines && i < config->engine_count; i++)
+		tls_context_put(s->engines[i].tls);
+	BB_FREE(s->engines);
 	s->config = NULL;
 	snapshot_put(s);
 	return rc;
@@ -88,6 +102,10 @@ void snapshot_put(struct snapshot *s)
 {
 	if (!s || __atomic_sub_fetch(&s->refs, 1, __ATOMIC_ACQ_REL) > 0)
 		return;
+	for (uint32_t i = 0; s->engines && i < s->config->engine_count; i++)
+		tls_context_put(s->engines[i].tls);
+	tls_context_put(s->listen_tls);
+	tls_context_put(s->admin_tls);
 	config_free(s->config);
 	bb_free(s->engines);
 	bb_free(s->by_slot);

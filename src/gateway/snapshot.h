@@ -13,24 +13,33 @@
 #include "brain/brain.h"
 #include "wire/config.h"
 
+#define SNAPSHOT_WHY_SIZE 256
+
+struct tls_context;
+
 struct snapshot_engine {
 	struct engine_id id;
 	struct bb_str base;   /* path prefix: "" or "/base" */
 	struct bb_str fields; /* "Host: …\r\n" and, with a key, "Authorization: Bearer …\r\n" */
+	struct tls_context *tls; /* NULL: plain */
+	struct bb_str tls_name;  /* whom its certificate must name; NUL behind it */
 };
 
 struct snapshot {
 	uint32_t refs; /* atomic */
 	struct config *config;
 	struct snapshot_engine *engines; /* as config->engines */
+	struct tls_context *listen_tls;  /* NULL: plain */
+	struct tls_context *admin_tls;
 	bool any_key;     /* some engine has a key of its own */
 	uint32_t slot_count;
 	uint32_t *by_slot; /* engine slot → index + 1 */
 	struct bb_arena arena;
 };
 
-/* Owns `config` when it succeeds. */
-BB_MUST int snapshot_create(struct config *config, struct snapshot **out);
+/* Reads certificates. Owns `config` when it succeeds; else `why` tells what is wrong. */
+BB_MUST int snapshot_create(struct config *config, struct snapshot **out,
+			    char why[SNAPSHOT_WHY_SIZE]);
 /* Fills in the ids that the brain gave to config->engines; only before it is published. */
 BB_MUST int snapshot_set_ids(struct snapshot *s, const struct engine_id *ids);
 struct snapshot *snapshot_get(struct snapshot *s);

@@ -24,6 +24,7 @@ struct listener {
 	struct loop_timer retry;
 	struct httpd *server;
 	struct bb_list link;
+	bool is_local; /* a unix socket: no TLS, it does not leave the machine */
 };
 
 static void conn_process(struct httpd_conn *c);
@@ -710,7 +711,7 @@ static void on_conn_timer(struct loop_timer *t)
 
 /* ---- listeners ---- */
 
-static int conn_create(struct httpd *s, int fd, const struct sock_addr *peer)
+static int conn_create(struct httpd *s, struct tls_context *tls, int fd, const struct sock_addr *peer)
 {
 	struct httpd_conn *c = bb_pool_get(&s->conn_pool);
 
@@ -723,12 +724,12 @@ static int conn_create(struct httpd *s, int fd, const struct sock_addr *peer)
 	c->watch.on_event = on_conn_event;
 	loop_task_init(&c->finish, on_finish);
 	http1_init(&c->parser, HTTP1_REQUEST);
-	c->state = s->tls ? CONN_HANDSHAKE : CONN_IDLE;
+	c->state = tls ? CONN_HANDSHAKE : CONN_IDLE;
 	int rc = loop_timer_init(s->loop, &c->timer, on_conn_timer);
 	if (rc)
 		goto fail_pool;
-	if (s->tls) {
-		rc = tls_session_create(s->tls, fd, NULL, &c->tls);
+	if (tls) {
+		rc = tls_session_create(tls, fd, NULL, &c->tls);
 		if (rc)
 			goto fail_timer;
 	}
@@ -767,7 +768,7 @@ static void listener_accept(struct listener *l)
 			return;
 		}
 		if ((s->limits.connections_max && s->conn_count >= s->limits.connections_max) ||
-		    conn_create(s, fd, &peer)) {
+		    conn_create(s, l->is_local ? NULL : s->tls, fd, &peer)) {
 			(void)BB_CHECK(false, "a connection was refused: limits.connections or memory");
 			s->refused++;
 			sock_close_hard(fd);
@@ -814,6 +815,8 @@ int httpd_listen(struct httpd *s, int listen_fd)
 	l->server = s;
 	l->watch.fd = listen_fd;
 	l->watch.on_event = on_listener_event;
+	struct sock_addr self;
+	l->is_local = sock_local_addr(listen_fd, &self) == 0 && self.storage.ss_family == AF_UNIX;
 	int rc = loop_timer_init(s->loop, &l->retry, on_listener_retry);
 	if (rc)
 		goto fail_free;
