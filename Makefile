@@ -58,7 +58,8 @@ else
 $(error unknown variant B=$(B): release, debug, asan, tsan or cov)
 endif
 CFLAGS := $(BASE) $(WARN) $(OPT) $(EXTRA_CFLAGS)
-LIBS := $(shell pkg-config --libs yaml-0.1 openssl 2>/dev/null || echo -lyaml -lssl -lcrypto) -lpthread -lm
+SECCOMP := $(shell pkg-config --libs libseccomp 2>/dev/null)
+LIBS := $(shell pkg-config --libs yaml-0.1 openssl 2>/dev/null || echo -lyaml -lssl -lcrypto) $(SECCOMP) -lpthread -lm
 
 THIRD := $(O)/third/llhttp.o $(O)/third/http.o $(O)/third/api.o $(O)/third/yyjson.o
 SRC := $(sort $(wildcard src/*/*.c) $(wildcard src/*/*/*.c))
@@ -109,6 +110,10 @@ $(O)/third/yyjson.o: $(YYJSON)/yyjson.h
 	$(CC) $(BASE) $(OPT) -w -c -o $@ $(YYJSON)/yyjson.c
 # Where the build's identity goes in; nothing else is rebuilt when the commit changes.
 $(O)/cmd/version.o: EXTRA_CFLAGS += -DBUSBAR_VERSION='"$(VERSION)"' -DBUSBAR_COMMIT='"$(COMMIT)"' -DBUSBAR_VARIANT='"$(B)"'
+# Without libseccomp there is no filter of system calls; `busbar --version` and the log say so.
+ifneq ($(SECCOMP),)
+$(O)/os/sandbox.o: EXTRA_CFLAGS += -DBB_WITH_SECCOMP $(shell pkg-config --cflags libseccomp)
+endif
 $(O)/cmd/version.o: VERSION $(wildcard .git/logs/HEAD)
 $(O)/%.o: src/%.c | $(DEPS_STAMP)
 	@mkdir -p $(@D)

@@ -4,6 +4,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/version.h"
+#include "os/sandbox.h"
 
 struct subcommand {
 	const char *name;
@@ -46,6 +47,8 @@ int main(int argc, char **argv)
 	}
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
 		printf("busbar %s (%s, %s)\n", busbar_version, busbar_commit, busbar_variant);
+		if (sandbox_missing())
+			printf("no filter of system calls: %s\n", sandbox_missing());
 		return 0;
 	}
 	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)

@@ -12,6 +12,7 @@
 #include "cmd/config_file.h"
 #include "cmd/version.h"
 #include "gateway/gateway.h"
+#include "os/sandbox.h"
 #include "records/log_sink.h"
 
 #define URLS_MAX 256
@@ -26,6 +27,9 @@ struct serve_options {
 	const char *policy;
 	const char *log_level;
 	const char *access_log;
+	const char *user;
+	bool no_sandbox;
+	bool allow_core;
 	const char *engines[URLS_MAX];
 	uint32_t engine_count;
 };
@@ -50,6 +54,9 @@ static void usage(FILE *out)
 	fprintf(out,
 		"      --access-log PATH one JSON line a request: a file, - (standard output) or off\n"
 		"      --log-level L     error, warn, info or debug\n"
+		"      --user NAME       become this user once ports and files are open\n"
+		"      --no-sandbox      leave all system calls and paths open (docs/hardening.md)\n"
+		"      --allow-core      core dumps and debuggers, which may show keys and prompts\n"
 		"  -h, --help\n\n"
 		"Signals: SIGHUP reads the configuration again, SIGUSR1 opens the access log anew,\n"
 		"SIGTERM and SIGINT drain (a second one stops at once).\n"
@@ -58,7 +65,8 @@ static void usage(FILE *out)
 		"Admin: /metrics /healthz /readyz /admin/status, POST /admin/reload\n");
 }
 
-enum { OPT_ENGINE = 256, OPT_LISTEN, OPT_ADMIN, OPT_THREADS, OPT_POLICY, OPT_LOG_LEVEL, OPT_ACCESS };
+enum { OPT_ENGINE = 256, OPT_LISTEN, OPT_ADMIN, OPT_THREADS, OPT_POLICY, OPT_LOG_LEVEL, OPT_ACCESS,
+       OPT_USER, OPT_NO_SANDBOX, OPT_ALLOW_CORE };
 
 static int options_parse(int argc, char **argv, struct serve_options *o)
 {
@@ -71,6 +79,9 @@ static int options_parse(int argc, char **argv, struct serve_options *o)
 		{ "policy", required_argument, NULL, OPT_POLICY },
 		{ "log-level", required_argument, NULL, OPT_LOG_LEVEL },
 		{ "access-log", required_argument, NULL, OPT_ACCESS },
+		{ "user", required_argument, NULL, OPT_USER },
+		{ "no-sandbox", no_argument, NULL, OPT_NO_SANDBOX },
+		{ "allow-core", no_argument, NULL, OPT_ALLOW_CORE },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -85,6 +96,9 @@ static int options_parse(int argc, char **argv, struct serve_options *o)
 		case OPT_POLICY: o->policy = optarg; break;
 		case OPT_LOG_LEVEL: o->log_level = optarg; break;
 		case OPT_ACCESS: o->access_log = optarg; break;
+		case OPT_USER: o->user = optarg; break;
+		case OPT_NO_SANDBOX: o->no_sandbox = true; break;
+		case OPT_ALLOW_CORE: o->allow_core = true; break;
 		case OPT_ENGINE:
 			if (o->engine_count == URLS_MAX) {
 				fprintf(stderr, "busbar serve: at most %d --engine options; use a file\n",
@@ -221,6 +235,75 @@ static struct config *reload(void *user, struct bb_buf *report)
 	return c;
 }
 
+/* ---- what the process gives up, see os/sandbox.h ---- */
+
+static bool is_sandboxed(const struct serve_options *o)
+{
+	return !o->no_sandbox && !sandbox_missing();
+}
+
+/* Before the first thread: the only places where something is written. */
+static int confine_paths(const struct serve_options *o, const struct config *c)
+{
+	struct sandbox_path paths[18];
+	uint32_t count = 0;
+
+	if (!is_sandboxed(o))
+		return 0;
+	for (uint32_t i = 0; i < c->listen.count && i < 16; i++)
+		if (bb_str_starts(c->listen.items[i].text, BB_STR("unix:")))
+			paths[count++] = (struct sandbox_path){ c->listen.items[i].text.p + 5,
+								SANDBOX_SOCKET };
+	if (bb_str_starts(c->admin, BB_STR("unix:")))
+		paths[count++] = (struct sandbox_path){ c->admin.p + 5, SANDBOX_SOCKET };
+	if (c->access_log_path.len && !bb_str_eq(c->access_log_path, BB_STR("-")))
+		paths[count++] = (struct sandbox_path){ c->access_log_path.p, SANDBOX_APPEND };
+	const int rc = sandbox_paths(paths, count);
+	if (rc == -BB_EABSENT) {
+		BB_LOG(BB_LOG_INFO, "sandbox",
+		       "this kernel has no Landlock: writing is limited by the rights of the user alone");
+		return 0;
+	}
+	if (rc && errno == ENOENT)
+		return 0; /* whoever opens the file fails too, and tells its name */
+	if (rc)
+		BB_LOG(BB_LOG_ERROR, "sandbox", "the kernel refuses to limit writing: %s",
+		       strerror(errno));
+	return rc;
+}
+
+/* Once ports and files are open: root goes, then every system call that is not needed. */
+static int confine(void *user)
+{
+	const struct serve_options *o = user;
+	const char *why;
+
+	if (o->user && user_become(o->user, &why)) {
+		BB_LOG(BB_LOG_ERROR, "sandbox", "--user %s: %s", o->user, why);
+		return -BB_ESYSTEM;
+	}
+	if (process_is_root())
+		BB_LOG(BB_LOG_WARN, "sandbox", "running as root; --user NAME gives that up");
+	if (process_pin_privileges() || (!o->allow_core && process_hide())) {
+		BB_LOG(BB_LOG_ERROR, "sandbox", "the kernel refuses to lock the process: %s",
+		       strerror(errno));
+		return -BB_ESYSTEM;
+	}
+	if (!is_sandboxed(o)) {
+		BB_LOG(BB_LOG_WARN, "sandbox", "system calls are not filtered: %s",
+		       o->no_sandbox ? "--no-sandbox" : sandbox_missing());
+		return 0;
+	}
+	if (sandbox_enter()) {
+		BB_LOG(BB_LOG_ERROR, "sandbox",
+		       "the kernel refuses to filter system calls: %s; --no-sandbox runs without",
+		       strerror(errno));
+		return -BB_ESYSTEM;
+	}
+	BB_LOG(BB_LOG_INFO, "sandbox", "system calls are filtered");
+	return 0;
+}
+
 int cmd_serve(int argc, char **argv)
 {
 	struct serve_options o = { 0 };
@@ -230,6 +313,10 @@ int cmd_serve(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 0 : rc;
+	if (!o.allow_core && process_hide()) { /* before the first secret is read */
+		fprintf(stderr, "busbar serve: core dumps cannot be switched off; see --allow-core\n");
+		return 1;
+	}
 	if (o.config_path) {
 		rc = config_file_load(o.config_path, &c);
 		if (rc)
@@ -256,8 +343,13 @@ int cmd_serve(int argc, char **argv)
 		.config = c,
 		.identity = { busbar_version, busbar_commit, busbar_variant },
 		.reload = reload,
+		.confine = confine,
 		.user = &o,
 	};
+	if (confine_paths(&o, c)) {
+		config_free(c);
+		return 1;
+	}
 	rc = gateway_create(&options, &g);
 	if (rc) {
 		BB_LOG(BB_LOG_ERROR, "start", "the gateway cannot start: %s", bb_error_info(rc)->text);

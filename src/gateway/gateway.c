@@ -116,6 +116,8 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 		return rc;
 	pthread_mutex_init(&g->brain_lock, NULL);
 	g->identity = options->identity;
+	g->confine = options->confine;
+	g->confine_user = options->user;
 	g->started_ns = clock_now_ns();
 	g->worker_count = c->threads ? c->threads : process_core_count();
 	if (g->worker_count > GATEWAY_WORKERS_MAX)
@@ -154,6 +156,8 @@ int gateway_run(struct gateway *g)
 	uint32_t started = 0;
 	int rc = control_start(g->control);
 
+	if (!rc && g->confine)
+		rc = g->confine(g->confine_user);
 	for (; started < g->worker_count && !rc; started++)
 		rc = worker_start(g->workers[started]);
 	if (!rc)

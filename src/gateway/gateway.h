@@ -42,6 +42,9 @@ struct gateway_identity {
 	const char *version, *commit, *variant;
 };
 
+/* Every port and file is open and no request was read: what is not needed any more is given up. */
+typedef int gateway_confine_fn(void *user);
+
 struct gateway {
 	pthread_mutex_t brain_lock;
 	struct brain *brain;
@@ -55,6 +58,8 @@ struct gateway {
 	uint64_t started_ns;
 	uint64_t reloads, reloads_failed; /* atomic */
 	bool draining;             /* atomic */
+	gateway_confine_fn *confine;
+	void *confine_user;
 };
 
 /*
@@ -67,6 +72,7 @@ struct gateway_options {
 	struct config *config; /* taken over */
 	struct gateway_identity identity;
 	gateway_reload_fn *reload;
+	gateway_confine_fn *confine;
 	void *user;
 };
 
