@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "net/httpd_conn.h"
+#include "net/peer_counts.h"
 #include "net/stream_io.h"
 #include "os/clock.h"
 
@@ -88,6 +89,8 @@ static void conn_destroy(struct httpd_conn *c)
 	loop_timer_fini(&c->timer);
 	tls_session_destroy(c->tls);
 	sock_close(c->watch.fd);
+	if (s->peers)
+		peer_counts_remove(s->peers, &c->peer);
 	in_drop(c);
 	conn_out_drop(c);
 	exchange_drop_body(&c->x);
@@ -488,6 +491,17 @@ static void body_done(struct httpd_conn *c, const char *rest, size_t rest_len)
 
 /* ---- reading ---- */
 
+/* A client that drips its body byte by byte holds memory for as long as it likes. */
+static bool is_body_slow(const struct httpd_conn *c, size_t got)
+{
+	const struct httpd *s = c->x.server;
+	const uint64_t elapsed_ns = loop_now_ns(s->loop) - c->x.begin_ns;
+
+	return s->limits.body_rate_min && elapsed_ns > HTTPD_BODY_RATE_GRACE_NS &&
+	       (double)(c->x.body_len + got) * 1e9 <
+		       (double)s->limits.body_rate_min * (double)elapsed_ns;
+}
+
 /* Where the next bytes go: straight into the body when its length is known, else scratch or `in`. */
 static enum io conn_read_body(struct httpd_conn *c)
 {
@@ -512,6 +526,10 @@ static enum io conn_read_body(struct httpd_conn *c)
 		return io;
 	note_read(c, got, size);
 	arm_timer(c, s->limits.body_timeout_ns);
+	if (is_body_slow(c, got)) {
+		conn_refuse(c, -BB_ETIMEOUT, "the body comes slower than limits.body_rate");
+		return IO_DONE;
+	}
 	if (c->parser.framing == HTTP1_LENGTH) {
 		x->body_len += got;
 		c->parser.left -= got;
@@ -738,6 +756,8 @@ static int conn_create(struct httpd *s, struct tls_context *tls, int fd, const s
 		goto fail_tls;
 	bb_list_append(&s->conns, &c->link);
 	s->conn_count++;
+	if (s->peers)
+		peer_counts_add(s->peers, &c->peer);
 	arm_timer(c, s->limits.head_timeout_ns);
 	return 0;
 
@@ -748,6 +768,20 @@ fail_timer:
 fail_pool:
 	bb_pool_put(&s->conn_pool, c);
 	return rc;
+}
+
+/* Has the server or this address its share of connections? */
+static bool is_crowded(const struct httpd *s, const struct sock_addr *from)
+{
+	const struct sock_peer peer = sock_peer_of(from);
+
+	if (s->limits.connections_max && s->conn_count >= s->limits.connections_max)
+		return true;
+	if (!s->peers || !s->limits.per_address_max || !peer.family)
+		return false;
+	const bool crowded = peer_counts_add(s->peers, &peer) > s->limits.per_address_max;
+	peer_counts_remove(s->peers, &peer);
+	return crowded;
 }
 
 static void listener_accept(struct listener *l)
@@ -767,9 +801,9 @@ static void listener_accept(struct listener *l)
 			loop_timer_arm(&l->retry, loop_now_ns(s->loop) + ACCEPT_RETRY_NS);
 			return;
 		}
-		if ((s->limits.connections_max && s->conn_count >= s->limits.connections_max) ||
-		    conn_create(s, l->is_local ? NULL : s->tls, fd, &peer)) {
-			(void)BB_CHECK(false, "a connection was refused: limits.connections or memory");
+		if (is_crowded(s, &peer) || conn_create(s, l->is_local ? NULL : s->tls, fd, &peer)) {
+			(void)BB_CHECK(false, "a connection was refused: limits.connections, "
+					      "limits.connections_per_address or memory");
 			s->refused++;
 			sock_close_hard(fd);
 		}
@@ -797,6 +831,7 @@ int httpd_create(const struct httpd_config *config, struct httpd **out)
 	s->ops = config->ops;
 	s->limits = config->limits;
 	s->user = config->user;
+	s->peers = config->peers;
 	bb_list_init(&s->listeners);
 	bb_list_init(&s->conns);
 	bb_pool_init(&s->conn_pool, sizeof(struct httpd_conn), CONN_POOL_KEEP);

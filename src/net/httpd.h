@@ -27,13 +27,18 @@
 struct httpd;
 struct exchange;
 struct tls_context;
+struct peer_counts;
 
 /* Defaults stand in httpd_limits_default; times are nanoseconds, sizes bytes, 0 is no limit for times. */
+#define HTTPD_BODY_RATE_GRACE_NS 10000000000ull /* body_rate_min counts after 10 s */
+
 struct httpd_limits {
 	uint32_t head_size_max;      /* 32 KiB: request line and header fields together */
 	uint64_t body_size_max;      /* 32 MiB */
 	uint64_t buffers_max;        /* 1 GiB: all bodies of one server (thread) together */
 	uint32_t connections_max;    /* 0: as many as descriptors allow */
+	uint32_t per_address_max;    /* 0: no limit; else config.peers counts them */
+	uint64_t body_rate_min;      /* bytes a second, on average, from HTTPD_BODY_RATE_GRACE_NS on; 0: none */
 	uint64_t head_timeout_ns;    /* 10 s from the first byte of a head to its end */
 	uint64_t body_timeout_ns;    /* 30 s between two pieces of a body */
 	uint64_t keepalive_ns;       /* 75 s idle between requests */
@@ -78,7 +83,8 @@ struct httpd_config {
 	struct loop *loop;
 	const struct httpd_ops *ops;
 	struct httpd_limits limits;
-	void *user; /* httpd_user() */
+	struct peer_counts *peers; /* shared by all servers of the process; NULL: not counted */
+	void *user;                /* httpd_user() */
 };
 
 BB_MUST int httpd_create(const struct httpd_config *config, struct httpd **out);

@@ -59,6 +59,7 @@ struct httpd {
 	struct httpd_limits limits;
 	void *user;
 	struct tls_context *tls; /* NULL: plain */
+	struct peer_counts *peers;
 	struct bb_list listeners;
 	struct bb_list conns;
 	struct bb_pool conn_pool;

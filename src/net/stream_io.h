@@ -1,7 +1,8 @@
 /*
  * stream_io.h: reading and writing a connection, plain or through TLS.
  *
- * For: httpd.c, exchange.c and httpc.c. Threads, memory, errors: as sock.h and tls.h.
+ * For: httpd.c, exchange.c and httpc.c.
+ * Threads: the connection's. Memory: none. Errors: those of sock.h and tls.h.
  */
 #pragma once
 
