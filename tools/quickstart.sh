@@ -56,14 +56,14 @@ spawn() {
 }
 is_alive() { kill -0 "$1" 2>/dev/null; }
 stop_children() {
-	for group in $children; do kill -TERM -- "-$group" 2>/dev/null || true; done
+	for group in $children; do kill -s TERM -- "-$group" 2>/dev/null || true; done
 	for group in $children; do
 		tries=0
-		while kill -0 -- "-$group" 2>/dev/null && [ $tries -lt 100 ]; do
+		while kill -s 0 -- "-$group" 2>/dev/null && [ $tries -lt 100 ]; do
 			sleep 0.1
 			tries=$((tries + 1))
 		done
-		kill -KILL -- "-$group" 2>/dev/null || true
+		kill -s KILL -- "-$group" 2>/dev/null || true
 		wait "$group" 2>/dev/null || true
 	done
 	children=
@@ -88,7 +88,8 @@ run_shown() {
 	while is_alive "$last"; do
 		sleep 0.5
 		now=$(date +%s)
-		line=$(tail -c 400 "$log" | tr '\r' '\n' | sed '/^ *$/d' | tail -1 | cut -c 1-68)
+		line=$(tail -c 400 "$log" | tr '\r' '\n' | sed '/^ *$/d' | tail -1 |
+			sed 's/.* -o \([^ ]*\).*/\1/' | cut -c 1-68)
 		if [ -t 1 ]; then
 			printf '\r\033[K   %3d s  %s' $((now - begin)) "$line"
 		elif [ $((now - shown)) -ge 20 ]; then
