@@ -529,12 +529,21 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1 };
 	struct control *c = bb_alloc_zero(1, sizeof(*c));
 
-	if (!c)
+	if (!c) {
+		config_free(options->config);
 		return -BB_ENOMEM;
+	}
 	c->gateway = g;
 	c->reload = options->reload;
 	c->user = options->user;
-	int rc = loop_create(&c->loop);
+	char why[SNAPSHOT_WHY_SIZE];
+	int rc = snapshot_create(options->config, &c->snapshot, why);
+	if (rc) {
+		BB_LOG(BB_LOG_ERROR, "start", "%s", why);
+		config_free(options->config);
+		goto fail;
+	}
+	rc = loop_create(&c->loop);
 	if (rc)
 		goto fail;
 	rc = loop_timer_init(c->loop, &c->second, on_second);
@@ -549,12 +558,6 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	rc = resolver_create(c->loop, &c->resolver);
 	if (rc)
 		goto fail;
-	char why[SNAPSHOT_WHY_SIZE];
-	rc = snapshot_create(options->config, &c->snapshot, why);
-	if (rc) {
-		BB_LOG(BB_LOG_ERROR, "start", "%s", why);
-		goto fail;
-	}
 	rc = configure_brain(c, c->snapshot);
 	if (rc)
 		goto fail;

@@ -13,6 +13,7 @@ struct engine_rate {
 	double requests, output_tokens; /* per second, over the last ten seconds */
 };
 
+/* Takes options->config, also when it fails. */
 BB_MUST int control_create(struct gateway *g, const struct gateway_options *options,
 			   struct control **out);
 /* Starts probing; call once the workers exist. */

@@ -112,8 +112,10 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 	struct gateway *g = bb_alloc_zero(1, sizeof(*g));
 	int rc = -BB_ENOMEM;
 
-	if (!g)
+	if (!g) {
+		config_free(c);
 		return rc;
+	}
 	pthread_mutex_init(&g->brain_lock, NULL);
 	g->identity = options->identity;
 	g->confine = options->confine;
@@ -126,8 +128,10 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 	const struct brain_config bc = { .seed = seed_of(c),
 					 .limits = { .engines_max = GATEWAY_ENGINES_MAX } };
 	rc = brain_create(&bc, &g->brain);
-	if (rc)
+	if (rc) {
+		config_free(c);
 		goto fail;
+	}
 	/* From here on the configuration belongs to the control's snapshot. */
 	rc = control_create(g, options, &g->control);
 	if (rc)

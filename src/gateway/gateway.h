@@ -69,7 +69,7 @@ struct gateway {
 typedef struct config *gateway_reload_fn(void *user, struct bb_buf *report);
 
 struct gateway_options {
-	struct config *config; /* taken over */
+	struct config *config; /* taken over, also when that fails */
 	struct gateway_identity identity;
 	gateway_reload_fn *reload;
 	gateway_confine_fn *confine;

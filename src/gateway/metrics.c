@@ -74,14 +74,17 @@ void metrics_destroy(struct metrics *m)
 	bb_free(m);
 }
 
-static struct series *series_create(struct metrics *m, struct bb_str model_name,
-				    struct bb_str engine_name)
+/* Complete before readers of other threads can see it. */
+static struct series *series_create(struct metrics *m, uint32_t model, struct engine_id engine,
+				    struct bb_str model_name, struct bb_str engine_name)
 {
 	if (m->series_count == METRICS_SERIES_MAX)
 		return NULL;
 	struct series *s = bb_alloc_zero(1, sizeof(*s));
 	if (!s)
 		return NULL;
+	s->model = model;
+	s->engine = engine;
 	s->model_name = bb_strndup(model_name.len ? model_name.p : "other",
 				   model_name.len ? model_name.len : 5);
 	s->engine_name = bb_strndup(engine_name.len ? engine_name.p : "none",
@@ -111,11 +114,9 @@ struct series *metrics_series(struct metrics *m, uint32_t model, struct engine_i
 				return s;
 			continue;
 		}
-		s = series_create(m, model_name, engine_name);
+		s = series_create(m, model, engine, model_name, engine_name);
 		if (!s)
 			return &m->other;
-		s->model = model;
-		s->engine = engine;
 		m->index[i] = m->series_count;
 		return s;
 	}
@@ -153,7 +154,8 @@ static struct series *series_named(struct metrics *m, const struct series *like)
 		if (strcmp(m->series[i]->model_name, like->model_name) == 0 &&
 		    strcmp(m->series[i]->engine_name, like->engine_name) == 0)
 			return m->series[i];
-	return series_create(m, bb_str_of(like->model_name), bb_str_of(like->engine_name));
+	return series_create(m, like->model, like->engine, bb_str_of(like->model_name),
+			     bb_str_of(like->engine_name));
 }
 
 void metrics_sum(struct metrics *into, const struct metrics *from)

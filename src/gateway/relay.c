@@ -643,6 +643,10 @@ static void on_comment(struct loop_timer *t)
 	}
 	if (r->relay != RELAY_NONE && r->relay != RELAY_EVENTS)
 		return;
+	if (r->call.is_paused) { /* the client does not read what it has */
+		loop_timer_arm(t, now_ns(r) + every_ns);
+		return;
+	}
 	if (!r->begun) {
 		struct bb_buf *text = &r->worker->text;
 		bb_buf_clear(text);

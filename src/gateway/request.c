@@ -487,9 +487,10 @@ static enum step step_send(struct request *r)
 	uint32_t count = 0;
 	size_t total = 0;
 
-	if (!e || !pool) /* the engine is of a newer configuration than this request, or has no address */
-		return send_failed(r, -BB_ECONNECT);
 	r->adapter = __atomic_load_n(&w->gateway->links[r->engine.slot].adapter, __ATOMIC_ACQUIRE);
+	/* It is of a newer configuration than this request, has no address, or left just now. */
+	if (!e || !pool || !r->adapter)
+		return send_failed(r, -BB_ECONNECT);
 	r->engine_streams = r->asked_stream || must_assemble(r);
 	r->strips_usage = r->asked_stream && r->body_facts && !r->body_facts->include_usage;
 	int rc = body_parts(r, parts, &count, &total);

@@ -17,7 +17,7 @@ struct resolve_job {
 	char *host;
 	uint16_t port;
 	bool under_way;
-	bool is_cancelled;
+	bool is_cancelled; /* atomic */
 	bool found;
 	struct sock_addr addr;
 	const char *why;
@@ -57,7 +57,8 @@ static void on_job(struct loop_message *m)
 {
 	struct resolve_job *j = BB_CONTAINER(m, struct resolve_job, message);
 
-	j->found = sock_resolve(bb_str_of(j->host), j->port, &j->addr, &j->why) == 0;
+	j->found = !__atomic_load_n(&j->is_cancelled, __ATOMIC_RELAXED) &&
+		   sock_resolve(bb_str_of(j->host), j->port, &j->addr, &j->why) == 0;
 	j->message.run = on_back;
 	loop_post(j->resolver->home, &j->message);
 }
@@ -99,6 +100,7 @@ void resolver_destroy(struct resolver *r)
 		return;
 	loop_stop(r->loop);
 	thread_join(&r->thread);
+	loop_turn(r->loop, 0); /* jobs that it had not begun go back at once, for they are cancelled */
 	loop_turn(r->home, 0); /* jobs that came back are freed */
 	loop_destroy(r->loop);
 	bb_free(r);
@@ -137,7 +139,7 @@ void resolve_job_cancel(struct resolve_job *j)
 	if (!j)
 		return;
 	if (j->under_way)
-		j->is_cancelled = true;
+		__atomic_store_n(&j->is_cancelled, true, __ATOMIC_RELAXED);
 	else
 		job_free(j);
 }

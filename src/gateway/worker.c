@@ -64,13 +64,13 @@ static void pool_retire(struct worker *w, struct worker_pool *p)
 	if (!p->pool)
 		return;
 	httpc_pool_flush(p->pool);
-	struct retired_pool *r = httpc_pool_busy_count(p->pool) ? bb_alloc(sizeof(*r)) : NULL;
-	if (r) {
-		r->pool = p->pool;
-		bb_list_append(&w->retired, &r->link);
-	} else if (httpc_pool_busy_count(p->pool) == 0) {
+	if (httpc_pool_busy_count(p->pool)) {
+		p->place->pool = p->pool;
+		bb_list_append(&w->retired, &p->place->link);
+	} else {
 		httpc_pool_destroy(p->pool);
-	} /* else: no memory to remember it by; it is leaked rather than torn from its calls */
+		bb_free(p->place);
+	}
 	*p = (struct worker_pool){ 0 };
 }
 
@@ -89,14 +89,25 @@ struct httpc_pool *worker_pool(struct worker *w, struct engine_id id)
 	httpc_limits_of(w->snapshot->config, &limits);
 	gateway_lock(w->gateway);
 	const struct sock_addr addr = link->addr;
-	const uint32_t now_version = link->addr_version;
+	const uint32_t now_version = __atomic_load_n(&link->addr_version, __ATOMIC_ACQUIRE);
+	/* Its slot may have gone to another engine since the choice was made. */
+	const bool is_its_own = __atomic_load_n(&link->generation, __ATOMIC_ACQUIRE) == id.generation;
 	gateway_unlock(w->gateway);
-	if (httpc_pool_create(w->loop, &addr, &limits, &p->pool))
+	if (!is_its_own)
 		return NULL;
+	/* How an engine is spoken to (TLS, and who it must be) stands in the configuration only. */
 	const struct snapshot_engine *e = snapshot_engine(w->snapshot, id);
-	if (e && e->tls && httpc_pool_set_tls(p->pool, e->tls, e->tls_name.p)) {
+	if (!e)
+		return NULL;
+	p->place = bb_alloc(sizeof(*p->place));
+	if (!p->place || httpc_pool_create(w->loop, &addr, &limits, &p->pool)) {
+		BB_FREE(p->place);
+		return NULL;
+	}
+	if (e->tls && httpc_pool_set_tls(p->pool, e->tls, e->tls_name.p)) {
 		httpc_pool_destroy(p->pool);
 		p->pool = NULL;
+		BB_FREE(p->place);
 		return NULL;
 	}
 	p->generation = id.generation;
@@ -229,10 +240,11 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 		  const int *listen_fds, uint32_t listen_count, struct worker **out)
 {
 	struct worker *w = bb_alloc_zero(1, sizeof(*w));
+	uint32_t taken = 0;
 	int rc = -BB_ENOMEM;
 
 	if (!w)
-		return rc;
+		goto fail_listen;
 	w->gateway = g;
 	w->index = index;
 	w->snapshot = snapshot_get(snapshot);
@@ -263,8 +275,8 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 	if (rc)
 		goto fail;
 	httpd_set_tls(w->httpd, snapshot->listen_tls);
-	for (uint32_t i = 0; i < listen_count; i++) {
-		rc = httpd_listen(w->httpd, listen_fds[i]);
+	for (; taken < listen_count; taken++) {
+		rc = httpd_listen(w->httpd, listen_fds[taken]);
 		if (rc)
 			goto fail;
 	}
@@ -274,6 +286,9 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 
 fail:
 	worker_destroy(w);
+fail_listen:
+	while (taken < listen_count)
+		sock_close(listen_fds[taken++]);
 	return rc;
 }
 

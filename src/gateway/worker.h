@@ -18,6 +18,7 @@ struct worker_pool {
 	uint32_t generation;
 	uint32_t addr_version;
 	struct httpc_pool *pool;
+	struct retired_pool *place; /* taken with the pool, so that it can always retire */
 };
 
 struct worker {
@@ -44,6 +45,7 @@ struct worker {
 	bool has_ended;            /* atomic */
 };
 
+/* Takes the listening descriptors, also when it fails. */
 BB_MUST int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 			  const int *listen_fds, uint32_t listen_count, struct worker **out);
 BB_MUST int worker_start(struct worker *w);

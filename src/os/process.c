@@ -68,11 +68,12 @@ int signal_watch_init(struct loop *l, struct signal_watch *w, const int *signals
 	if (w->watch.fd < 0)
 		return -BB_ESYSTEM;
 	w->watch.on_event = on_signal_fd;
-	w->loop = l;
 	w->on_signal = on_signal;
 	int rc = loop_fd_add(l, &w->watch);
 	if (rc)
 		close(w->watch.fd);
+	else
+		w->loop = l;
 	return rc;
 }
 

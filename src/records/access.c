@@ -96,8 +96,10 @@ static void on_gather(struct loop_timer *t)
 		loop_timer_arm(&log->gather, loop_now_ns(log->loop) + GATHER_NS);
 		return;
 	}
-	/* Quiet: sleep until a producer wakes us; look once more for one that came in between. */
+	/* Quiet: sleep until someone wakes us; look once more for who came in between. */
 	__atomic_store_n(&log->awake, false, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&log->reopen, __ATOMIC_SEQ_CST))
+		wake_writer(log);
 	for (uint32_t i = 0; i < log->lane_count; i++)
 		if (__atomic_load_n(&log->lanes[i]->head, __ATOMIC_SEQ_CST) != log->lanes[i]->tail)
 			wake_writer(log);

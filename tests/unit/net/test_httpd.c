@@ -679,7 +679,7 @@ static void test_linger_is_bounded(void **state)
 
 static void test_drain(void **state)
 {
-	struct peer idle, fresh, late;
+	struct peer idle, fresh;
 
 	begin(NULL);
 	peer_connect(&idle, &site.addr, 0);
@@ -701,7 +701,6 @@ static void test_drain(void **state)
 	assert_true(peer_has(&peer, "done"));
 	peer_close(&idle);
 	peer_close(&fresh);
-	(void)late;
 	end();
 }
 
@@ -766,8 +765,7 @@ static void mix(void)
 	static const char *const texts[] = {
 		"GET /a HTTP/1.1\r\nHost: h\r\n\r\nGET /b HTTP/1.1\r\nHost: h\r\n\r\n",
 		"POST /c HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabcGET /d HTTP/1.1\r\nHost: h\r\n\r\n",
-		"POST /e HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\n"
-		"GET /f HTTP/1.1\r\nHost: h\r\n\r\n",
+		"POST /e HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nxyz\r\n0\r\n\r\nGET /f HTTP/1.1\r\n\r\n",
 		"bad\r\n\r\n",
 	};
 
@@ -775,13 +773,10 @@ static void mix(void)
 		for (int split = 0; split < 2; split++) {
 			struct peer p;
 			peer_connect(&p, &site.addr, 0);
-			const size_t at = split ? 20 : 0;
-			if (split && strlen(texts[i]) > at) {
-				peer_send(&p, texts[i], at);
-				peers_settle(site.loop);
-			}
-			(void)!send(p.fd, texts[i] + (strlen(texts[i]) > at ? at : 0), strlen(texts[i]) - (strlen(texts[i]) > at ? at : 0),
-				    MSG_NOSIGNAL);
+			const size_t len = strlen(texts[i]), at = split && len > 20 ? 20 : 0;
+			peer_send(&p, texts[i], at);
+			peers_settle(site.loop);
+			(void)!send(p.fd, texts[i] + at, len - at, MSG_NOSIGNAL);
 			(void)!shutdown(p.fd, SHUT_WR);
 			PEER_UNTIL(site.loop, p.has_ended || p.is_reset);
 			peer_close(&p);
