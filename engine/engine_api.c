@@ -8,7 +8,7 @@
 
 /* Texts are tokenized on the loop's thread, so their size is what may hold up others. */
 #define BODY_BYTES_PER_TOKEN 64
-#define BODY_SIZE_MIN (4u << 20)
+#define BODY_SIZE_MIN (1u << 20)
 
 /* yyjson takes its memory where everybody does. */
 static void *json_malloc(void *user, size_t size)
