@@ -389,11 +389,10 @@ static void stream_ended(struct request *r)
 	engine_failed(r, -BB_EUPSTREAM, STREAM_CUT, OUTCOME_BROKEN, UPSTREAM_STREAM);
 }
 
-static void hold(struct request *r, struct bb_str rest)
+static void event_too_long(struct request *r)
 {
-	if (rest.len && bb_buf_add_str(&r->held, rest))
-		break_off(r, "an event of the engine's stream is longer than limits.sse_line",
-			  UPSTREAM_STREAM);
+	break_off(r, "an event of the engine's stream is longer than limits.sse_line",
+		  UPSTREAM_STREAM);
 }
 
 /* An error object that comes before anything was shown is not passed on as a stream: it may be retried. */
@@ -409,8 +408,7 @@ static void relay_events(struct request *r, char *data, size_t len, bool is_last
 
 	if (was_held) {
 		if (bb_buf_add(&r->held, data, len)) {
-			break_off(r, "an event of the engine's stream is longer than limits.sse_line",
-				  UPSTREAM_STREAM);
+			event_too_long(r);
 			return;
 		}
 		data = r->held.p;
@@ -421,14 +419,9 @@ static void relay_events(struct request *r, char *data, size_t len, bool is_last
 		break_off(r, "an event of the engine's stream is malformed", UPSTREAM_STREAM);
 		return;
 	}
-	if (r->relay == RELAY_ASSEMBLE || is_early_error(r)) {
-		if (was_held)
-			bb_buf_consume(&r->held, len - rest.len);
-		else
-			hold(r, rest);
-		return;
-	}
-	if (n > 0) {
+	/* Kept before the events in front of it are written: that uses the bytes behind them. */
+	const bool fits = was_held || rest.len == 0 || bb_buf_add_str(&r->held, rest) == 0;
+	if (n > 0 && r->relay != RELAY_ASSEMBLE && !is_early_error(r)) {
 		show(r);
 		/* The end goes out with the last events when nothing has to be said in between. */
 		const bool ends = is_last && rest.len == 0 && stream_is_whole(r);
@@ -445,8 +438,8 @@ static void relay_events(struct request *r, char *data, size_t len, bool is_last
 	}
 	if (was_held)
 		bb_buf_consume(&r->held, len - rest.len);
-	else
-		hold(r, rest);
+	else if (!fits)
+		event_too_long(r);
 }
 
 /* ---- assembled answers ---- */
