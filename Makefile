@@ -67,7 +67,7 @@ MAIN := src/cmd/main.c
 OBJ := $(patsubst src/%.c,$(O)/%.o,$(filter-out $(MAIN),$(SRC)))
 ENGINE_ROOMS := base os wire net
 ENGINE_OBJ := $(patsubst src/%.c,$(O)/%.o,$(foreach r,$(ENGINE_ROOMS),$(sort $(wildcard src/$(r)/*.c)))) \
-	$(patsubst engine/%.c,$(O)/engine/%.o,$(wildcard engine/*.c))
+	$(patsubst engine/%.c,$(O)/engine/%.o,$(wildcard engine/*.c)) $(O)/cmd/version.o
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(sort $(wildcard tests/unit/*/test_*.c)))
 
 .PHONY: all busbar engine deps unit system check fuzz fuzz-corpus soak torture bench tidy docs clean install format

@@ -37,12 +37,13 @@ static inline bool bb_str_eq(struct bb_str a, struct bb_str b)
 
 static inline bool bb_str_starts(struct bb_str s, struct bb_str prefix)
 {
-	return s.len >= prefix.len && memcmp(s.p, prefix.p, prefix.len) == 0;
+	return s.len >= prefix.len && (prefix.len == 0 || memcmp(s.p, prefix.p, prefix.len) == 0);
 }
 
 static inline bool bb_str_ends(struct bb_str s, struct bb_str suffix)
 {
-	return s.len >= suffix.len && memcmp(s.p + s.len - suffix.len, suffix.p, suffix.len) == 0;
+	return s.len >= suffix.len &&
+	       (suffix.len == 0 || memcmp(s.p + s.len - suffix.len, suffix.p, suffix.len) == 0);
 }
 
 static inline struct bb_str bb_str_skip(struct bb_str s, size_t n)
