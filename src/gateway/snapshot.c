@@ -17,6 +17,11 @@ static int engine_derive(struct snapshot *s, const struct config_engine *ce,
 	int rc = sock_url_parse(ce->url, &url, &why);
 	if (rc)
 		return rc;
+	if (url.tls) { /* never in clear where TLS was asked for */
+		BB_LOG(BB_LOG_ERROR, "engine", "%.*s: TLS to engines is not built in",
+		       BB_ARG(ce->url));
+		return -BB_EINVALID;
+	}
 	bb_buf_init(&b, 8192);
 	if (url.unix_path.len)
 		bb_buf_lit(&b, "Host: localhost\r\n");

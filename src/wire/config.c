@@ -4,6 +4,7 @@
 #include "wire/config_check.h"
 #include "wire/config_link.h"
 #include "wire/config_read.h"
+#include "wire/config_tenants.h"
 #include "wire/yaml_tree.h"
 
 /* Enough for the largest text that is allowed, so that only a lack of memory can fail. */
@@ -47,6 +48,8 @@ int config_parse(struct bb_str text, const char *file_name, const struct config_
 		rc = config_read(c, root, env, errors);
 	if (!rc)
 		rc = config_link(c, root, file_name, errors);
+	if (!rc)
+		rc = config_tenants_link(c, 0, file_name, file_name, errors);
 	bb_arena_fini(&tree);
 	if (!rc && (errors->count || errors->unlisted_count))
 		rc = -BB_EINVALID;
@@ -54,6 +57,33 @@ int config_parse(struct bb_str text, const char *file_name, const struct config_
 		config_free(c);
 	else
 		*out = c;
+	return rc;
+}
+
+int config_add_tenants(struct config *c, struct bb_str text, const char *file_name,
+		       const char *main_name, const struct config_env *env,
+		       struct config_errors *errors)
+{
+	const struct yaml_item *root;
+	const uint32_t first = c->tenants.count;
+	struct bb_arena tree;
+
+	if (text.len > CONFIG_TEXT_MAX) {
+		config_errors_add(errors, (struct config_place){ 0 }, "larger than 1 MiB");
+		return -BB_EINVALID;
+	}
+	bb_arena_init(&tree, TREE_ARENA_MAX);
+	int rc = yaml_tree_read(text, env ? env->get : NULL, env ? env->ctx : NULL, &tree, &root,
+				errors);
+	if (!rc)
+		rc = config_read_tenants(c, root, env, errors);
+	for (uint32_t i = first; i < c->tenants.count; i++)
+		c->tenants.items[i].is_from_keys_file = true;
+	if (!rc)
+		rc = config_tenants_link(c, first, file_name, main_name, errors);
+	bb_arena_fini(&tree);
+	if (!rc && (errors->count || errors->unlisted_count))
+		rc = -BB_EINVALID;
 	return rc;
 }
 

@@ -20,11 +20,14 @@
 #include "base/log.h"
 #include "base/str.h"
 #include "wire/config_errors.h"
+#include "wire/key_text.h"
 #include "wire/variables.h"
 
 #define CONFIG_TEXT_MAX (1u << 20) /* bytes of a file */
 #define CONFIG_ENGINES_MAX 4096
 #define CONFIG_MODELS_MAX 4096
+#define CONFIG_TENANTS_MAX 16384
+#define CONFIG_TENANT_KEYS_MAX 1024
 
 enum config_log_format { CONFIG_LOG_AUTO, CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 
@@ -93,6 +96,114 @@ struct config_probe {
 	uint32_t unhealthy_after;
 };
 
+enum config_switch { CONFIG_OFF, CONFIG_ON };
+
+/* The zero is the safe one. */
+enum config_verify { CONFIG_VERIFY_ON, CONFIG_VERIFY_OFF };
+
+enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+
+/* A certificate for the names that clients ask for by SNI. */
+struct config_sni {
+	struct config_place place;
+	struct config_texts names; /* "api.example.org" "*.example.org" */
+	struct bb_str cert;	   /* paths of PEM files */
+	struct bb_str key;
+};
+
+struct config_snis {
+	struct config_sni *items;
+	uint32_t count;
+};
+
+/* TLS of a listener. */
+struct config_tls {
+	struct bb_str cert; /* path of a PEM file; empty: no TLS */
+	struct bb_str key;
+	struct bb_str client_ca; /* clients must show a certificate of it; empty: they need none */
+	enum config_tls_version min_version;
+	struct config_snis sni;
+};
+
+/* TLS towards an engine with an https:// URL. */
+struct config_engine_tls {
+	struct bb_str ca;	   /* path of a PEM file; empty: what the system trusts */
+	struct bb_str cert;	   /* our own; empty: none */
+	struct bb_str key;
+	struct bb_str server_name; /* empty: the URL's host */
+	enum config_verify verify;
+};
+
+/* Tokens of others (OpenID Connect) instead of API keys. */
+struct config_jwt {
+	struct bb_str jwks; /* path or URL of the public keys; empty: off */
+	struct bb_str issuer;
+	struct bb_str audience;
+	struct bb_str tenant_claim;
+	struct config_texts algorithms; /* empty: all that are known */
+	uint64_t leeway_ns;
+};
+
+/* What is let through to engines although it can harm them. */
+struct config_shield {
+	struct config_texts image_urls; /* beginnings of URLs */
+	struct config_texts allow;	/* members of requests */
+};
+
+/* ---- tenants ---- */
+
+enum config_priority {
+	CONFIG_PRIORITY_INTERACTIVE,
+	CONFIG_PRIORITY_STANDARD,
+	CONFIG_PRIORITY_BATCH,
+};
+
+/* A key with its place. */
+struct config_api_key {
+	struct key_record record;
+	struct config_place place;
+};
+
+struct config_api_keys {
+	struct config_api_key *items;
+	uint32_t count;
+};
+
+enum config_budget_kind { CONFIG_BUDGET_NONE, CONFIG_BUDGET_TOKENS, CONFIG_BUDGET_MONEY };
+
+/* For each calendar month, in UTC. */
+struct config_budget {
+	uint64_t amount;   /* tokens, or thousand-millionths of the currency's unit */
+	uint32_t kind;	   /* enum config_budget_kind */
+	char currency[4];  /* "EUR" */
+};
+
+struct config_tenant_limits {
+	uint64_t requests_per_minute; /* each 0: no limit */
+	uint64_t tokens_per_minute;
+	uint64_t concurrent;
+};
+
+struct config_tenant {
+	struct bb_str name;
+	struct config_place place;
+	bool is_from_keys_file;	     /* that is where its places are */
+	struct config_api_keys key;  /* both are the tenant's: two ways to write it */
+	struct config_api_keys keys;
+	struct config_texts models;  /* patterns with "*"; empty: all */
+	uint64_t expires_s;	     /* Unix time; 0: never */
+	struct config_tenant_limits limits;
+	struct config_budget budget;
+	enum config_priority priority;
+	struct config_texts allow; /* as struct config_shield */
+	enum config_switch shared_prefix_cache;
+};
+
+struct config_tenants {
+	struct config_tenant *items;
+	uint32_t count;
+};
+
 /* What clients ask for. Names listed only in an engine's `models` are models as well. */
 struct config_model {
 	struct bb_str name;
@@ -109,10 +220,11 @@ struct config_model {
 
 /* Each engine once, wherever it was named. */
 struct config_engine {
-	struct bb_str url; /* "http://HOST[:PORT][/base]" or "unix:PATH", no slash at the end */
+	struct bb_str url; /* "http[s]://HOST[:PORT][/base]" or "unix:PATH", no slash at the end */
 	struct config_place place;
 	enum config_engine_kind kind;
 	struct bb_str api_key;	    /* empty: none. A secret: never logged, never shown */
+	struct config_engine_tls tls;
 	struct config_texts models; /* as written; config.models has them all */
 	bool is_discovered; /* nothing says what it serves: it serves every model that it lists
 			       itself */
@@ -131,6 +243,15 @@ struct config {
 	struct config_limits limits;
 	struct config_upstream upstream;
 	struct config_probe probe;
+	struct config_tls tls;
+	struct config_tls admin_tls;
+	struct bb_str keys_file; /* empty: none */
+	enum config_switch insecure_no_keys;
+	struct config_jwt jwt;
+	struct config_shield shield;
+	struct bb_str user; /* empty: stay who we are */
+	enum config_switch sandbox;
+	struct config_tenants tenants;
 	struct config_model *models;
 	uint32_t model_count;
 	struct config_engine *engines;
@@ -154,6 +275,21 @@ extern const char *const config_policies[];
 /* Reads a file's text. `errors` must be initialised; `*out` is untouched on failure. */
 BB_MUST int config_parse(struct bb_str text, const char *file_name, const struct config_env *env,
 			 struct config **out, struct config_errors *errors);
+/*
+ * Adds the tenants of a second file, which `keys.file` names; only before the object is shared.
+ * `main_name` is the first file's name for messages. On failure `c` must be freed.
+ */
+BB_MUST int config_add_tenants(struct config *c, struct bb_str text, const char *file_name,
+			       const char *main_name, const struct config_env *env,
+			       struct config_errors *errors);
+/*
+ * What is right and yet worth a line: keys in clear, budgets that are not watched yet. One line
+ * for each with its place, as config_errors_print.
+ */
+void config_warn(const struct config *c, const char *main_name, const char *keys_name,
+		 struct bb_buf *out);
+/* Must clients say who they are? Once there are tenants, a file of keys or trusted tokens. */
+bool config_needs_keys(const struct config *c);
 /* The configuration of an empty file; NULL without memory. */
 struct config *config_default(void) BB_MUST;
 /*

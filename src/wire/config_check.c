@@ -99,18 +99,18 @@ const char *config_check_address(struct bb_str text)
 	return is_good ? NULL : wrong;
 }
 
-const char *config_check_url(struct bb_str text)
+/* The length of "http://" or "https://" at the front; 0: another scheme. */
+static size_t scheme_len(struct bb_str url)
+{
+	return bb_str_starts(url, BB_STR("http://"))	? 7
+	       : bb_str_starts(url, BB_STR("https://")) ? 8
+							: 0;
+}
+
+static const char *check_http(struct bb_str base)
 {
 	struct bb_str host, port;
 
-	if (bb_str_starts(text, BB_STR("unix:")))
-		return check_unix(bb_str_skip(text, 5));
-	if (bb_str_starts(text, BB_STR("https://")))
-		return "TLS to engines is not supported yet; use http:// inside of a trusted "
-		       "network";
-	if (!bb_str_starts(text, BB_STR("http://")))
-		return "an engine is http://HOST:PORT, with a /base if it has one, or unix:PATH";
-	struct bb_str base = bb_str_skip(text, 7);
 	for (size_t i = 0; i < base.len; i++) {
 		const unsigned char c = (unsigned char)base.p[i];
 		if (c <= ' ' || c >= 0x7f || strchr("@?#\\\"<>", c))
@@ -126,26 +126,39 @@ const char *config_check_url(struct bb_str text)
 	return NULL;
 }
 
+const char *config_check_url(struct bb_str text)
+{
+	const size_t scheme = scheme_len(text);
+
+	if (bb_str_starts(text, BB_STR("unix:")))
+		return check_unix(bb_str_skip(text, 5));
+	if (!scheme)
+		return "an engine is http://HOST:PORT or https://HOST:PORT, with a /base if it "
+		       "has one, or unix:PATH";
+	return check_http(bb_str_skip(text, scheme));
+}
+
 struct bb_str config_url_normal(struct bb_str url, char *room)
 {
-	const bool is_http = bb_str_starts(url, BB_STR("http://"));
+	const size_t scheme = scheme_len(url);
+	const struct bb_str usual = scheme == 8 ? BB_STR("443") : BB_STR("80");
 
-	while (is_http && url.len > 7 && url.p[url.len - 1] == '/')
+	while (scheme && url.len > scheme && url.p[url.len - 1] == '/')
 		url.len--;
 	if (url.len)
 		memcpy(room, url.p, url.len);
 	struct bb_str out = { room, url.len };
-	if (!is_http)
+	if (!scheme)
 		return out;
-	struct bb_str rest = bb_str_skip(url, 7), host, port;
+	struct bb_str rest = bb_str_skip(url, scheme), host, port;
 	const struct bb_str authority = bb_str_cut(&rest, '/');
-	const size_t end = 7 + authority.len;
-	for (size_t i = 7; i < end; i++)
+	const size_t end = scheme + authority.len;
+	for (size_t i = scheme; i < end; i++)
 		if (room[i] >= 'A' && room[i] <= 'Z')
 			room[i] |= 0x20;
-	if (split_authority(authority, &host, &port) && bb_str_eq(port, BB_STR("80"))) {
-		memmove(room + end - 3, room + end, url.len - end);
-		out.len -= 3;
+	if (split_authority(authority, &host, &port) && bb_str_eq(port, usual)) {
+		memmove(room + end - usual.len - 1, room + end, url.len - end);
+		out.len -= usual.len + 1;
 	}
 	return out;
 }
@@ -205,4 +218,69 @@ const char *config_check_secret(struct bb_str text)
 		if ((unsigned char)text.p[i] <= ' ' || (unsigned char)text.p[i] >= 0x7f)
 			return "a key has no blanks and no letters beyond ASCII";
 	return text.len <= SECRET_LEN_MAX ? NULL : "a key has up to 4096 bytes";
+}
+
+const char *config_check_name_pattern(struct bb_str text)
+{
+	return is_made_of(text, "._:/@-*", NAME_LEN_MAX)
+		       ? NULL
+		       : "a pattern of models has 1 to 256 letters, digits and . _ : / @ - *";
+}
+
+const char *config_check_tenant(struct bb_str text)
+{
+	return is_made_of(text, "._@-", 64)
+		       ? NULL
+		       : "a tenant's name has 1 to 64 letters, digits and . _ @ -";
+}
+
+const char *config_check_member(struct bb_str text)
+{
+	return is_made_of(text, "._:/-", 128)
+		       ? NULL
+		       : "a member's name has 1 to 128 letters, digits and . _ : / -";
+}
+
+const char *config_check_host(struct bb_str text)
+{
+	return is_made_of(text, "-._:", HOST_LEN_MAX)
+		       ? NULL
+		       : "a host's name has 1 to 255 letters, digits, '-' and '.'";
+}
+
+const char *config_check_host_pattern(struct bb_str text)
+{
+	const struct bb_str name =
+		bb_str_starts(text, BB_STR("*.")) ? bb_str_skip(text, 2) : text;
+
+	return config_check_host(name) ? "a name is like api.example.org or *.example.org" : NULL;
+}
+
+const char *config_check_printable(struct bb_str text)
+{
+	if (text.len == 0 || text.len > 1024)
+		return "a text of 1 to 1024 characters is expected";
+	for (size_t i = 0; i < text.len; i++)
+		if ((unsigned char)text.p[i] <= ' ' || (unsigned char)text.p[i] >= 0x7f)
+			return "blanks and letters beyond ASCII are not allowed here";
+	return NULL;
+}
+
+const char *config_check_jwks(struct bb_str text)
+{
+	return scheme_len(text) ? config_check_printable(text) : config_check_path(text);
+}
+
+const char *config_check_algorithm(struct bb_str text)
+{
+	return bb_str_eq(text, BB_STR("RS256")) || bb_str_eq(text, BB_STR("ES256")) ||
+			       bb_str_eq(text, BB_STR("EdDSA"))
+		       ? NULL
+		       : "an algorithm is RS256, ES256 or EdDSA";
+}
+
+const char *config_check_user(struct bb_str text)
+{
+	return is_made_of(text, "._-", 32) ? NULL
+					   : "an account has 1 to 32 letters, digits and . _ -";
 }

@@ -15,7 +15,7 @@ typedef const char *config_check(struct bb_str text);
 /* Where to listen: "127.0.0.1:8080" "[::1]:8080" ":8080" "localhost:8080" "unix:/run/busbar.sock"
  */
 config_check config_check_address;
-/* An engine: "http://HOST[:PORT][/base]" "unix:/run/engine.sock" */
+/* An engine: "http://HOST[:PORT][/base]" "https://…" "unix:/run/engine.sock" */
 config_check config_check_url;
 /* A model's name: 1 to 256 of A-Z a-z 0-9 . _ : / @ - */
 config_check config_check_name;
@@ -29,9 +29,26 @@ config_check config_check_headers;
 config_check config_check_path;
 /* What can stand in an Authorization header, or nothing */
 config_check config_check_secret;
+/* A model's name in which "*" stands for any letters */
+config_check config_check_name_pattern;
+/* A tenant's name: 1 to 64 of A-Z a-z 0-9 . _ @ - */
+config_check config_check_tenant;
+/* A member of a JSON object: 1 to 128 of A-Z a-z 0-9 . _ : / - */
+config_check config_check_member;
+/* A host's name; with "*." before it the names below it */
+config_check config_check_host;
+config_check config_check_host_pattern;
+/* Where public keys are: a path or an http:// or https:// URL */
+config_check config_check_jwks;
+/* "RS256" "ES256" "EdDSA" */
+config_check config_check_algorithm;
+/* 1 to 1024 bytes of visible ASCII */
+config_check config_check_printable;
+/* An account: 1 to 32 of A-Z a-z 0-9 . _ - */
+config_check config_check_user;
 
 /*
- * A URL that config_check_url found good, as busbar writes it: no slash at its end, no ":80", the
- * host in small letters. `room` must hold url.len bytes. The result points into it.
+ * A URL that config_check_url found good, as busbar writes it: no slash at its end, no ":80"
+ * (":443" with https), the host in small letters. `room` must hold url.len bytes. The result points into it.
  */
 struct bb_str config_url_normal(struct bb_str url, char *room);

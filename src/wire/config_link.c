@@ -293,6 +293,57 @@ static void check_models(struct linker *l)
 	}
 }
 
+/* ---- TLS ---- */
+
+static void check_pair(struct linker *l, struct config_place place, const char *name,
+		       struct bb_str cert, struct bb_str key)
+{
+	if ((cert.len == 0) != (key.len == 0))
+		config_errors_add(l->errors, place, "%s: 'cert' and 'key' belong together", name);
+}
+
+static void check_listener_tls(struct linker *l, const struct yaml_item *root, const char *name,
+			       const struct config_tls *tls)
+{
+	const struct yaml_item *item = yaml_tree_find(root, bb_str_of(name));
+
+	if (!item)
+		return;
+	check_pair(l, item->key_place, name, tls->cert, tls->key);
+	if (tls->cert.len == 0 && (tls->client_ca.len || tls->sni.count))
+		config_errors_add(l->errors, item->key_place,
+				  "%s: needs 'cert' and 'key', or there is no TLS", name);
+}
+
+static void check_engine_tls(struct linker *l)
+{
+	for (uint32_t i = 0; i < l->c->engine_count; i++) {
+		const struct config_engine *e = &l->c->engines[i];
+		const struct config_engine_tls *t = &e->tls;
+		const bool is_set = t->ca.len || t->cert.len || t->key.len || t->server_name.len ||
+				    t->verify == CONFIG_VERIFY_OFF;
+		check_pair(l, e->place, "tls", t->cert, t->key);
+		if (is_set && !bb_str_starts(e->url, BB_STR("https://")))
+			config_errors_add(l->errors, e->place,
+					  "engine '%.*s' has 'tls' and no https:// URL",
+					  BB_ARG(e->url));
+	}
+}
+
+static void check_tokens(struct linker *l, const struct yaml_item *root)
+{
+	const struct yaml_item *auth = yaml_tree_find(root, BB_STR("auth"));
+	const struct yaml_item *jwt = yaml_tree_find(auth, BB_STR("jwt"));
+	const struct config_jwt *j = &l->c->jwt;
+
+	if (!jwt)
+		return;
+	if (j->jwks.len == 0)
+		config_errors_add(l->errors, jwt->key_place, "auth.jwt: needs 'jwks'");
+	if (j->tenant_claim.len == 0)
+		config_errors_add(l->errors, jwt->key_place, "auth.jwt: needs 'tenant_claim'");
+}
+
 /* ---- limits and addresses ---- */
 
 static void check_size(struct linker *l, const struct yaml_item *root, const char *name,
@@ -360,6 +411,10 @@ int config_link(struct config *c, const struct yaml_item *root, const char *file
 		check_size(&l, root, "body_size", c->limits.body_size);
 		check_size(&l, root, "answer_size", c->limits.answer_size);
 		check_addresses(&l, root);
+		check_listener_tls(&l, root, "tls", &c->tls);
+		check_listener_tls(&l, root, "admin_tls", &c->admin_tls);
+		check_engine_tls(&l);
+		check_tokens(&l, root);
 	}
 	bb_map_fini(&l.urls);
 	bb_map_fini(&l.names);

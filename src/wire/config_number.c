@@ -15,8 +15,13 @@ bool config_number_is_type(enum config_key_type type)
 	case CONFIG_KEY_TEXT:
 	case CONFIG_KEY_SWITCHED:
 	case CONFIG_KEY_TEXTS:
+	case CONFIG_KEY_DATE:
+	case CONFIG_KEY_BUDGET:
+	case CONFIG_KEY_KEYS:
 	case CONFIG_KEY_MODELS:
-	case CONFIG_KEY_ENGINES: return false;
+	case CONFIG_KEY_ENGINES:
+	case CONFIG_KEY_TENANTS:
+	case CONFIG_KEY_SNIS: return false;
 	}
 	return false;
 }

@@ -2,6 +2,8 @@
 
 #include "wire/config_number.h"
 #include "wire/config_table.h"
+#include "wire/config_value.h"
+#include "wire/date.h"
 
 /* ---- values ---- */
 
@@ -49,6 +51,58 @@ static void print_texts(const struct config_texts *list, struct bb_buf *out)
 	bb_buf_lit(out, "]");
 }
 
+/* As many as there are: how often a secret is shown is no secret. */
+static void print_api_keys(const struct config_api_keys *keys, struct bb_buf *out)
+{
+	bb_buf_lit(out, "[");
+	for (uint32_t i = 0; i < keys->count; i++)
+		bb_buf_add_str(out, i ? BB_STR(", \"***\"") : BB_STR("\"***\""));
+	bb_buf_lit(out, "]");
+}
+
+static void print_snis(const struct config_snis *snis, struct bb_buf *out)
+{
+	bb_buf_lit(out, "[");
+	for (uint32_t i = 0; i < snis->count; i++) {
+		const struct config_sni *sni = &snis->items[i];
+		bb_buf_add_str(out, i ? BB_STR(", {names: ") : BB_STR("{names: "));
+		print_texts(&sni->names, out);
+		bb_buf_lit(out, ", cert: ");
+		print_text(sni->cert, out);
+		bb_buf_lit(out, ", key: ");
+		print_text(sni->key, out);
+		bb_buf_lit(out, "}");
+	}
+	bb_buf_lit(out, "]");
+}
+
+static void print_date(uint64_t unix_s, struct bb_buf *out)
+{
+	bb_buf_lit(out, "\"");
+	date_write(unix_s, out);
+	bb_buf_lit(out, "\"");
+}
+
+/* Nothing to print leaves the key out: there is no way to write "none". */
+static bool is_unset(const struct config_key *key, const void *base)
+{
+	const char *member = (const char *)base + key->offset;
+	struct config_budget budget;
+	uint64_t unix_s;
+
+	if (key->type == CONFIG_KEY_DATE) {
+		memcpy(&unix_s, member, sizeof(unix_s));
+		return unix_s == 0;
+	}
+	if (key->type == CONFIG_KEY_BUDGET) {
+		memcpy(&budget, member, sizeof(budget));
+		return budget.kind == CONFIG_BUDGET_NONE;
+	}
+	/* A section with nothing but its defaults would ask for what belongs to it. */
+	return bb_str_starts(bb_str_of(key->path), BB_STR("auth.")) &&
+	       ((const struct config *)base)->jwt.jwks.len == 0;
+}
+
 static void print_value(const struct config_key *key, const void *base, struct bb_buf *out)
 {
 	const void *member = (const char *)base + key->offset;
@@ -57,6 +111,14 @@ static void print_value(const struct config_key *key, const void *base, struct b
 		config_number_print(key, config_number_load(key, base), out);
 	} else if (key->type == CONFIG_KEY_TEXTS) {
 		print_texts(member, out);
+	} else if (key->type == CONFIG_KEY_KEYS) {
+		print_api_keys(member, out);
+	} else if (key->type == CONFIG_KEY_SNIS) {
+		print_snis(member, out);
+	} else if (key->type == CONFIG_KEY_BUDGET) {
+		config_budget_print(member, out);
+	} else if (key->type == CONFIG_KEY_DATE) {
+		print_date(*(const uint64_t *)member, out);
 	} else {
 		const struct bb_str *text = member;
 		if (key->flags & CONFIG_KEY_SECRET && text->len)
@@ -70,12 +132,16 @@ static void print_value(const struct config_key *key, const void *base, struct b
 
 /* ---- maps ---- */
 
+/* What stands before the last dot of a path: "auth.jwt" of "auth.jwt.jwks", or nothing. */
 static struct bb_str section_of(const struct config_key *key)
 {
-	struct bb_str rest = bb_str_of(key->path);
-	const struct bb_str head = bb_str_cut(&rest, '.');
+	struct bb_str path = bb_str_of(key->path);
 
-	return rest.len ? head : BB_STR("");
+	while (path.len && path.p[path.len - 1] != '.')
+		path.len--;
+	if (path.len)
+		path.len--;
+	return path;
 }
 
 static struct bb_str name_of(const struct config_key *key)
@@ -87,7 +153,34 @@ static struct bb_str name_of(const struct config_key *key)
 
 static bool is_own_map(const struct config_key *key)
 {
-	return key->type == CONFIG_KEY_MODELS || key->type == CONFIG_KEY_ENGINES;
+	return key->type == CONFIG_KEY_MODELS || key->type == CONFIG_KEY_ENGINES ||
+	       key->type == CONFIG_KEY_TENANTS;
+}
+
+static void print_indent(const char *indent, unsigned depth, struct bb_buf *out)
+{
+	bb_buf_add_str(out, bb_str_of(indent));
+	for (unsigned i = 0; i < depth; i++)
+		bb_buf_lit(out, "  ");
+}
+
+/* The headings that `section` has and `open` has not. Returns how deep its keys are. */
+static unsigned print_sections(struct bb_str section, struct bb_str open, const char *indent,
+			       struct bb_buf *out)
+{
+	unsigned depth = 0;
+	bool is_new = false;
+
+	while (section.len) {
+		const struct bb_str name = bb_str_cut(&section, '.');
+		is_new |= !bb_str_eq(name, bb_str_cut(&open, '.'));
+		if (is_new) {
+			print_indent(indent, depth, out);
+			bb_buf_printf(out, "%.*s:\n", BB_ARG(name));
+		}
+		depth++;
+	}
+	return depth;
 }
 
 /* The keys of a scope, indented; `first` stands before the very first line instead of that. */
@@ -98,23 +191,34 @@ static void print_scope(enum config_scope scope, const void *base, const char *i
 
 	for (uint32_t i = 0; i < config_key_count; i++) {
 		const struct config_key *key = &config_keys[i];
-		const struct bb_str section = section_of(key);
-		if (key->scope != scope || is_own_map(key))
+		if (key->scope != scope || is_own_map(key) || is_unset(key, base))
 			continue;
-		if (section.len && !bb_str_eq(section, open))
-			bb_buf_printf(out, "%s%.*s:\n", indent, BB_ARG(section));
+		const struct bb_str section = section_of(key);
+		const unsigned depth = print_sections(section, open, indent, out);
 		open = section;
-		bb_buf_printf(out, "%s%s%.*s: ", first ? first : indent, section.len ? "  " : "",
-			      BB_ARG(name_of(key)));
+		print_indent(first ? first : indent, depth, out);
+		bb_buf_printf(out, "%.*s: ", BB_ARG(name_of(key)));
 		print_value(key, base, out);
 		bb_buf_lit(out, "\n");
 		first = NULL;
 	}
 }
 
+static void print_tenants(const struct config_tenants *tenants, struct bb_buf *out)
+{
+	bb_buf_add_str(out, tenants->count ? BB_STR("tenants:\n") : BB_STR("tenants: {}\n"));
+	for (uint32_t i = 0; i < tenants->count; i++) {
+		bb_buf_lit(out, "  ");
+		print_text(tenants->items[i].name, out);
+		bb_buf_lit(out, ":\n");
+		print_scope(CONFIG_SCOPE_TENANT, &tenants->items[i], "    ", NULL, out);
+	}
+}
+
 void config_print(const struct config *c, struct bb_buf *out)
 {
 	print_scope(CONFIG_SCOPE_ROOT, c, "", NULL, out);
+	print_tenants(&c->tenants, out);
 	bb_buf_add_str(out, c->model_count ? BB_STR("models:\n") : BB_STR("models: {}\n"));
 	for (uint32_t i = 0; i < c->model_count; i++) {
 		bb_buf_lit(out, "  ");
@@ -222,4 +326,8 @@ void config_print_keys(const char *const *policies, struct bb_buf *out)
 	print_reference(CONFIG_SCOPE_MODEL, "models", "models.NAME.", policies, out);
 	bb_buf_lit(out, "\n");
 	print_reference(CONFIG_SCOPE_ENGINE, "engines", "engines[].", policies, out);
+	bb_buf_lit(out, "\n");
+	print_reference(CONFIG_SCOPE_TENANT, "tenants", "tenants.NAME.", policies, out);
+	bb_buf_lit(out, "\n");
+	print_reference(CONFIG_SCOPE_SNI, "tls.sni", "tls.sni[].", policies, out);
 }

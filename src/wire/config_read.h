@@ -15,3 +15,6 @@
 /* Sets all defaults, then what the tree says. `env` may be NULL. */
 BB_MUST int config_read(struct config *c, const struct yaml_item *root,
 			const struct config_env *env, struct config_errors *errors);
+/* Adds the tenants of a file that holds nothing else. */
+BB_MUST int config_read_tenants(struct config *c, const struct yaml_item *root,
+				const struct config_env *env, struct config_errors *errors);

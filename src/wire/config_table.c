@@ -40,6 +40,28 @@ static const char *const engine_kinds[] = {
 	NULL,
 };
 
+static const char *const off_on[] = { [CONFIG_OFF] = "off", [CONFIG_ON] = "on", NULL };
+static const char *const false_true[] = { [CONFIG_OFF] = "false", [CONFIG_ON] = "true", NULL };
+
+static const char *const verify[] = {
+	[CONFIG_VERIFY_ON] = "true",
+	[CONFIG_VERIFY_OFF] = "false",
+	NULL,
+};
+
+static const char *const tls_versions[] = {
+	[CONFIG_TLS_1_2] = "1.2",
+	[CONFIG_TLS_1_3] = "1.3",
+	NULL,
+};
+
+static const char *const priorities[] = {
+	[CONFIG_PRIORITY_INTERACTIVE] = "interactive",
+	[CONFIG_PRIORITY_STANDARD] = "standard",
+	[CONFIG_PRIORITY_BATCH] = "batch",
+	NULL,
+};
+
 /* What the OpenAI SDK sends from a browser. */
 #define CORS_HEADERS                                                                               \
 	"authorization, content-type, openai-organization, openai-project, x-request-id, "         \
@@ -63,6 +85,23 @@ enum {
 #define ROOT(kind, member) .scope = CONFIG_SCOPE_ROOT, MEMBER(config, member, kind)
 #define MODEL(kind, member) .scope = CONFIG_SCOPE_MODEL, MEMBER(config_model, member, kind)
 #define ENGINE(kind, member) .scope = CONFIG_SCOPE_ENGINE, MEMBER(config_engine, member, kind)
+#define TENANT(kind, member) .scope = CONFIG_SCOPE_TENANT, MEMBER(config_tenant, member, kind)
+#define SNI(kind, member) .scope = CONFIG_SCOPE_SNI, MEMBER(config_sni, member, kind)
+
+/* TLS of the listeners, which differ only in the member. */
+#define LISTENER_TLS(name, of)                                                                     \
+	{ .path = name ".cert", ROOT(TEXT, of.cert), .check = config_check_path,                   \
+	  .text = "Path of its certificate with the chain, in PEM; without it there is no TLS." }, \
+	{ .path = name ".key", ROOT(TEXT, of.key), .check = config_check_path,                     \
+	  .text = "Path of the certificate's private key, in PEM." },                              \
+	{ .path = name ".client_ca", ROOT(TEXT, of.client_ca), .check = config_check_path,         \
+	  .text = "Path of the authority's certificates; only clients with a certificate of it "   \
+		  "get in (mutual TLS)." },                                                        \
+	{ .path = name ".min_version", ROOT(CHOICE, of.min_version), .initial = "1.2",             \
+	  .choices = tls_versions, .text = "The oldest version of TLS that is spoken." },          \
+	{ .path = name ".sni", ROOT(SNIS, of.sni), .max = 256,                                     \
+	  .text = "Further certificates by the name that a client asks for: a list of maps with "  \
+		  "the keys `names`, `cert` and `key`." }
 
 /* clang-format off */
 const struct config_key config_keys[] = {
@@ -183,6 +222,90 @@ const struct config_key config_keys[] = {
 	  .min = 1, .max = 100,
 	  .text = "Failed probes in a row after which an engine gets no more requests." },
 
+	LISTENER_TLS("tls", tls),
+	LISTENER_TLS("admin_tls", admin_tls),
+	{ .path = "names", SNI(TEXTS, names), .min = 1, .max = 256, .flags = CONFIG_KEY_REQUIRED,
+	  .check = config_check_host_pattern,
+	  .text = "Names that the certificate is for: `api.example.org` or `*.example.org`." },
+	{ .path = "cert", SNI(TEXT, cert), .flags = CONFIG_KEY_REQUIRED, .check = config_check_path,
+	  .text = "Path of the certificate with its chain, in PEM." },
+	{ .path = "key", SNI(TEXT, key), .flags = CONFIG_KEY_REQUIRED, .check = config_check_path,
+	  .text = "Path of its private key, in PEM." },
+
+	{ .path = "keys.file", ROOT(TEXT, keys_file), .check = config_check_path,
+	  .text = "A second file with `tenants`, which `busbar keys` writes and a reload reads "
+		  "again; seen from the folder of this file." },
+	{ .path = "insecure_no_keys", ROOT(CHOICE, insecure_no_keys), .initial = "false",
+	  .choices = false_true,
+	  .text = "Without any API key only this machine can connect; `true` lets everybody in." },
+	{ .path = "tenants", ROOT(TENANTS, tenants), .max = CONFIG_TENANTS_MAX,
+	  .text = "Who may use the gateway: a map from names (letters, digits and `. _ @ -`) to the "
+		  "keys below. Once it is there, each request needs a key." },
+	{ .path = "key", TENANT(KEYS, key), .max = CONFIG_TENANT_KEYS_MAX, .flags = CONFIG_KEY_SECRET,
+	  .text = "Its API key: the hash that `busbar keys create` prints, or a variable, as "
+		  "`${NAME}`; in clear it is taken with a warning." },
+	{ .path = "keys", TENANT(KEYS, keys), .max = CONFIG_TENANT_KEYS_MAX,
+	  .flags = CONFIG_KEY_SECRET,
+	  .text = "Several of them. A hash may be followed by `:` and the date at which it ends." },
+	{ .path = "models", TENANT(TEXTS, models), .max = 1024, .check = config_check_name_pattern,
+	  .text = "Models that it may use, by their names or aliases; `*` stands for any letters. "
+		  "Without it, all." },
+	{ .path = "expires", TENANT(DATE, expires_s),
+	  .text = "When its keys end: `2026-12-31` (the first moment of that day, UTC) or "
+		  "`2026-12-31T18:00:00+01:00`." },
+	{ .path = "limits.requests_per_minute", TENANT(NUMBER, limits.requests_per_minute),
+	  .initial = "0", .max = 1000000000,
+	  .text = "Requests a minute; as many can come at once after a quiet minute. 0 is no limit." },
+	{ .path = "limits.tokens_per_minute", TENANT(NUMBER, limits.tokens_per_minute),
+	  .initial = "0", .max = 1000000000000,
+	  .text = "Prompt and output tokens a minute, reserved before a request and settled after "
+		  "it. 0 is no limit." },
+	{ .path = "limits.concurrent", TENANT(NUMBER, limits.concurrent), .initial = "0",
+	  .max = 1000000,
+	  .text = "Requests under way at once. 0 is no limit." },
+	{ .path = "budget", TENANT(BUDGET, budget),
+	  .text = "For each calendar month (UTC): `N tokens/month`, or money as `N EUR/month`, which "
+		  "is read and not watched yet." },
+	{ .path = "priority", TENANT(CHOICE, priority), .initial = "standard", .choices = priorities,
+	  .text = "Who goes first when engines are full; read and not used yet." },
+	{ .path = "allow", TENANT(TEXTS, allow), .max = 64, .check = config_check_member,
+	  .text = "Members of requests that the engine shield would refuse or take away, and that "
+		  "this tenant may send." },
+	{ .path = "shared_prefix_cache", TENANT(CHOICE, shared_prefix_cache), .initial = "false",
+	  .choices = false_true,
+	  .text = "Whether its prompts may share the engines' prefix cache with other tenants, who "
+		  "could then find out by timing what was asked." },
+
+	{ .path = "auth.jwt.jwks", ROOT(TEXT, jwt.jwks), .check = config_check_jwks,
+	  .text = "Public keys of who signs tokens: a file, or an `http://` or `https://` URL. With "
+		  "it, signed tokens are taken beside API keys." },
+	{ .path = "auth.jwt.issuer", ROOT(TEXT, jwt.issuer), .check = config_check_printable,
+	  .text = "The `iss` that a token must have." },
+	{ .path = "auth.jwt.audience", ROOT(TEXT, jwt.audience), .check = config_check_printable,
+	  .text = "The `aud` that a token must have." },
+	{ .path = "auth.jwt.tenant_claim", ROOT(TEXT, jwt.tenant_claim), .initial = "sub",
+	  .check = config_check_member,
+	  .text = "The claim that names the tenant." },
+	{ .path = "auth.jwt.algorithms", ROOT(TEXTS, jwt.algorithms), .max = 3,
+	  .check = config_check_algorithm,
+	  .text = "Signatures that are taken: `RS256`, `ES256`, `EdDSA`; all of them when empty." },
+	{ .path = "auth.jwt.leeway", ROOT(DURATION, jwt.leeway_ns), .initial = "60s",
+	  .max = 1 * HOUR,
+	  .text = "How far clocks may be apart when a token's times are looked at." },
+
+	{ .path = "shield.image_urls", ROOT(TEXTS, shield.image_urls), .max = 256,
+	  .check = config_check_printable,
+	  .text = "Beginnings of URLs from which engines may fetch images, audio and video of "
+		  "requests." },
+	{ .path = "shield.allow", ROOT(TEXTS, shield.allow), .max = 64,
+	  .check = config_check_member,
+	  .text = "Members of requests that the engine shield lets through for everybody." },
+
+	{ .path = "user", ROOT(TEXT, user), .check = config_check_user,
+	  .text = "Account to go on as once the sockets are open, when started as root." },
+	{ .path = "sandbox", ROOT(CHOICE, sandbox), .initial = "on", .choices = off_on,
+	  .text = "Whether system calls that a gateway never needs are closed off." },
+
 	{ .path = "models", ROOT(MODELS, models), .max = CONFIG_MODELS_MAX,
 	  .text = "What clients can ask for: a map from names (letters, digits and `. _ : / @ -`) to "
 		  "the keys below." },
@@ -207,13 +330,25 @@ const struct config_key config_keys[] = {
 	  .text = "Engines that need options, and engines that no model names, which serve whatever "
 		  "they list themselves; each is a URL or a map with the keys below." },
 	{ .path = "url", ENGINE(TEXT, url), .flags = CONFIG_KEY_REQUIRED, .check = config_check_url,
-	  .text = "`http://HOST:PORT`, with a `/base` if it has one, or `unix:PATH`." },
+	  .text = "`http://HOST:PORT` or `https://HOST:PORT`, with a `/base` if it has one, or "
+		  "`unix:PATH`." },
 	{ .path = "kind", ENGINE(CHOICE, kind), .initial = "auto", .choices = engine_kinds,
 	  .text = "What it is; `openai` is any server with an OpenAI API, `auto` finds out." },
 	{ .path = "api_key", ENGINE(TEXT, api_key), .flags = CONFIG_KEY_SECRET,
 	  .check = config_check_secret,
 	  .text = "Sent to the engine as `Authorization: Bearer`; best from a variable, as "
 		  "`${NAME}`." },
+	{ .path = "tls.ca", ENGINE(TEXT, tls.ca), .check = config_check_path,
+	  .text = "Path of the authorities that sign an `https://` engine's certificate, in PEM; "
+		  "without it, those that the system trusts." },
+	{ .path = "tls.cert", ENGINE(TEXT, tls.cert), .check = config_check_path,
+	  .text = "Path of the gateway's own certificate, for engines that ask for one." },
+	{ .path = "tls.key", ENGINE(TEXT, tls.key), .check = config_check_path,
+	  .text = "Path of its private key." },
+	{ .path = "tls.server_name", ENGINE(TEXT, tls.server_name), .check = config_check_host,
+	  .text = "The name in the engine's certificate, where it is not the URL's host." },
+	{ .path = "tls.verify", ENGINE(CHOICE, tls.verify), .initial = "true", .choices = verify,
+	  .text = "`false` takes any certificate, so anybody in between can read along." },
 	{ .path = "models", ENGINE(TEXTS, models), .max = CONFIG_MODELS_MAX,
 	  .check = config_check_name,
 	  .text = "Models that it serves; they need not stand in `models`." },

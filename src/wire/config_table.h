@@ -20,6 +20,8 @@ enum config_scope {
 	CONFIG_SCOPE_ROOT,   /* struct config */
 	CONFIG_SCOPE_MODEL,  /* models.NAME: struct config_model */
 	CONFIG_SCOPE_ENGINE, /* engines[]: struct config_engine */
+	CONFIG_SCOPE_TENANT, /* tenants.NAME: struct config_tenant */
+	CONFIG_SCOPE_SNI,    /* tls.sni[], admin_tls.sni[]: struct config_sni */
 };
 
 /*      type      member of the struct            in the documentation */
@@ -33,8 +35,13 @@ enum config_scope {
 	X(TEXT, sizeof(struct bb_str), "text")                                                     \
 	X(SWITCHED, sizeof(struct bb_str), "text or `off`") /* "off" is the empty text */          \
 	X(TEXTS, sizeof(struct config_texts), "text or list")                                      \
+	X(DATE, sizeof(uint64_t), "date")      /* Unix time; 0: none */                            \
+	X(BUDGET, sizeof(struct config_budget), "budget")                                          \
+	X(KEYS, sizeof(struct config_api_keys), "text or list")                                    \
 	X(MODELS, sizeof(struct config_model *), "map")                                            \
-	X(ENGINES, sizeof(struct config_engine *), "list")
+	X(ENGINES, sizeof(struct config_engine *), "list")                                         \
+	X(TENANTS, sizeof(struct config_tenants), "map")                                           \
+	X(SNIS, sizeof(struct config_snis), "list")
 
 enum config_key_type {
 #define X(name, size, text) CONFIG_KEY_##name,

@@ -95,9 +95,44 @@ static const struct mistake mistakes[] = {
 			      "numeric HOST, [::1]:PORT, :PORT or unix:PATH\n" },
 	{ "admin: ''", "f:1:8: error: admin: '': an address is HOST:PORT with a numeric HOST, "
 		       "[::1]:PORT, :PORT or unix:PATH\n" },
-	{ "engines: [https://a]",
-	  "f:1:11: error: engines[0].url: 'https://a': TLS to engines is not supported yet; use "
-	  "http:// inside of a trusted network\n" },
+	{ "engines: [ftp://a]",
+	  "f:1:11: error: engines[0].url: 'ftp://a': an engine is http://HOST:PORT or "
+	  "https://HOST:PORT, with a /base if it has one, or unix:PATH\n" },
+	{ "engines: [{url: http://a, tls: {verify: false}}]",
+	  "f:1:11: error: engine 'http://a' has 'tls' and no https:// URL\n" },
+	{ "engines: [{url: https://a, tls: {cert: c.pem}}]",
+	  "f:1:11: error: tls: 'cert' and 'key' belong together\n" },
+	{ "tls: {cert: c.pem}", "f:1:1: error: tls: 'cert' and 'key' belong together\n" },
+	{ "admin_tls: {client_ca: c.pem}",
+	  "f:1:1: error: admin_tls: needs 'cert' and 'key', or there is no TLS\n" },
+	{ "tls: {cert: c, key: k, sni: [{cert: c, kee: k}]}",
+	  "f:1:30: error: tls.sni[0]: needs 'names'\n"
+	  "f:1:30: error: tls.sni[0]: needs 'key'\n"
+	  "f:1:40: error: unknown key 'kee' in 'tls.sni[0]' (did you mean 'key'?)\n" },
+	{ "auth: {jwt: {issuer: i}}", "f:1:8: error: auth.jwt: needs 'jwks'\n" },
+	{ "auth: {jwt: {jwks: k, algorithms: [HS256]}}",
+	  "f:1:36: error: auth.jwt.algorithms: 'HS256': an algorithm is RS256, ES256 or EdDSA\n" },
+	{ "tenants: {'a b': {}}",
+	  "f:1:11: error: tenants: 'a b': a tenant's name has 1 to 64 letters, digits and . _ @ -\n" },
+	{ "tenants: {a: {key: short secret}}",
+	  "f:1:20: error: tenants.a.key: a key has no blanks and no letters beyond ASCII\n" },
+	{ "tenants: {a: {key: secret-of-15-ch}}",
+	  "f:1:20: error: tenants.a.key: a key that is written in clear has 16 to 4096 characters; "
+	  "better make one by `busbar keys create` and write its hash\n" },
+	{ "tenants: {a: {key: bbh1:short:00}}",
+	  "f:1:20: error: tenants.a.key: a stored key is bbh1:ID:DIGEST as `busbar keys create` "
+	  "prints it\n" },
+	{ "tenants: {a: {keys: [0123456789abcdef, 0123456789abcdef]}}",
+	  "f:1:40: error: this key is given twice (first of tenant 'a')\n" },
+	{ "tenants: {a: {expires: tomorrow}}",
+	  "f:1:24: error: tenants.a.expires: 'tomorrow' is not a date like 2026-12-31 or "
+	  "2026-12-31T18:00:00Z\n" },
+	{ "tenants: {a: {budget: 5}}",
+	  "f:1:23: error: tenants.a.budget: '5': a budget is like '2000000 tokens/month' or "
+	  "'500 EUR/month'\n" },
+	{ "tenants: {a: {limits: {request_per_minute: 5}}}",
+	  "f:1:24: error: unknown key 'request_per_minute' in 'tenants.a.limits' (did you mean "
+	  "'requests_per_minute'?)\n" },
 	{ "engines: [{kind: vllm}]", "f:1:11: error: engines[0]: needs 'url'\n" },
 	{ "engines: [{url: http://a, api_key: 'top secret'}]",
 	  "f:1:36: error: engines[0].api_key: a key has no blanks and no letters beyond ASCII\n" },
@@ -155,7 +190,7 @@ static void test_all_at_once(void **state)
 	       &out);
 	assert_string_equal(
 		out.p,
-		"f:2:17: error: models.a.engines: 'ftp://a': an engine is http://HOST:PORT, with a "
+		"f:2:17: error: models.a.engines: 'ftp://a': an engine is http://HOST:PORT or https://HOST:PORT, with a "
 		"/base if it has one, or unix:PATH\n"
 		"f:2:37: error: unknown key 'alias' in 'models.a' (did you mean 'aliases'?)\n"
 		"f:3:10: error: NONE: the environment variable is not set; ${NAME:-default} gives "
