@@ -25,6 +25,12 @@ for await (const chunk of await client.chat.completions.create({
   model, messages, max_tokens: 8, stream: true, stream_options: { include_usage: true } })) last = chunk;
 tell({ what: "usage", choices: last.choices, usage: last.usage });
 
+let slow = "";
+for await (const chunk of await client.chat.completions.create({
+  model, max_tokens: 4, stream: true,
+  messages: [{ role: "user", content: "[[ttft=350000]] Hello" }] })) slow += chunk.choices[0].delta.content ?? "";
+tell({ what: "slow", text: slow });
+
 const runner = client.chat.completions.stream({ model, messages });
 const final = await runner.finalChatCompletion();
 tell({ what: "helper", finish: final.choices[0].finish_reason });

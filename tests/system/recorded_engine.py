@@ -5,11 +5,12 @@ simulated engine does not make (tool calls, log probabilities, odd framing).
         engine.url, engine.bodies
 
 It lists one model, "smol", and answers every POST with the stream, cut into pieces of the given size,
-each in a chunk and a TCP segment of its own."""
+each in a chunk and a TCP segment of its own. `prefill` is how many seconds it takes to begin."""
 
 import json
 import socket
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MODELS = {"object": "list", "data": [{"id": "smol", "object": "model", "owned_by": "vllm"}]}
@@ -36,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         recorded = self.server.recorded
         recorded.bodies.append(self.rfile.read(int(self.headers["Content-Length"])))
+        time.sleep(recorded.prefill)
         self.send_response(200)
         self.send_header("Content-Type", recorded.content_type)
         for name, value in recorded.headers:
@@ -51,8 +53,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class RecordedEngine:
-    def __init__(self, stream, piece=None, content_type="text/event-stream", headers=()):
-        self.stream, self.piece = stream, piece
+    def __init__(self, stream, piece=None, content_type="text/event-stream", headers=(),
+                 prefill=0):
+        self.stream, self.piece, self.prefill = stream, piece, prefill
         self.content_type, self.headers = content_type, headers
         self.bodies = []
 

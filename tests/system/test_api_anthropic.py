@@ -23,7 +23,9 @@ def sim():
 
 @pytest.fixture(scope="module")
 def gateway(sim):
-    with Gateway(config={"models": {MODEL: {"engines": [sim.url], "aliases": [ALIAS]}}}) as g:
+    config = {"models": {MODEL: {"engines": [sim.url], "aliases": [ALIAS]}},
+              "upstream": {"keepalive_comment": "100ms"}}
+    with Gateway(config=config) as g:
         g.wait_model(MODEL)
         yield g
 
@@ -115,6 +117,13 @@ def test_no_engine(client, faulty, gateway):
     with pytest.raises(anthropic.InternalServerError) as e:
         client.messages.create(model=MODEL, max_tokens=3, messages=HELLO)
     assert e.value.body["type"] == "error"
+
+
+def test_comments_do_not_disturb(client):
+    """Comments that keep a stream open during a long prefill are not for the SDK to see."""
+    slow = [{"role": "user", "content": "[[ttft=350000]] Hello"}]
+    with client.messages.stream(model=MODEL, max_tokens=4, messages=slow) as stream:
+        assert stream.get_final_message().usage.output_tokens == 4
 
 
 def test_leaving_a_stream_frees_the_engine(client, sim):

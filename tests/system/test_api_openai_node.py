@@ -30,7 +30,9 @@ def sim():
 
 @pytest.fixture(scope="module")
 def gateway(sim):
-    with Gateway(config={"models": {MODEL: {"engines": [sim.url], "aliases": [ALIAS]}}}) as g:
+    config = {"models": {MODEL: {"engines": [sim.url], "aliases": [ALIAS]}},
+              "upstream": {"keepalive_comment": "100ms"}}
+    with Gateway(config=config) as g:
         g.wait_model(MODEL)
         yield g
 
@@ -65,6 +67,8 @@ def test_calls(gateway, sim):
                                  "usages": 0, "finishes": ["length"]}
     assert through["usage"]["choices"] == []
     assert through["usage"]["usage"]["completion_tokens"] == 8
+    assert through["slow"] == own["slow"]  # although comments came in between
+    assert gateway.metric("busbar_keepalive_comments_total") >= 2
     assert through["helper"] == own["helper"]
     assert through["embeddings"] == own["embeddings"]
     assert {MODEL, ALIAS} <= set(through["models"]["names"]) and through["models"]["one"] == MODEL

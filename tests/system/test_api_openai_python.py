@@ -27,7 +27,7 @@ def sim():
 @pytest.fixture(scope="module")
 def gateway(sim):
     models = {MODEL: {"engines": [sim.url], "aliases": [ALIAS]}}
-    with Gateway(config={"models": models}) as g:
+    with Gateway(config={"models": models, "upstream": {"keepalive_comment": "100ms"}}) as g:
         g.wait_model(MODEL)
         yield g
 
@@ -226,6 +226,19 @@ def test_an_engine_that_fails_in_its_stream(client, faulty):
         assert got, fault
         assert e.value.message, fault
         assert all(not c.choices[0].finish_reason for c in got), fault
+
+
+def test_comments_do_not_disturb(client, gateway):
+    """Comments that keep a stream open during a long prefill are not for the SDK to see."""
+    before = gateway.metric("busbar_keepalive_comments_total")
+    slow = [{"role": "user", "content": "[[ttft=350000]] Hello"}]
+    chunks = list(client.chat.completions.create(model=MODEL, messages=slow, max_tokens=4,
+                                                 stream=True))
+    assert chunks[-1].choices[0].finish_reason == "length"
+    events = list(client.responses.create(model=MODEL, input="[[ttft=350000]] Hello",
+                                          max_output_tokens=4, stream=True))
+    assert events[-1].response.output_text
+    assert gateway.metric("busbar_keepalive_comments_total") >= before + 4
 
 
 def test_leaving_a_stream_frees_the_engine(client, sim):

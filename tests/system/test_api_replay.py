@@ -111,6 +111,30 @@ def test_done_without_an_end_is_no_end():
     assert json.loads(got[len(stream):].removeprefix(b"data: "))["error"]["code"] == "engine_failed"
 
 
+@pytest.mark.parametrize("path,name", [(CHAT, None), ("/v1/messages", "error")])
+def test_an_error_behind_comments(path, name):
+    """Comments have opened the stream; the engine's error object comes as the last event, under the
+    name that the protocol's SDK waits for."""
+    error = {"error": {"message": "out of memory", "type": "InternalServerError", "code": 500}}
+    stream = b"data: " + json.dumps(error).encode() + b"\n\ndata: [DONE]\n\n"
+    with RecordedEngine(stream, prefill=0.25) as engine, \
+            Gateway([engine.url], {"upstream": {"keepalive_comment": "100ms"}}) as g:
+        with g.stream(path, ask(max_tokens=5)) as s:
+            events = list(s.events())
+    assert s.status == 200 and events[0][2] == ": keep-alive\n\n"
+    (last,) = [e for e in events if e[1] is not None]
+    assert last[0] == name and json.loads(last[1]) == error
+
+
+def test_no_stream_behind_comments():
+    """An engine that answers in one piece although a stream was asked for: an error event by then."""
+    with RecordedEngine(b'{"choices":[]}', content_type="application/json", prefill=0.25) as engine, \
+            Gateway([engine.url], {"upstream": {"keepalive_comment": "100ms"}}) as g:
+        with g.stream(CHAT, ask()) as s:
+            events = [d for _, d, _ in s.events() if d is not None]
+    assert [json.loads(d)["error"]["code"] for d in events] == ["engine_failed"]
+
+
 def test_fields_of_the_answer():
     """The engine's own header fields are passed on; those of its hop, cookies and CORS are not."""
     fields = [("X-Engine-Thing", "yes"), ("Cache-Control", "no-store"), ("Set-Cookie", "a=b"),
