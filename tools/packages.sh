@@ -1,7 +1,7 @@
 #!/bin/sh
 # packages.sh build|engine|test|bench...: install what is missing of the system's packages.
 #
-#   build    a C compiler, make, libyaml, xxhash, OpenSSL, Python
+#   build    a C compiler, make, libyaml, xxhash, OpenSSL, libseccomp, Python
 #   engine   + what libllama needs: CMake, Ninja, a C++ compiler
 #   test     + cmocka, clang with its fuzzer, Node, valgrind, promtool
 #   bench    + nginx and HAProxy
@@ -46,6 +46,7 @@ needs_build() {
 	has_header yaml.h || need libyaml-dev
 	has_header xxhash.h || need libxxhash-dev
 	has_header openssl/ssl.h || need libssl-dev
+	has_header seccomp.h || need libseccomp-dev
 	has_command python3 || need python3
 	python3 -m pip --version >/dev/null 2>&1 || need python3-pip
 	python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || need python3-venv
