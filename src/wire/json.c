@@ -11,6 +11,7 @@ struct scan {
 	const char *at;	  /* where it failed */
 	const char *what; /* why; NULL while all is well */
 	uint32_t depth_max;
+	size_t escape_count; /* so far: more after a string than before it: it has escapes */
 };
 
 /* A scan function returns where it came to, or NULL after this. */
@@ -41,6 +42,7 @@ static const char *scan_escape(struct scan *s, const char *p)
 {
 	size_t len;
 
+	s->escape_count++;
 	if (s->end - p < 2)
 		return fail(s, s->end, "a string is not closed");
 	switch (p[1]) {
@@ -154,16 +156,23 @@ static inline const char *scan_scalar(struct scan *s, const char *p)
 	}
 }
 
-/* p is at a key's quote; *key_end is set behind its last byte; returns the first byte of its value.
- */
-static inline const char *scan_key(struct scan *s, const char *p, const char **key_end)
+struct key {
+	struct bb_str text; /* p is NULL in arrays */
+	bool has_escape;
+};
+
+/* p is at a key's quote; returns the first byte of its value. */
+static inline const char *scan_key(struct scan *s, const char *p, struct key *key)
 {
+	const char *const start = p + 1;
+	const size_t escape_count = s->escape_count;
+
 	if (*p != '"')
 		return fail(s, p, "a member's name was expected here");
-	p = scan_string(s, p + 1);
+	p = scan_string(s, start);
 	if (!p)
 		return NULL;
-	*key_end = p - 1;
+	*key = (struct key){ { start, (size_t)(p - 1 - start) }, s->escape_count > escape_count };
 	p = space(s, p);
 	if (!p)
 		return NULL;
@@ -179,21 +188,19 @@ struct inner {
 	int rc; /* the first of on_inner that is not 0: the scan ends */
 };
 
-static inline const char *inner_tell(struct inner *in, enum json_event event, const char *key,
-				     const char *key_end, const char *value, const char *value_end,
-				     uint32_t depth)
+/* Tells of the bytes from `value` to `end`; returns the latter, or NULL. */
+static inline const char *inner_tell(struct inner *in, enum json_event event, const struct key *key,
+				     const char *value, const char *end, uint32_t depth)
 {
-	struct json_member m = {
-		.value = { value, (size_t)(value_end - value) },
+	const struct json_member m = {
+		.key = key->text,
+		.value = { value, (size_t)(end - value) },
 		.type = json_type_of((struct bb_str){ value, 1 }),
+		.key_has_escape = key->has_escape,
 	};
 
-	if (key) {
-		m.key = (struct bb_str){ key, (size_t)(key_end - key) };
-		m.key_has_escape = memchr(key, '\\', m.key.len) != NULL;
-	}
 	in->rc = in->on_inner(in->user, event, &m, depth);
-	return in->rc ? NULL : value_end;
+	return in->rc ? NULL : end;
 }
 
 /*
@@ -206,40 +213,36 @@ scan_value_as(struct scan *s, const char *p, const uint32_t depth, struct inner 
 {
 	uint64_t objects = 0;
 	uint32_t open = 0;
-	const char *key = NULL, *key_end = NULL;
+	static const struct key none = { { NULL, 0 }, false };
+	struct key key = none;
 
 	for (;;) {
 		if (*p == '{' || *p == '[') {
 			const bool is_object = *p == '{';
 			if (depth + open >= s->depth_max)
 				return fail(s, p, "nested too deeply");
-			if (in && !inner_tell(in, JSON_OPEN, key, key_end, p, p + 1, open))
+			if (in && !inner_tell(in, JSON_OPEN, &key, p, p + 1, open))
 				return NULL;
 			open++;
 			objects = objects << 1 | is_object;
 			p = space(s, p + 1);
 			if (!p)
 				return NULL;
-			key = NULL;
+			key = none;
 			if (*p != (is_object ? '}' : ']')) {
-				if (is_object) {
-					key = p + 1;
-					p = scan_key(s, p, &key_end);
-					if (!p)
-						return NULL;
-				}
+				if (is_object && !(p = scan_key(s, p, &key)))
+					return NULL;
 				continue;
 			}
 			open--;
 			objects >>= 1;
-			if (in && !inner_tell(in, JSON_CLOSE, NULL, NULL, p, p + 1, open))
+			if (in && !inner_tell(in, JSON_CLOSE, &none, p, p + 1, open))
 				return NULL;
 			p++;
 		} else {
 			const char *const value = p;
 			p = scan_scalar(s, p);
-			if (!p ||
-			    (in && !inner_tell(in, JSON_SCALAR, key, key_end, value, p, open)))
+			if (!p || (in && !inner_tell(in, JSON_SCALAR, &key, value, p, open)))
 				return NULL;
 		}
 		/* Behind a value: close what ends here, then go on with the next value. */
@@ -251,11 +254,10 @@ scan_value_as(struct scan *s, const char *p, const uint32_t depth, struct inner 
 				return NULL;
 			if (*p == ',') {
 				p = space(s, p + 1);
-				key = NULL;
-				if (p && (objects & 1)) {
-					key = p + 1;
-					p = scan_key(s, p, &key_end);
-				}
+				if (p && (objects & 1))
+					p = scan_key(s, p, &key);
+				else
+					key = none;
 				if (!p)
 					return NULL;
 				break;
@@ -264,7 +266,7 @@ scan_value_as(struct scan *s, const char *p, const uint32_t depth, struct inner 
 				return fail(s, p, "',' or the container's end was expected here");
 			open--;
 			objects >>= 1;
-			if (in && !inner_tell(in, JSON_CLOSE, NULL, NULL, p, p + 1, open))
+			if (in && !inner_tell(in, JSON_CLOSE, &none, p, p + 1, open))
 				return NULL;
 			p++;
 		}
@@ -324,16 +326,16 @@ int json_check(struct bb_str text, uint32_t depth_max, struct json_error *err)
  */
 static const char *scan_member(struct scan *s, const char *p, const struct json_watch *w, int *rc)
 {
-	const char *const key = p + 1, *key_end;
-	const char *const value = scan_key(s, p, &key_end);
+	struct key key;
+	const char *const value = scan_key(s, p, &key);
 
 	if (!value)
 		return NULL;
 	struct json_member m = {
-		.key = { key, (size_t)(key_end - key) },
+		.key = key.text,
 		.value = { value, 0 },
 		.type = json_type_of((struct bb_str){ value, 1 }),
-		.key_has_escape = memchr(key, '\\', (size_t)(key_end - key)) != NULL,
+		.key_has_escape = key.has_escape,
 	};
 	if (w->on_inner && m.type >= JSON_STRING && w->is_watched(w->user, &m)) {
 		struct inner in = { .on_inner = w->on_inner, .user = w->user };

@@ -86,6 +86,11 @@ struct request_scan {
 	size_t offset;
 	uint32_t seen;	    /* bit per kind before KIND_ONCE */
 	uint64_t limits[3]; /* by kind from KIND_MAX_COMPLETION_TOKENS on */
+	uint32_t member_count;
+	/* only for a body that is checked: */
+	struct validate_scan validate;
+	struct shield_scan shield;
+	struct refusal refusal;
 };
 
 static int refuse(struct request_scan *s, const char *param, struct bb_str at, const char *what)
@@ -258,6 +263,45 @@ static int on_member(void *user, const struct json_member *m)
 	return 0;
 }
 
+static int blame(struct request_scan *s, int rc)
+{
+	s->param = s->refusal.param;
+	s->what = s->refusal.what;
+	s->offset = s->refusal.at ? (size_t)(s->refusal.at - s->body) : 0;
+	return rc;
+}
+
+/* The same for a body that is checked: the shield first, since what it refuses is worse. */
+static int on_checked_member(void *user, const struct json_member *m)
+{
+	struct request_scan *s = user;
+
+	s->member_count++;
+	int rc = shield_member(&s->shield, m);
+	if (!rc)
+		rc = validate_member(&s->validate, m);
+	return rc ? blame(s, rc) : on_member(user, m);
+}
+
+static bool on_watch(void *user, const struct json_member *m)
+{
+	struct request_scan *s = user;
+	const bool shield = shield_watches(&s->shield, m);
+	const bool validate = validate_watches(&s->validate, m);
+
+	return shield || validate;
+}
+
+static int on_inner(void *user, enum json_event event, const struct json_member *m, uint32_t depth)
+{
+	struct request_scan *s = user;
+	int rc = validate_inner(&s->validate, event, m, depth);
+
+	if (!rc)
+		rc = shield_inner(&s->shield, event, m, depth);
+	return rc ? blame(s, rc) : 0;
+}
+
 /* Where members can be put in at the front, and whether there are others. */
 static void find_front(struct bb_str body, struct openai_request *r)
 {
@@ -270,33 +314,85 @@ static void find_front(struct bb_str body, struct openai_request *r)
 	r->is_empty = !json_pull_key(&j, &key);
 }
 
+/* What can be said when all members were there. */
+static int check_end(struct request_scan *s, struct bb_str body)
+{
+	struct openai_request *r = s->out;
+	const int rc = validate_end(&s->validate, body.p);
+
+	if (rc)
+		return blame(s, rc);
+	if ((s->api == API_CHAT || s->api == API_COMPLETIONS) && r->has_stream_options &&
+	    !r->stream)
+		return refuse(s, "stream_options", r->stream_options,
+			      "is only allowed when 'stream' is true");
+	shield_end(&s->shield, body, &r->cuts);
+	r->is_empty |= s->shield.cuts.count == s->member_count;
+	return 0;
+}
+
+static int scan_failed(const struct request_scan *s, int rc, struct json_error *err,
+		       const char **param)
+{
+	if (param)
+		*param = s->param;
+	if (err && rc != -BB_ESYNTAX)
+		*err = (struct json_error){ s->offset, s->what ? s->what : "no memory" };
+	return rc;
+}
+
+static int scan(struct request_scan *s, struct bb_str body, const struct json_watch *watch,
+		struct openai_request *out, struct json_error *err, const char **param)
+{
+	struct openai_request r = { .n = 1, .max_tokens = OPENAI_MAX_TOKENS_ABSENT };
+
+	s->body = body.p;
+	s->out = &r;
+	for (int i = 0; i < 3; i++)
+		s->limits[i] = OPENAI_MAX_TOKENS_ABSENT;
+	int rc = json_scan_watched(body, JSON_DEPTH_MAX, watch, err);
+	if (rc)
+		return scan_failed(s, rc, err, param);
+	for (int i = 2; i >= 0; i--) {
+		if (s->limits[i] != OPENAI_MAX_TOKENS_ABSENT)
+			r.max_tokens = s->limits[i];
+	}
+	find_front(body, &r);
+	if (s->shield.policy)
+		rc = check_end(s, body);
+	if (rc)
+		return scan_failed(s, rc, err, param);
+	*out = r;
+	return 0;
+}
+
 int openai_request_scan(enum api api, struct bb_str body, struct bb_arena *arena,
 			struct openai_request *out, struct json_error *err, const char **param)
 {
-	struct openai_request r = { .n = 1 };
+	struct request_scan s = { .api = api, .arena = arena };
+	const struct json_watch watch = { .on_member = on_member, .user = &s };
+
+	return scan(&s, body, &watch, out, err, param);
+}
+
+int openai_request_check(enum api api, struct bb_str body, const struct shield_policy *policy,
+			 struct bb_arena *arena, struct openai_request *out,
+			 struct json_error *err, const char **param)
+{
 	struct request_scan s = {
 		.api = api,
-		.body = body.p,
 		.arena = arena,
-		.out = &r,
-		.limits = { OPENAI_MAX_TOKENS_ABSENT, OPENAI_MAX_TOKENS_ABSENT,
-			    OPENAI_MAX_TOKENS_ABSENT },
+		.validate = { .api = api, .arena = arena, .refusal = &s.refusal },
+		.shield = { .api = api,
+			    .arena = arena,
+			    .refusal = &s.refusal,
+			    .policy = policy,
+			    .body = body.p },
 	};
+	const struct json_watch watch = { .on_member = on_checked_member,
+					  .is_watched = on_watch,
+					  .on_inner = on_inner,
+					  .user = &s };
 
-	const int rc = json_scan_object(body, JSON_DEPTH_MAX, on_member, &s, err);
-	if (rc) {
-		if (param)
-			*param = s.param;
-		if (err && rc != -BB_ESYNTAX)
-			*err = (struct json_error){ s.offset, s.what ? s.what : "no memory" };
-		return rc;
-	}
-	r.max_tokens = OPENAI_MAX_TOKENS_ABSENT;
-	for (int i = 2; i >= 0; i--) {
-		if (s.limits[i] != OPENAI_MAX_TOKENS_ABSENT)
-			r.max_tokens = s.limits[i];
-	}
-	find_front(body, &r);
-	*out = r;
-	return 0;
+	return scan(&s, body, &watch, out, err, param);
 }

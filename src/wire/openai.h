@@ -19,6 +19,7 @@
 #include "wire/chunk.h"
 #include "wire/errorbody.h"
 #include "wire/json.h"
+#include "wire/shield.h"
 #include "wire/splice.h"
 
 #define OPENAI_MODEL_MAX 256 /* bytes of a model's name, decoded */
@@ -46,6 +47,7 @@ struct openai_request {
 	bool logprobs;		    /* log probabilities of any kind */
 	size_t open;		    /* offset in the body behind its '{' … */
 	bool is_empty;		    /* … and whether '}' is all that follows: for splicing */
+	struct shield_cuts cuts;    /* what has to go before an engine sees it: shield_splice */
 };
 
 /*
@@ -60,3 +62,13 @@ struct openai_request {
 BB_MUST int openai_request_scan(enum api api, struct bb_str body, struct bb_arena *arena,
 				struct openai_request *out, struct json_error *err,
 				const char **param);
+/*
+ * The same in the same pass for a body that comes from a client: also checks what validate.h and
+ * shield.h say, and refuses stream_options without stream, as OpenAI does. `is_empty` is then that
+ * of the body without its cuts. -BB_ESHIELD: a member that `policy` does not allow. `param` and the
+ * reason may be in the arena.
+ */
+BB_MUST int openai_request_check(enum api api, struct bb_str body,
+				 const struct shield_policy *policy, struct bb_arena *arena,
+				 struct openai_request *out, struct json_error *err,
+				 const char **param);

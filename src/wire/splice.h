@@ -18,8 +18,9 @@
 
 struct openai_request; /* openai.h */
 
-/* A body's own splices are at most 4; the rest is for members that the gateway adds. */
-#define SPLICES_MAX 8
+/* A body's own splices are at most 4; the rest is for members that the shield takes out (at most 8)
+ * and that the gateway adds. */
+#define SPLICES_MAX 16
 #define SPLICE_PARTS_MAX (2 * SPLICES_MAX + 1)
 
 struct splice {
