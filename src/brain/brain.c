@@ -341,6 +341,7 @@ void brain_request_arrived(struct brain *b, uint64_t now_ns, const struct brain_
 	d->error = 0;
 	d->engine = (struct engine_id){ b->columns.slot[k], e->generation };
 	name_copy(d->served_name, m->bound.list[b->binding[k]].served_name);
+	d->context_tokens = m->bound.list[b->binding[k]].context_tokens;
 	d->engine_requests = e->requests;
 	d->engine_tokens = e->tokens;
 	d->cost = b->cost[k];

@@ -145,6 +145,7 @@ struct decision {
 	uint32_t model;             /* index for metrics; UINT32_MAX when there is no such model */
 	char model_name[BRAIN_NAME_MAX + 1];  /* the gateway's name, aliases resolved */
 	char served_name[BRAIN_NAME_MAX + 1]; /* the engine's name */
+	uint64_t context_tokens;    /* DISPATCH: of the model at that engine; 0: unknown */
 	const char *policy;
 	/* why: the numbers of the choice */
 	uint32_t candidates;        /* engines that were left after the filters */
