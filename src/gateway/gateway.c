@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "gateway/control.h"
 #include "gateway/worker.h"
+#include "net/peer_counts.h"
 #include "os/clock.h"
 
 #define BACKLOG 4096
@@ -182,6 +183,7 @@ void gateway_destroy(struct gateway *g)
 		worker_destroy(g->workers[i]);
 	control_destroy(g->control);
 	access_log_destroy(g->access);
+	peer_counts_destroy(g->peers);
 	brain_destroy(g->brain);
 	pthread_mutex_destroy(&g->brain_lock);
 	bb_free(g);

@@ -26,6 +26,7 @@
 
 struct worker;
 struct control;
+struct peer_counts;
 
 /* What the control thread finds out about an engine and the workers need to reach it. */
 struct engine_link {
@@ -53,6 +54,7 @@ struct gateway {
 	uint32_t worker_count;
 	struct control *control;
 	struct access_log *access; /* NULL: off */
+	struct peer_counts *peers;
 	struct gateway_identity identity;
 	char *config_path;         /* NULL: options only */
 	uint64_t started_ns;

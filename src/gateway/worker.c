@@ -36,6 +36,8 @@ static void httpd_limits_of(const struct config *c, uint32_t workers, struct htt
 		.body_size_max = cl->body_size,
 		.buffers_max = cl->buffers / workers,
 		.connections_max = cl->connections ? (cl->connections + workers - 1) / workers : 0,
+		.per_address_max = cl->connections_per_address,
+		.body_rate_min = cl->body_rate,
 		.head_timeout_ns = cl->header_timeout_ns,
 		.body_timeout_ns = cl->body_timeout_ns,
 		.keepalive_ns = cl->keepalive_ns,
@@ -269,7 +271,8 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 	rc = loop_timer_init(w->loop, &w->deadline, on_drain_deadline);
 	if (rc)
 		goto fail;
-	struct httpd_config hc = { .loop = w->loop, .ops = &request_ops, .user = w };
+	struct httpd_config hc = { .loop = w->loop, .ops = &request_ops, .peers = g->peers,
+				   .user = w };
 	httpd_limits_of(snapshot->config, g->worker_count, &hc.limits);
 	rc = httpd_create(&hc, &w->httpd);
 	if (rc)

@@ -73,7 +73,9 @@ struct config_limits {
 	uint64_t write_timeout_ns;
 	uint64_t sse_line;    /* bytes */
 	uint64_t answer_size; /* bytes of an answer that is put together before it is sent */
+	uint64_t body_rate;   /* bytes a second, on average after ten seconds; 0: none */
 	uint32_t connections; /* 0: as many as the system allows */
+	uint32_t connections_per_address; /* 0: no limit */
 	uint32_t requests_per_connection; /* 0: no limit */
 	uint32_t json_depth;
 };

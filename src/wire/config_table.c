@@ -156,6 +156,14 @@ const struct config_key config_keys[] = {
 	{ .path = "limits.connections", ROOT(COUNT, limits.connections), .initial = "0",
 	  .max = 1000000,
 	  .text = "Connections of clients at once; 0 is as many as the system allows." },
+	{ .path = "limits.connections_per_address", ROOT(COUNT, limits.connections_per_address),
+	  .initial = "0", .max = 1000000,
+	  .text = "Connections of one address (IPv6: one /64) at once; 0 is no limit, for gateways "
+		  "behind a load balancer." },
+	{ .path = "limits.body_rate", ROOT(SIZE, limits.body_rate), .initial = "256",
+	  .max = 1 * GIB,
+	  .text = "Bytes a second at which a request's body must come, on average after ten seconds; "
+		  "0 is no limit." },
 	{ .path = "limits.header_timeout", ROOT(DURATION, limits.header_timeout_ns),
 	  .initial = "10s", .min = 100 * MILLISECOND, .max = 1 * HOUR,
 	  .text = "Time for a request's head to arrive." },
