@@ -235,8 +235,11 @@ static enum step scan_json(struct request *r)
 	if (body.len == 0)
 		return fail_step(r, -BB_ESYNTAX, "the request has no body; a JSON object is expected",
 				 NULL);
-	const int rc = openai_request_scan((enum api)r->api, body, &r->arena, r->body_facts, &at,
-					   &param);
+	const uint32_t depth_max = r->snapshot->config->limits.json_depth;
+	int rc = openai_request_scan((enum api)r->api, body, &r->arena, r->body_facts, &at, &param);
+	/* The scan allows JSON_DEPTH_MAX levels; a lower limit costs a second look. */
+	if (!rc && depth_max < JSON_DEPTH_MAX)
+		rc = json_check(body, depth_max, &at);
 	if (rc == -BB_ESYNTAX) {
 		snprintf(message, sizeof(message),
 			 "the body is not valid JSON: %s at byte %zu of %zu",

@@ -66,6 +66,7 @@ static const struct allowed allowed[] = {
 	ALLOW_ARG(fcntl, 1, F_GETFL), ALLOW_ARG(fcntl, 1, F_SETFL), ALLOW_ARG(fcntl, 1, F_GETFD),
 	ALLOW_ARG(fcntl, 1, F_SETFD), ALLOW_ARG(fcntl, 1, F_DUPFD_CLOEXEC),
 	ALLOW_ARG(ioctl, 1, FIONREAD), ALLOW_ARG(ioctl, 1, FIONBIO), ALLOW_ARG(ioctl, 1, TCGETS),
+	ALLOW_ARG(ioctl, 1, TIOCOUTQ),
 	/* the network: no listen, so that no door is opened later; netlink is getaddrinfo's */
 	ALLOW_ARG(socket, 0, AF_INET), ALLOW_ARG(socket, 0, AF_INET6), ALLOW_ARG(socket, 0, AF_UNIX),
 	ALLOW_ARG(socket, 0, AF_NETLINK), ALLOW(connect), ALLOW(bind), ALLOW(accept4),
