@@ -17,11 +17,6 @@ static int engine_derive(struct snapshot *s, const struct config_engine *ce,
 	int rc = sock_url_parse(ce->url, &url, &why);
 	if (rc)
 		return rc;
-	if (url.tls) { /* never in clear where TLS was asked for */
-		BB_LOG(BB_LOG_ERROR, "engine", "%.*s: TLS to engines is not built in",
-		       BB_ARG(ce->url));
-		return -BB_EINVALID;
-	}
 	bb_buf_init(&b, 8192);
 	if (url.unix_path.len)
 		bb_buf_lit(&b, "Host: localhost\r\n");
@@ -65,6 +60,8 @@ int snapshot_create(struct config *config, struct snapshot **out, char why[SNAPS
 	rc = tls_setup_listener(&config->tls, "tls", &s->listen_tls, why);
 	if (!rc)
 		rc = tls_setup_listener(&config->admin_tls, "admin_tls", &s->admin_tls, why);
+	if (!rc)
+		rc = engine_shield_derive(config, &s->arena, &s->shield, why, SNAPSHOT_WHY_SIZE);
 	if (rc)
 		goto fail;
 	*out = s;
