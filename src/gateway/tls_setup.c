@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/log.h"
 
 /* Paths of the configuration have a NUL behind them; an empty one is none. */
 static const char *path_of(struct bb_str s)
@@ -86,6 +87,10 @@ int tls_setup_engine(const struct config_engine *e, struct tls_context **out,
 		.skip_verify = e->tls.verify == CONFIG_VERIFY_OFF,
 	};
 	const int rc = tls_client_create(&config, out, why);
+	if (!rc && config.skip_verify)
+		BB_LOG(BB_LOG_WARN, "tls",
+		       "engine %.*s: its certificate is not verified (tls.verify: false): anybody in between can read prompts and keys",
+		       BB_ARG(e->url));
 	if (rc) {
 		snprintf(key, sizeof(key), "engine %.*s", (int)(e->url.len > 100 ? 100 : e->url.len),
 			 e->url.p);

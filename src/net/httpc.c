@@ -2,6 +2,7 @@
 #include "net/httpc.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -49,6 +50,7 @@ struct httpc_pool {
 	struct httpc_limits limits;
 	struct tls_context *tls; /* NULL: plain */
 	char *tls_name;          /* whom the certificate must name */
+	char tls_told[TLS_REASON_SIZE]; /* the failure that the log has told; "" after a success */
 	struct bb_list idle;
 	struct bb_list busy;
 	uint32_t idle_count;
@@ -96,7 +98,7 @@ static void conn_close(struct httpc_conn *c)
 	loop_task_cancel(&c->again);
 	loop_fd_del(c->pool->loop, &c->watch);
 	loop_timer_fini(&c->timer);
-	tls_session_destroy(c->tls);
+	tls_session_destroy(c->tls, TLS_GOODBYE);
 	sock_close(c->watch.fd);
 	bb_buf_fini(&c->head);
 	if (c->closed)
@@ -115,6 +117,18 @@ static void conn_fail(struct httpc_conn *c, int err, const char *why)
 		call->ops->on_failed(call, err, why);
 }
 
+/* Does the peer say more than was asked? It would look like the start of the next answer. */
+static bool has_more(const struct httpc_conn *c)
+{
+	char byte[1];
+	size_t got;
+
+	if (!c->readable || !c->tls)
+		return c->readable;
+	/* There may be a ticket, or nothing. */
+	return tls_read(c->tls, byte, sizeof(byte), &got) != IO_AGAIN;
+}
+
 /* The answer is complete: the connection goes back to the pool or is closed; the call is detached. */
 static void conn_release(struct httpc_conn *c)
 {
@@ -123,9 +137,8 @@ static void conn_release(struct httpc_conn *c)
 	c->call->conn = NULL;
 	c->call = NULL;
 	const bool sent = c->part_at == UINT8_MAX;
-	/* More may be in the kernel: it would look like the start of the next answer. TLS always says so. */
-	const bool has_more = c->readable && !c->tls;
-	if (!c->keep_alive || !sent || has_more || c->peer_fin || p->idle_count >= p->limits.idle_max) {
+	if (!c->keep_alive || !sent || c->peer_fin || p->idle_count >= p->limits.idle_max ||
+	    has_more(c)) {
 		conn_close(c);
 		return;
 	}
@@ -333,6 +346,17 @@ static void conn_eof(struct httpc_conn *c)
 				   : "the engine closed the connection without an answer");
 }
 
+/* With TLS 1.3 an engine refuses our certificate, or that we have none, only now. */
+static void conn_broke(struct httpc_conn *c)
+{
+	char why[TLS_REASON_SIZE] = "the engine reset the connection";
+
+	if (c->tls)
+		snprintf(why, sizeof(why), "the TLS connection to the engine broke: %s",
+			 tls_reason(c->tls));
+	conn_fail(c, -BB_EUPSTREAM, why);
+}
+
 static void conn_read(struct httpc_conn *c)
 {
 	char *const room = scratch.bytes + SCRATCH_HEADROOM;
@@ -355,7 +379,7 @@ static void conn_read(struct httpc_conn *c)
 			return;
 		}
 		if (io == IO_ERROR) {
-			conn_fail(c, -BB_EUPSTREAM, "the engine reset the connection");
+			conn_broke(c);
 			return;
 		}
 		c->readable = stream_may_have_more(c->tls, got, SCRATCH_SIZE) || c->peer_fin ||
@@ -393,6 +417,22 @@ static void on_idle_event(struct httpc_conn *c, unsigned events)
 	conn_close(c);
 }
 
+/* Probes and requests come again and again: what they fail on is said once, until it changes. */
+static void handshake_fail(struct httpc_conn *c, enum io io)
+{
+	struct httpc_pool *p = c->pool;
+	char why[TLS_REASON_SIZE], addr[SOCK_TEXT_SIZE];
+
+	snprintf(why, sizeof(why), "TLS with %.128s failed: %s", p->tls_name,
+		 io == IO_EOF ? "it closed the connection" : tls_reason(c->tls));
+	if (strcmp(why, p->tls_told) != 0) {
+		bb_text_copy(p->tls_told, sizeof(p->tls_told), why);
+		sock_addr_text(&p->addr, addr);
+		BB_LOG(BB_LOG_WARN, "tls", "%s (%s)", why, addr);
+	}
+	conn_fail(c, -BB_ECONNECT, why);
+}
+
 /* The connection stands and may carry the request. False: it failed and is gone, or waits. */
 static bool conn_establish(struct httpc_conn *c, unsigned events)
 {
@@ -417,11 +457,10 @@ static bool conn_establish(struct httpc_conn *c, unsigned events)
 		if (io == IO_AGAIN)
 			return false;
 		if (io != IO_DONE) {
-			char why[TLS_REASON_SIZE];
-			bb_text_copy(why, sizeof(why), tls_reason(c->tls));
-			conn_fail(c, -BB_ECONNECT, why);
+			handshake_fail(c, io);
 			return false;
 		}
+		p->tls_told[0] = '\0';
 		c->state = HTTPC_BUSY;
 		c->writable = true;
 	}
@@ -434,7 +473,8 @@ static void on_event(struct loop_fd *w, unsigned events)
 	struct httpc_conn *c = BB_CONTAINER(w, struct httpc_conn, watch);
 
 	BB_ASSERT(c->magic == HTTPC_CONN_MAGIC);
-	if (events & LOOP_READ)
+	/* TLS may have to write before it can read on: a key update. */
+	if (events & LOOP_READ || (events & LOOP_WRITE && c->tls))
 		c->readable = true;
 	if (events & LOOP_PEER)
 		c->peer_fin = true;

@@ -87,7 +87,8 @@ static void conn_destroy(struct httpd_conn *c)
 	loop_task_cancel(&c->finish);
 	loop_fd_del(s->loop, &c->watch);
 	loop_timer_fini(&c->timer);
-	tls_session_destroy(c->tls);
+	/* An answer that was broken off must not seem complete because the connection ends well. */
+	tls_session_destroy(c->tls, c->answered && !c->ended ? TLS_CUT : TLS_GOODBYE);
 	sock_close(c->watch.fd);
 	if (s->peers)
 		peer_counts_remove(s->peers, &c->peer);
@@ -128,6 +129,8 @@ static void conn_linger(struct httpd_conn *c)
 	c->answered = c->ended = false;
 	in_drop(c);
 	exchange_drop_body(&c->x);
+	if (c->tls)
+		tls_session_goodbye(c->tls);
 	sock_shut_write(c->watch.fd);
 	c->linger_left = LINGER_BYTES;
 	arm_timer(c, LINGER_NS);
@@ -599,7 +602,8 @@ static enum io conn_read_linger(struct httpd_conn *c)
 {
 	struct httpd *s = c->x.server;
 	size_t got;
-	const enum io io = stream_read(c->watch.fd, c->tls, s->scratch, sizeof(s->scratch), &got);
+	/* As it is, encrypted or not: nobody looks at it. */
+	const enum io io = sock_read(c->watch.fd, s->scratch, sizeof(s->scratch), &got);
 
 	if (io != IO_DONE)
 		return io;
@@ -614,11 +618,21 @@ static enum io conn_handshake(struct httpd_conn *c)
 {
 	const enum io io = tls_handshake(c->tls);
 
-	if (io == IO_DONE)
+	if (io == IO_DONE) {
 		set_state(c, CONN_IDLE);
-	else if (io == IO_ERROR)
-		BB_LOG(BB_LOG_DEBUG, "tls", "a handshake failed: %s", tls_reason(c->tls));
-	return io;
+		c->readable = true; /* the request may have come with the handshake's end */
+	}
+	if (io != IO_ERROR)
+		return io;
+	BB_LOG(BB_LOG_DEBUG, "tls", "a handshake failed: %s", tls_reason(c->tls));
+	if (!tls_is_plain_http(c->tls)) {
+		c->x.server->refused++;
+		return IO_ERROR;
+	}
+	tls_session_destroy(c->tls, TLS_CUT);
+	c->tls = NULL;
+	conn_refuse(c, -BB_EHTTP, "this port speaks TLS: the URL must begin with https://");
+	return IO_DONE;
 }
 
 /* Reads and works until there is nothing to read or a request is with the handler. */
@@ -676,7 +690,8 @@ static void on_conn_event(struct loop_fd *w, unsigned events)
 	struct httpd_conn *c = BB_CONTAINER(w, struct httpd_conn, watch);
 
 	BB_ASSERT(c->magic == HTTPD_CONN_MAGIC);
-	if (events & LOOP_READ)
+	/* TLS may have to write before it can read on: a key update. */
+	if (events & LOOP_READ || (events & LOOP_WRITE && c->tls))
 		c->readable = true;
 	if (events & LOOP_PEER)
 		c->peer_fin = true;
@@ -693,7 +708,7 @@ static void on_conn_event(struct loop_fd *w, unsigned events)
 			conn_gone(c);
 		return;
 	}
-	if (c->readable || c->state == CONN_HANDSHAKE)
+	if (c->readable)
 		conn_process(c);
 }
 
@@ -762,7 +777,7 @@ static int conn_create(struct httpd *s, struct tls_context *tls, int fd, const s
 	return 0;
 
 fail_tls:
-	tls_session_destroy(c->tls);
+	tls_session_destroy(c->tls, TLS_CUT);
 fail_timer:
 	loop_timer_fini(&c->timer);
 fail_pool:

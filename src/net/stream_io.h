@@ -28,5 +28,5 @@ static inline enum io stream_writev(int fd, struct tls_session *tls, const struc
 /* May more bytes be waiting after a read of `got` into `size`? TLS keeps records of its own. */
 static inline bool stream_may_have_more(const struct tls_session *tls, size_t got, size_t size)
 {
-	return tls || got == size;
+	return tls ? tls_has_more(tls) : got == size;
 }
