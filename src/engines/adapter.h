@@ -66,6 +66,8 @@ struct adapter {
 	 * asks for a stream and assembles the answer, so that a client that leaves frees the GPU.
 	 */
 	bool stops_plain;
+	/* A member "cache_salt" separates prefix caches; others ignore or refuse what they do not know. */
+	bool takes_cache_salt;
 	uint64_t api_mask;        /* bit n: endpoint n (enum api), unless openapi.json says more */
 	bool has_openapi;         /* GET /openapi.json lists the endpoints exactly */
 	struct bb_str health;     /* neither generates nor sleeps; empty: the list of models */

@@ -11,6 +11,7 @@ const struct adapter adapter_vllm = {
 	.name = "vllm",
 	.kind = ENGINE_KIND_VLLM,
 	.stops_plain = true,
+	.takes_cache_salt = true,
 	.api_mask = ADAPTER_API(CHAT) | ADAPTER_API(COMPLETIONS) | ADAPTER_API(EMBEDDINGS) |
 		    ADAPTER_API(RESPONSES) | ADAPTER_API(MESSAGES) | ADAPTER_API(COUNT_TOKENS) |
 		    ADAPTER_API(RERANK) | ADAPTER_API(SCORE) | ADAPTER_API(TRANSCRIPTIONS) |

@@ -222,6 +222,12 @@ static bool answer_fields_take(struct request *r, const struct http_head *h)
 	return r->own_fields.p != NULL;
 }
 
+/* What may be asked of engines in this request. */
+static const struct tenant_shield *shield_of(const struct request *r)
+{
+	return engine_shield_of(&r->snapshot->shield, ENGINE_SHIELD_NO_TENANT);
+}
+
 static enum step scan_json(struct request *r)
 {
 	struct json_error at = { 0 };
@@ -248,6 +254,11 @@ static enum step scan_json(struct request *r)
 	}
 	if (rc == -BB_EINVALID) {
 		snprintf(message, sizeof(message), "invalid value for '%s': %s (at byte %zu)",
+			 param ? param : "body", at.what ? at.what : "not allowed", at.offset);
+		return fail_step(r, rc, message, param);
+	}
+	if (rc == -BB_ESHIELD) {
+		snprintf(message, sizeof(message), "'%s' is not allowed here: %s (at byte %zu)",
 			 param ? param : "body", at.what ? at.what : "not allowed", at.offset);
 		return fail_step(r, rc, message, param);
 	}
@@ -352,6 +363,23 @@ static uint64_t prompt_tokens_estimate(const struct request *r)
 	return (bytes + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
 }
 
+/* More tokens asked for than the engine's context holds: no engine of it will do. */
+static bool fits_context(struct request *r, uint64_t context_tokens)
+{
+	struct bb_buf message;
+
+	if (!r->body_facts || !api_info((enum api)r->api)->generates)
+		return true;
+	bb_buf_init(&message, ERROR_BODY_MAX);
+	const int rc = validate_context(r->body_facts->max_tokens, context_tokens, &message);
+	if (rc) {
+		request_leave_engine(r, OUTCOME_CANCELED);
+		request_fail(r, rc, bb_buf_str(&message), "max_tokens");
+	}
+	bb_buf_fini(&message);
+	return !rc;
+}
+
 static enum step step_decide(struct request *r)
 {
 	struct worker *w = r->worker;
@@ -395,11 +423,26 @@ static enum step step_decide(struct request *r)
 	r->series = metrics_series(
 		w->metrics, d->model, d->engine, r->model_name,
 		e ? r->snapshot->config->engines[e - r->snapshot->engines].url : BB_STR(""));
+	if (!fits_context(r, d->context_tokens))
+		return STEP_WAIT;
 	r->step = REQUEST_SEND;
 	return STEP_MORE;
 }
 
 /* ---- send ---- */
+
+/* The tenant's own prefix cache in engines that can tell them apart. */
+static int salt_splice(struct request *r, struct splice_set *set)
+{
+	const char *const salt = shield_of(r)->salt;
+	char value[SHIELD_SALT_LEN + 3];
+
+	if (!salt[0] || !r->adapter->takes_cache_salt ||
+	    (r->api != API_CHAT && r->api != API_COMPLETIONS && r->api != API_RESPONSES))
+		return 0;
+	snprintf(value, sizeof(value), "\"%s\"", salt);
+	return splice_add_member(r->body_facts, "cache_salt", bb_str_of(value), &r->arena, set);
+}
 
 /* The body for the engine: the client's bytes with the few changes that must be. */
 static int body_parts(struct request *r, struct bb_str parts[SPLICE_PARTS_MAX], uint32_t *count,
@@ -419,6 +462,10 @@ static int body_parts(struct request *r, struct bb_str parts[SPLICE_PARTS_MAX], 
 		};
 		rc = openai_request_splice((enum api)r->api, body, r->body_facts, &want, &r->arena,
 					   &set);
+		if (!rc)
+			rc = salt_splice(r, &set);
+		if (!rc)
+			rc = shield_splice(&r->body_facts->cuts, &set);
 	} else if (r->model_span.len && !bb_str_eq(r->model_span, served)) {
 		const struct bb_str copy = bb_arena_dup(&r->arena, served);
 		rc = copy.p ? splice_add(&set, (size_t)(r->model_span.p - body.p), r->model_span.len,

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "brain/brain.h"
+#include "gateway/engine_shield.h"
 #include "wire/config.h"
 
 #define SNAPSHOT_WHY_SIZE 256
@@ -34,6 +35,7 @@ struct snapshot {
 	bool any_key;     /* some engine has a key of its own */
 	uint32_t slot_count;
 	uint32_t *by_slot; /* engine slot → index + 1 */
+	struct engine_shield shield;
 	struct bb_arena arena;
 };
 

@@ -52,7 +52,7 @@ struct call_ops {
 	void (*on_failed)(struct call *c, int err, const char *why);
 };
 
-#define CALL_PARTS_MAX 12
+#define CALL_PARTS_MAX 24
 
 struct httpc_conn;
 struct call {
