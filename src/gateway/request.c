@@ -60,16 +60,11 @@ void request_leave_engine(struct request *r, enum request_outcome outcome)
 		control_kick(g, r->engine);
 }
 
-static const char *retry_after(const struct bb_error_info *e)
-{
-	return e->retryable ? "Retry-After: 1\r\n" : "";
-}
-
 void request_fail(struct request *r, int err, struct bb_str message, const char *param)
 {
 	const struct bb_error_info *e = bb_error_info(err);
 	struct bb_buf *text = &r->worker->text;
-	char headers[512];
+	struct bb_str with_retry = { 0 };
 
 	r->error = err;
 	r->step = REQUEST_DONE;
@@ -88,12 +83,15 @@ void request_fail(struct request *r, int err, struct bb_str message, const char 
 		return;
 	}
 	r->status = (int16_t)e->http_status;
+	if (e->retryable) {
+		bb_buf_lit(text, "Retry-After: 1\r\n");
+		bb_buf_add_str(text, r->own_fields);
+		with_retry = bb_arena_dup(&r->arena, bb_buf_str(text));
+		bb_buf_clear(text);
+	}
 	openai_error_write(text, family_of(r), err, message, param);
-	const int n = snprintf(headers, sizeof(headers), "%s%.*s", retry_after(e),
-			       BB_ARG(r->own_fields));
-	const size_t len = n > 0 && n < (int)sizeof(headers) ? (size_t)n : 0;
 	exchange_reply(r->x, e->http_status, BB_STR("application/json"),
-		       (struct bb_str){ headers, len }, bb_buf_str(text));
+		       e->retryable && with_retry.p ? with_retry : r->own_fields, bb_buf_str(text));
 }
 
 static enum step fail_step(struct request *r, int err, const char *message, const char *param)
@@ -588,6 +586,7 @@ bool request_retry(struct request *r, enum request_outcome outcome, enum upstrea
 		if (r->series)
 			metric_add(&r->series->retries, 1);
 		bb_buf_clear(&r->held);
+		bb_buf_clear(&r->early);
 		assembler_destroy(r->assembler);
 		r->assembler = NULL;
 		r->usage = (struct usage){ 0 };
@@ -728,6 +727,7 @@ static void on_request(struct exchange *x)
 	r->snapshot = snapshot_get(w->snapshot);
 	bb_arena_init(&r->arena, REQUEST_ARENA_MAX);
 	bb_buf_init(&r->held, w->snapshot->config->limits.sse_line);
+	bb_buf_init(&r->early, 2 * REQUEST_EARLY_MAX);
 	x->user = r;
 	metric_add(&w->metrics->requests_in_flight, 1);
 	metric_add(&w->metrics->bytes_in, x->body_len);
@@ -768,6 +768,7 @@ static void on_closed(struct exchange *x)
 	metric_add(&w->metrics->requests_in_flight, (uint64_t)-1);
 	assembler_destroy(r->assembler);
 	bb_buf_fini(&r->held);
+	bb_buf_fini(&r->early);
 	bb_arena_fini(&r->arena);
 	snapshot_put(r->snapshot);
 	x->user = NULL;

@@ -19,6 +19,8 @@
 #define REQUEST_MAGIC 0x52455155u
 #define REQUEST_ARENA_MAX (1u << 20)
 #define REQUEST_ID_MAX 128
+/* Events without content that are kept back, so that a failure before the first token can be retried. */
+#define REQUEST_EARLY_MAX 16384
 
 #define REQUEST_STEPS(X) X(SCAN) X(DECIDE) X(SEND) X(ANSWER) X(DONE)
 enum request_step {
@@ -87,6 +89,7 @@ struct request {
 	/* the answer */
 	struct assembler *assembler;
 	struct usage_tap *tap;
+	struct bb_buf early;       /* events before the first token, not yet sent */
 	struct bb_buf held;        /* part of an event, or an error's body */
 	struct usage usage;
 	struct chunk_twin twin;

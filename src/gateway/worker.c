@@ -1,5 +1,7 @@
 #include "gateway/worker.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/log.h"
 #include "gateway/request.h"
@@ -143,23 +145,39 @@ static void on_sweep(struct loop_timer *t)
 
 /* ---- messages ---- */
 
+/* Pools of engines that left, whose certificates were read again, or whose limits are others now. */
+static void pools_renew(struct worker *w, const struct snapshot *old)
+{
+	const bool same_limits = memcmp(&old->config->upstream, &w->snapshot->config->upstream,
+					sizeof(old->config->upstream)) == 0;
+
+	for (uint32_t i = 0; i < GATEWAY_ENGINES_MAX; i++) {
+		struct worker_pool *p = &w->pools[i];
+		const struct snapshot_engine *e =
+			snapshot_engine(w->snapshot, (struct engine_id){ i, p->generation });
+		if (p->pool && (!same_limits || !e || e->tls))
+			pool_retire(w, p);
+	}
+}
+
 static void on_snapshot(struct loop_message *m)
 {
 	struct snapshot_message *sm = BB_CONTAINER(m, struct snapshot_message, message);
 	struct worker *w = sm->worker;
 	struct httpd_limits limits;
 
-	snapshot_put(w->snapshot);
+	struct snapshot *old = w->snapshot;
 	w->snapshot = sm->snapshot;
 	bb_free(sm);
-	if (!w->httpd)
+	if (!w->httpd) {
+		snapshot_put(old);
 		return;
+	}
 	httpd_limits_of(w->snapshot->config, w->gateway->worker_count, &limits);
 	httpd_set_limits(w->httpd, &limits);
 	httpd_set_tls(w->httpd, w->snapshot->listen_tls);
-	/* New limits for connections to engines take hold with new pools. */
-	for (uint32_t i = 0; i < GATEWAY_ENGINES_MAX; i++)
-		pool_retire(w, &w->pools[i]);
+	pools_renew(w, old);
+	snapshot_put(old);
 }
 
 int worker_set_snapshot(struct worker *w, struct snapshot *s)

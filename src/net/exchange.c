@@ -296,9 +296,10 @@ enum io exchange_write(struct exchange *x, struct bb_str data)
 	return out_send(c, parts, 3);
 }
 
-enum io exchange_write_inplace(struct exchange *x, char *data, size_t len, bool is_last)
+enum io exchange_write_inplace(struct exchange *x, char *data, size_t len, enum body_part part)
 {
 	struct httpd_conn *c = exchange_conn(x);
+	const bool is_last = part == BODY_LAST;
 	enum io io = IO_DONE;
 
 	BB_ASSERT(c->answered && !c->ended);
@@ -319,8 +320,8 @@ enum io exchange_write_inplace(struct exchange *x, char *data, size_t len, bool 
 	}
 	if (x->is_head_method || c->out_framing == OUT_NONE)
 		len = 0;
-	const struct iovec part = { data, len };
-	io = out_send(c, &part, 1);
+	const struct iovec whole = { data, len };
+	io = out_send(c, &whole, 1);
 	if (is_last && io != IO_ERROR) {
 		if (c->out_framing == OUT_LENGTH && c->out_left && !x->is_head_method) {
 			exchange_abort(x);
@@ -329,6 +330,27 @@ enum io exchange_write_inplace(struct exchange *x, char *data, size_t len, bool 
 		answer_done(c);
 	}
 	return io;
+}
+
+void exchange_put(struct exchange *x, struct bb_str data)
+{
+	struct httpd_conn *c = exchange_conn(x);
+	char room[EXCHANGE_HEADROOM];
+	bool kept;
+
+	BB_ASSERT(c->answered && !c->ended);
+	count_length(c, data.len);
+	if (data.len == 0 || x->gone || x->is_head_method || c->out_framing == OUT_NONE)
+		return;
+	if (c->out_framing == OUT_CHUNKED) {
+		const char *header = chunk_header_before(room + sizeof(room), data.len);
+		kept = out_keep(c, header, (size_t)(room + sizeof(room) - header)) &&
+		       out_keep(c, data.p, data.len) && out_keep(c, "\r\n", 2);
+	} else {
+		kept = out_keep(c, data.p, data.len);
+	}
+	if (!kept)
+		conn_gone(c);
 }
 
 void exchange_end(struct exchange *x)

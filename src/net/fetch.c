@@ -66,14 +66,14 @@ static void on_head(struct call *c, const struct http_head *head)
 		fetch_break(f, -BB_ELIMIT, "the answer is too large");
 }
 
-static void on_body(struct call *c, char *data, size_t len, bool is_last)
+static void on_body(struct call *c, char *data, size_t len, enum body_part part)
 {
 	struct fetch *f = BB_CONTAINER(c, struct fetch, call);
 	const int rc = bb_buf_add(&f->body, data, len);
 
 	if (rc)
 		fetch_break(f, rc, rc == -BB_ELIMIT ? "the answer is too large" : "out of memory");
-	else if (is_last)
+	else if (part == BODY_LAST)
 		fetch_finish(f, 0, NULL);
 }
 

@@ -314,7 +314,7 @@ static bool conn_take(struct httpc_conn *c, char *data, size_t len)
 			c->keep_alive = false; /* bytes that nobody asked for */
 		conn_release(c);
 		if (has_data)
-			call->ops->on_body(call, (char *)body.p, body.len, true);
+			call->ops->on_body(call, (char *)body.p, body.len, BODY_LAST);
 		else
 			call->ops->on_end(call);
 		return false;
@@ -322,7 +322,7 @@ static bool conn_take(struct httpc_conn *c, char *data, size_t len)
 	if (used && body.len) {
 		bool closed = false;
 		c->closed = &closed;
-		call->ops->on_body(call, (char *)body.p, body.len, false);
+		call->ops->on_body(call, (char *)body.p, body.len, BODY_MORE);
 		if (closed)
 			return false;
 		c->closed = NULL;

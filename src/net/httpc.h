@@ -42,10 +42,10 @@ struct call_ops {
 	void (*on_head)(struct call *c, const struct http_head *head);
 	/*
 	 * Body bytes, unframed and contiguous, with EXCHANGE_HEADROOM writable bytes before and
-	 * EXCHANGE_TAILROOM behind; the callee may change them. `is_last`: the message is complete,
+	 * EXCHANGE_TAILROOM behind; the callee may change them. BODY_LAST: the message is complete,
 	 * on_end is not called any more and the call is over.
 	 */
-	void (*on_body)(struct call *c, char *data, size_t len, bool is_last);
+	void (*on_body)(struct call *c, char *data, size_t len, enum body_part part);
 	/* Complete, and no bytes came with the end. The call is over. */
 	void (*on_end)(struct call *c);
 	/* It failed; the call is over. */

@@ -133,7 +133,12 @@ enum io exchange_write(struct exchange *x, struct bb_str data);
  */
 #define EXCHANGE_HEADROOM 24
 #define EXCHANGE_TAILROOM 16
-enum io exchange_write_inplace(struct exchange *x, char *data, size_t len, bool is_last);
+enum io exchange_write_inplace(struct exchange *x, char *data, size_t len, enum body_part part);
+/*
+ * Puts a piece behind what is to be sent without sending it: it leaves with the next write. For
+ * small pieces only (all that waits is bounded). Not the last one.
+ */
+void exchange_put(struct exchange *x, struct bb_str data);
 /* Ends the answer; on_closed follows at the end of this turn. After a last write in place it is not called. */
 void exchange_end(struct exchange *x);
 /* Breaks the connection off: what was begun cannot be finished properly. on_closed follows. */

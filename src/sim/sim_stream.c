@@ -34,7 +34,7 @@ static void write_endless(struct sim_answer *a)
 	char *piece = a->server->out + EXCHANGE_HEADROOM;
 
 	memset(piece, 'a', ENDLESS_BYTES);
-	const enum io io = exchange_write_inplace(a->x, piece, ENDLESS_BYTES, false);
+	const enum io io = exchange_write_inplace(a->x, piece, ENDLESS_BYTES, BODY_MORE);
 	if (io == IO_DONE)
 		loop_defer(a->server->loop, &a->again);
 	a->is_blocked = io == IO_AGAIN;
@@ -222,7 +222,7 @@ static bool write_out(struct sim_answer *a, size_t len)
 	if (len == 0)
 		return true;
 	const enum io io =
-		exchange_write_inplace(a->x, a->server->out + EXCHANGE_HEADROOM, len, false);
+		exchange_write_inplace(a->x, a->server->out + EXCHANGE_HEADROOM, len, BODY_MORE);
 	a->is_blocked = io == IO_AGAIN;
 	a->is_dead = io == IO_ERROR;
 	return io == IO_DONE;
@@ -243,10 +243,10 @@ static void end_stream(struct sim_answer *a, size_t len)
 	a->is_dead = true;
 	if (len + b->len <= SIM_OUT_SIZE) {
 		put(out + len, bb_buf_str(b));
-		(void)!exchange_write_inplace(a->x, out, len + b->len, true);
+		(void)!exchange_write_inplace(a->x, out, len + b->len, BODY_LAST);
 		return;
 	}
-	if (exchange_write_inplace(a->x, out, len, false) == IO_ERROR ||
+	if (exchange_write_inplace(a->x, out, len, BODY_MORE) == IO_ERROR ||
 	    exchange_write(a->x, bb_buf_str(b)) == IO_ERROR)
 		return;
 	exchange_end(a->x);

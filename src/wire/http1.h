@@ -48,6 +48,9 @@ struct bb_str http_head_get(const struct http_head *h, struct bb_str name);
 /* How often the field stands in the head. */
 unsigned http_head_count(const struct http_head *h, struct bb_str name);
 
+/* Does more of a body follow? */
+enum body_part { BODY_MORE, BODY_LAST };
+
 enum http1_kind { HTTP1_REQUEST, HTTP1_RESPONSE };
 
 /* What a body's end is known by. */

@@ -94,7 +94,7 @@ static void test_head_method(void **state)
 		exchange_begin(site.x, 200, BB_STR("a/b"), BB_STR(""), way ? EXCHANGE_CHUNKED : 4);
 		memcpy(room + EXCHANGE_HEADROOM, "four", 4);
 		if (way == 2) {
-			assert_int_equal(exchange_write_inplace(site.x, room + EXCHANGE_HEADROOM, 4, true),
+			assert_int_equal(exchange_write_inplace(site.x, room + EXCHANGE_HEADROOM, 4, BODY_LAST),
 					 IO_DONE);
 		} else {
 			assert_int_equal(exchange_write(site.x, BB_STR("fo")), IO_DONE);
@@ -151,12 +151,12 @@ static void test_inplace(void **state)
 		begin(GET, NULL, 0);
 		exchange_begin(site.x, 200, BB_STR("t"), BB_STR(""), cases[i].length);
 		memcpy(data, "hello", 5);
-		assert_int_equal(exchange_write_inplace(site.x, data, 5, cases[i].is_last), IO_DONE);
+		assert_int_equal(exchange_write_inplace(site.x, data, 5, cases[i].is_last ? BODY_LAST : BODY_MORE), IO_DONE);
 		if (!cases[i].is_last) { /* the end comes alone */
 			if (cases[i].length == EXCHANGE_CHUNKED)
 				exchange_end(site.x);
 			else
-				assert_int_equal(exchange_write_inplace(site.x, data, 0, true), IO_DONE);
+				assert_int_equal(exchange_write_inplace(site.x, data, 0, BODY_LAST), IO_DONE);
 		}
 		PEER_UNTIL(site.loop, site.closed == 1);
 		PEER_UNTIL(site.loop, strlen(body_of(&peer)) >= strlen(cases[i].body));
@@ -166,7 +166,7 @@ static void test_inplace(void **state)
 	begin(GET_10, NULL, 0);
 	exchange_begin(site.x, 200, BB_STR("t"), BB_STR(""), EXCHANGE_CHUNKED);
 	memcpy(data, "hello", 5);
-	assert_int_equal(exchange_write_inplace(site.x, data, 5, true), IO_DONE);
+	assert_int_equal(exchange_write_inplace(site.x, data, 5, BODY_LAST), IO_DONE);
 	PEER_UNTIL(site.loop, peer.has_ended);
 	assert_string_equal(body_of(&peer), "hello");
 	assert_true(peer_has(&peer, "Connection: close\r\n"));
@@ -184,7 +184,7 @@ static void test_large_piece_inplace(void **state)
 	memset(room, 'x', EXCHANGE_HEADROOM + size + EXCHANGE_TAILROOM);
 	begin(GET, NULL, 0);
 	exchange_begin(site.x, 200, BB_STR("t"), BB_STR(""), EXCHANGE_CHUNKED);
-	(void)exchange_write_inplace(site.x, room + EXCHANGE_HEADROOM, size, true);
+	(void)exchange_write_inplace(site.x, room + EXCHANGE_HEADROOM, size, BODY_LAST);
 	free(room); /* what the kernel did not take was kept */
 	PEER_UNTIL(site.loop, peer.len > size && peer_has(&peer, "\r\n0\r\n\r\n"));
 	assert_int_equal(strncmp(body_of(&peer), "100000\r\nxxxx", 12), 0);
@@ -200,7 +200,7 @@ static void test_short_of_the_length(void **state)
 		begin(GET, NULL, 0);
 		exchange_begin(site.x, 200, BB_STR("t"), BB_STR(""), 10);
 		if (inplace) {
-			assert_int_equal(exchange_write_inplace(site.x, room + EXCHANGE_HEADROOM, 4, true),
+			assert_int_equal(exchange_write_inplace(site.x, room + EXCHANGE_HEADROOM, 4, BODY_LAST),
 					 IO_ERROR);
 		} else {
 			assert_int_equal(exchange_write(site.x, BB_STR("four")), IO_DONE);

@@ -58,7 +58,7 @@ static void on_head(struct call *c, const struct http_head *h)
 		call_cancel(c);
 }
 
-static void on_body(struct call *c, char *data, size_t len, bool is_last)
+static void on_body(struct call *c, char *data, size_t len, enum body_part part)
 {
 	struct owner *o = (struct owner *)c;
 
@@ -68,7 +68,7 @@ static void on_body(struct call *c, char *data, size_t len, bool is_last)
 	o->len += len;
 	/* What httpd.h promises for writes in place. */
 	memset(data - EXCHANGE_HEADROOM, '#', EXCHANGE_HEADROOM + len + EXCHANGE_TAILROOM);
-	if (is_last) {
+	if (part == BODY_LAST) {
 		o->had_last = true;
 		o->ends++;
 		over(o);
