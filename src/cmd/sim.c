@@ -1,7 +1,6 @@
 /*
  * sim.c: `busbar sim serve`: an engine that needs no GPU and no model.
  */
-#include <signal.h>
 #include <stdio.h>
 
 #include "cmd/cmd.h"

@@ -1,38 +1,18 @@
 #include "gateway/control.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
-#include "engines/prober.h"
-#include "gateway/resolver.h"
+#include "gateway/watch.h"
 #include "gateway/worker.h"
-#include "net/tls.h"
 #include "os/clock.h"
 
 #define SAMPLES 11 /* one a second: rates are over ten */
 #define PLAN_MAX (32u << 20)
 #define DRAIN_POLL_NS (5 * OS_MS)
 #define RESOLVE_AGAIN_NS (30 * OS_SECOND)
-
-/* One engine of the configuration in force. */
-struct watched {
-	struct control *control;
-	struct engine_id id;
-	char *url;
-	char *host_field;
-	char *base;
-	char *api_key;
-	char *tls_name;
-	struct tls_context *tls; /* what its prober uses: a change starts another one */
-	enum engine_kind kind;
-	struct prober *prober; /* NULL while its name is not resolved */
-	struct resolve_job *job; /* NULL for numeric addresses */
-	enum engine_state told;
-	bool in_config;
-};
 
 struct sample {
 	uint64_t at_ns;
@@ -46,11 +26,9 @@ struct control {
 	struct snapshot *snapshot;
 	struct signal_watch signals;
 	struct admin *admin;
-	struct resolver *resolver;
+	struct watch *watch;
 	struct loop_timer second;
 	struct loop_timer drain_poll;
-	struct watched **watched;
-	uint32_t watched_count;
 	gateway_reload_fn *reload;
 	void *user;
 	uint32_t sample_at;
@@ -59,239 +37,15 @@ struct control {
 	struct sample samples[SAMPLES];
 };
 
-/* ---- engines ---- */
-
-static struct watched *watched_by_slot(const struct control *c, uint32_t slot)
-{
-	for (uint32_t i = 0; i < c->watched_count; i++)
-		if (c->watched[i]->id.slot == slot)
-			return c->watched[i];
-	return NULL;
-}
-
-static void log_state(struct watched *w, const struct engine_report *r, const struct adapter *a)
-{
-	char names[256] = "";
-	size_t used = 0;
-
-	if (r->state == w->told)
-		return;
-	w->told = r->state;
-	if (r->state != ENGINE_READY) {
-		BB_LOG(r->state == ENGINE_DOWN ? BB_LOG_WARN : BB_LOG_INFO, "engine", "%s is %s", w->url,
-		       engine_state_name(r->state));
-		return;
-	}
-	for (uint32_t i = 0; i < r->model_count && used < sizeof(names) - 1; i++) {
-		const int n = snprintf(names + used, sizeof(names) - used, "%s%.*s", i ? ", " : "",
-				       BB_ARG(r->models[i].name));
-		used += n > 0 ? (size_t)n : 0;
-	}
-	BB_LOG(BB_LOG_INFO, "engine", "%s is ready: %s serving %s", w->url, a ? a->name : "engine",
-	       names[0] ? names : "nothing");
-}
-
-static void on_report(void *user, const struct engine_report *r, const struct adapter *a)
-{
-	struct watched *w = user;
-	struct gateway *g = w->control->gateway;
-	const uint64_t now_ns = loop_now_ns(w->control->loop);
-
-	if (a)
-		__atomic_store_n(&g->links[w->id.slot].adapter, a, __ATOMIC_RELEASE);
-	gateway_lock(g);
-	brain_engine_report(g->brain, now_ns, w->id, r);
-	gateway_unlock(g);
-	log_state(w, r, a);
-}
-
-/* Workers see the address from now on; the prober starts or moves to it. */
-static void watched_set_addr(struct watched *w, const struct sock_addr *addr)
-{
-	struct control *c = w->control;
-	struct gateway *g = c->gateway;
-	struct engine_link *link = &g->links[w->id.slot];
-	const struct config_probe *p = &c->snapshot->config->probe;
-
-	gateway_lock(g);
-	link->addr = *addr;
-	gateway_unlock(g);
-	__atomic_store_n(&link->addr_version, link->addr_version + 1, __ATOMIC_RELEASE);
-	if (w->prober) {
-		if (prober_set_addr(w->prober, addr))
-			BB_LOG(BB_LOG_ERROR, "engine", "%s: no memory to probe its new address", w->url);
-		return;
-	}
-	const struct prober_config pc = {
-		.loop = c->loop,
-		.addr = *addr,
-		.host = bb_str_of(w->host_field),
-		.base = bb_str_of(w->base),
-		.api_key = bb_str_of(w->api_key),
-		.kind = w->kind,
-		.interval_ns = p->interval_ns,
-		.timeout_ns = p->timeout_ns,
-		.metrics_interval_ns = p->metrics_interval_ns,
-		.unhealthy_after = p->unhealthy_after,
-		.tls = w->tls,
-		.tls_name = w->tls_name,
-		.user = w,
-		.on_report = on_report,
-	};
-	if (prober_create(&pc, &w->prober))
-		BB_LOG(BB_LOG_ERROR, "engine", "%s: no memory to probe it", w->url);
-}
-
-static void on_resolved(void *user, const struct sock_addr *addr, const char *why)
-{
-	struct watched *w = user;
-	struct engine_link *link = &w->control->gateway->links[w->id.slot];
-
-	if (!addr) {
-		BB_LOG(BB_LOG_WARN, "engine", "%s: its name cannot be looked up: %s; trying again",
-		       w->url, why);
-		return;
-	}
-	if (!w->prober || !sock_addr_eq(&link->addr, addr))
-		watched_set_addr(w, addr);
-}
-
-static void watched_destroy(struct watched *w)
-{
-	prober_destroy(w->prober);
-	resolve_job_cancel(w->job);
-	bb_free(w->url);
-	bb_free(w->host_field);
-	bb_free(w->base);
-	bb_free(w->api_key);
-	bb_free(w->tls_name);
-	tls_context_put(w->tls);
-	bb_free(w);
-}
-
-static enum engine_kind kind_of(enum config_engine_kind kind)
-{
-	static const enum engine_kind kinds[] = {
-		[CONFIG_ENGINE_AUTO] = ENGINE_KIND_AUTO,
-		[CONFIG_ENGINE_VLLM] = ENGINE_KIND_VLLM,
-		[CONFIG_ENGINE_SGLANG] = ENGINE_KIND_SGLANG,
-		[CONFIG_ENGINE_TRTLLM] = ENGINE_KIND_TRTLLM,
-		[CONFIG_ENGINE_LLAMACPP] = ENGINE_KIND_LLAMACPP,
-		[CONFIG_ENGINE_BUSBAR] = ENGINE_KIND_BUSBAR,
-		[CONFIG_ENGINE_OPENAI] = ENGINE_KIND_OPENAI,
-	};
-
-	return kinds[kind];
-}
-
-static struct watched *watched_create(struct control *c, const struct config_engine *ce,
-				      const struct snapshot_engine *se)
-{
-	const struct engine_id id = se->id;
-	struct sock_url url;
-	struct sock_addr addr;
-	const char *why;
-	char host[300];
-
-	if (sock_url_parse(ce->url, &url, &why))
-		return NULL;
-	struct watched *w = bb_alloc_zero(1, sizeof(*w));
-	if (!w)
-		return NULL;
-	if (url.unix_path.len)
-		snprintf(host, sizeof(host), "localhost");
-	else
-		snprintf(host, sizeof(host),
-			 memchr(url.host.p, ':', url.host.len) ? "[%.*s]:%u" : "%.*s:%u",
-			 BB_ARG(url.host), url.port);
-	w->control = c;
-	w->id = id;
-	w->kind = kind_of(ce->kind);
-	w->told = ENGINE_STARTING;
-	w->url = bb_strndup(ce->url.p, ce->url.len);
-	w->host_field = bb_strndup(host, strlen(host));
-	w->base = bb_strndup(url.base.len ? url.base.p : "", url.base.len);
-	w->api_key = bb_strndup(ce->api_key.len ? ce->api_key.p : "", ce->api_key.len);
-	w->tls_name = bb_strndup(se->tls_name.p, se->tls_name.len);
-	w->tls = tls_context_get(se->tls);
-	if (!w->url || !w->host_field || !w->base || !w->api_key || !w->tls_name)
-		goto fail;
-	struct engine_link *link = &c->gateway->links[id.slot];
-	if (link->generation != id.generation) {
-		__atomic_store_n(&link->adapter, NULL, __ATOMIC_RELEASE);
-		__atomic_store_n(&link->generation, id.generation, __ATOMIC_RELEASE);
-	}
-	if (w->kind != ENGINE_KIND_AUTO)
-		__atomic_store_n(&link->adapter, adapter_find(w->kind), __ATOMIC_RELEASE);
-	if (url.unix_path.len ? sock_addr_parse(ce->url, &addr, &why) == 0
-			      : resolver_is_numeric(url.host, url.port, &addr)) {
-		watched_set_addr(w, &addr);
-	} else {
-		w->job = resolve_job_create(c->resolver, url.host, url.port, on_resolved, w);
-		if (!w->job)
-			goto fail;
-		resolve_job_start(w->job);
-	}
-	return w;
-
-fail:
-	watched_destroy(w);
-	return NULL;
-}
-
-/* Certificates may have changed under the same paths: TLS is always set up anew. */
-static bool is_same(const struct watched *w, const struct config_engine *ce, struct engine_id id)
-{
-	return !w->tls && engine_id_is(w->id, id) && bb_str_eq(bb_str_of(w->url), ce->url) &&
-	       bb_str_eq(bb_str_of(w->api_key), ce->api_key) && w->kind == kind_of(ce->kind);
-}
-
-/* Probers for the engines of the snapshot in force; those that stay go on undisturbed. */
-static int watch_engines(struct control *c, bool probe_changed)
-{
-	const struct config *config = c->snapshot->config;
-	struct watched **list = bb_alloc_zero(config->engine_count, sizeof(struct watched *));
-	uint32_t count = 0;
-
-	if (!list)
-		return -BB_ENOMEM;
-	for (uint32_t i = 0; i < config->engine_count; i++) {
-		const struct engine_id id = c->snapshot->engines[i].id;
-		struct watched *w = watched_by_slot(c, id.slot);
-		if (!w || !is_same(w, &config->engines[i], id) || probe_changed)
-			w = watched_create(c, &config->engines[i], &c->snapshot->engines[i]);
-		if (!w) {
-			BB_LOG(BB_LOG_ERROR, "engine", "no memory to watch %.*s",
-			       BB_ARG(config->engines[i].url));
-			continue;
-		}
-		w->in_config = true;
-		list[count++] = w;
-	}
-	for (uint32_t i = 0; i < c->watched_count; i++) {
-		bool kept = false;
-		for (uint32_t k = 0; k < count; k++)
-			kept |= list[k] == c->watched[i];
-		if (!kept)
-			watched_destroy(c->watched[i]);
-	}
-	bb_free(c->watched);
-	c->watched = list;
-	c->watched_count = count;
-	return 0;
-}
+/* ---- failures seen by traffic ---- */
 
 static void on_kick(struct loop_message *m)
 {
 	struct engine_link *link = BB_CONTAINER(m, struct engine_link, kick);
-	struct control *c = NULL;
-	struct watched *w;
-
 	__atomic_store_n(&link->kick_pending, false, __ATOMIC_RELEASE);
-	c = link->control;
-	w = watched_by_slot(c, (uint32_t)(link - c->gateway->links));
-	if (w && w->prober)
-		prober_kick(w->prober);
+	struct control *c = link->control;
+	if (c->watch)
+		watch_kick(c->watch, (uint32_t)(link - c->gateway->links));
 }
 
 void control_kick(struct gateway *g, struct engine_id id)
@@ -387,7 +141,7 @@ static int adopt(struct control *c, struct config *config, struct bb_buf *report
 	for (uint32_t i = 0; i < g->worker_count; i++)
 		if (worker_set_snapshot(g->workers[i], s))
 			BB_LOG(BB_LOG_ERROR, "reload", "worker %u keeps the old settings: no memory", i);
-	rc = watch_engines(c, probe_changed);
+	rc = watch_engines(c->watch, s, probe_changed ? WATCH_CHANGED : WATCH_SAME);
 	snapshot_put(old);
 	return rc;
 
@@ -467,9 +221,7 @@ static void on_second(struct loop_timer *t)
 	sample_take(c);
 	if (now_ns - c->resolved_ns > RESOLVE_AGAIN_NS) {
 		c->resolved_ns = now_ns;
-		for (uint32_t i = 0; i < c->watched_count; i++)
-			if (c->watched[i]->job)
-				resolve_job_start(c->watched[i]->job);
+		watch_resolve(c->watch);
 	}
 	loop_timer_arm(&c->second, now_ns + OS_SECOND);
 }
@@ -555,7 +307,7 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	rc = signal_watch_init(c->loop, &c->signals, signals, 4, on_signal);
 	if (rc)
 		goto fail;
-	rc = resolver_create(c->loop, &c->resolver);
+	rc = watch_create(g, c->loop, &c->watch);
 	if (rc)
 		goto fail;
 	rc = configure_brain(c, c->snapshot);
@@ -572,7 +324,7 @@ fail:
 int control_start(struct control *c)
 {
 	c->resolved_ns = loop_now_ns(c->loop);
-	int rc = watch_engines(c, false);
+	int rc = watch_engines(c->watch, c->snapshot, WATCH_SAME);
 	if (!rc && c->snapshot->config->admin.len)
 		rc = admin_create(c->gateway, c->loop, c->snapshot, &c->admin);
 	loop_timer_arm(&c->second, loop_now_ns(c->loop));
@@ -594,12 +346,8 @@ void control_destroy(struct control *c)
 		signal_watch_fini(&c->signals);
 	loop_timer_fini(&c->second);
 	loop_timer_fini(&c->drain_poll);
-	for (uint32_t i = 0; i < c->watched_count; i++)
-		watched_destroy(c->watched[i]);
-	bb_free(c->watched);
-	c->watched = NULL;
-	c->watched_count = 0;
-	resolver_destroy(c->resolver);
+	watch_destroy(c->watch);
+	c->watch = NULL; /* a late kick finds nothing */
 	snapshot_put(c->snapshot);
 	loop_destroy(c->loop);
 	bb_free(c);

@@ -1,0 +1,301 @@
+#include "gateway/watch.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+#include "engines/prober.h"
+#include "gateway/resolver.h"
+#include "net/tls.h"
+
+/* One engine of the configuration in force. */
+struct watched {
+	struct watch *watch;
+	struct engine_id id;
+	char *url;
+	char *host_field;
+	char *base;
+	char *api_key;
+	char *tls_name;
+	struct tls_context *tls; /* what its prober uses: a change starts another one */
+	enum engine_kind kind;
+	struct prober *prober; /* NULL while its name is not resolved */
+	struct resolve_job *job; /* NULL for numeric addresses */
+	enum engine_state told;
+	bool in_config;
+};
+
+struct watch {
+	struct gateway *gateway;
+	struct loop *loop;
+	struct resolver *resolver;
+	struct snapshot *snapshot; /* in force; the control's */
+	struct watched **list;
+	uint32_t count;
+};
+
+static struct watched *watched_by_slot(const struct watch *c, uint32_t slot)
+{
+	for (uint32_t i = 0; i < c->count; i++)
+		if (c->list[i]->id.slot == slot)
+			return c->list[i];
+	return NULL;
+}
+
+static void log_state(struct watched *w, const struct engine_report *r, const struct adapter *a)
+{
+	char names[256] = "";
+	size_t used = 0;
+
+	if (r->state == w->told)
+		return;
+	w->told = r->state;
+	if (r->state != ENGINE_READY) {
+		BB_LOG(r->state == ENGINE_DOWN ? BB_LOG_WARN : BB_LOG_INFO, "engine", "%s is %s", w->url,
+		       engine_state_name(r->state));
+		return;
+	}
+	for (uint32_t i = 0; i < r->model_count && used < sizeof(names) - 1; i++) {
+		const int n = snprintf(names + used, sizeof(names) - used, "%s%.*s", i ? ", " : "",
+				       BB_ARG(r->models[i].name));
+		used += n > 0 ? (size_t)n : 0;
+	}
+	BB_LOG(BB_LOG_INFO, "engine", "%s is ready: %s serving %s", w->url, a ? a->name : "engine",
+	       names[0] ? names : "nothing");
+}
+
+static void on_report(void *user, const struct engine_report *r, const struct adapter *a)
+{
+	struct watched *w = user;
+	struct gateway *g = w->watch->gateway;
+	const uint64_t now_ns = loop_now_ns(w->watch->loop);
+
+	if (a)
+		__atomic_store_n(&g->links[w->id.slot].adapter, a, __ATOMIC_RELEASE);
+	gateway_lock(g);
+	brain_engine_report(g->brain, now_ns, w->id, r);
+	gateway_unlock(g);
+	log_state(w, r, a);
+}
+
+/* Workers see the address from now on; the prober starts or moves to it. */
+static void watched_set_addr(struct watched *w, const struct sock_addr *addr)
+{
+	struct watch *c = w->watch;
+	struct gateway *g = c->gateway;
+	struct engine_link *link = &g->links[w->id.slot];
+	const struct config_probe *p = &c->snapshot->config->probe;
+
+	gateway_lock(g);
+	link->addr = *addr;
+	gateway_unlock(g);
+	__atomic_store_n(&link->addr_version, link->addr_version + 1, __ATOMIC_RELEASE);
+	if (w->prober) {
+		if (prober_set_addr(w->prober, addr))
+			BB_LOG(BB_LOG_ERROR, "engine", "%s: no memory to probe its new address", w->url);
+		return;
+	}
+	const struct prober_config pc = {
+		.loop = c->loop,
+		.addr = *addr,
+		.host = bb_str_of(w->host_field),
+		.base = bb_str_of(w->base),
+		.api_key = bb_str_of(w->api_key),
+		.kind = w->kind,
+		.interval_ns = p->interval_ns,
+		.timeout_ns = p->timeout_ns,
+		.metrics_interval_ns = p->metrics_interval_ns,
+		.unhealthy_after = p->unhealthy_after,
+		.tls = w->tls,
+		.tls_name = w->tls_name,
+		.user = w,
+		.on_report = on_report,
+	};
+	if (prober_create(&pc, &w->prober))
+		BB_LOG(BB_LOG_ERROR, "engine", "%s: no memory to probe it", w->url);
+}
+
+static void on_resolved(void *user, const struct sock_addr *addr, const char *why)
+{
+	struct watched *w = user;
+	struct engine_link *link = &w->watch->gateway->links[w->id.slot];
+
+	if (!addr) {
+		BB_LOG(BB_LOG_WARN, "engine", "%s: its name cannot be looked up: %s; trying again",
+		       w->url, why);
+		return;
+	}
+	if (!w->prober || !sock_addr_eq(&link->addr, addr))
+		watched_set_addr(w, addr);
+}
+
+static void watched_destroy(struct watched *w)
+{
+	prober_destroy(w->prober);
+	resolve_job_cancel(w->job);
+	bb_free(w->url);
+	bb_free(w->host_field);
+	bb_free(w->base);
+	bb_free(w->api_key);
+	bb_free(w->tls_name);
+	tls_context_put(w->tls);
+	bb_free(w);
+}
+
+static enum engine_kind kind_of(enum config_engine_kind kind)
+{
+	static const enum engine_kind kinds[] = {
+		[CONFIG_ENGINE_AUTO] = ENGINE_KIND_AUTO,
+		[CONFIG_ENGINE_VLLM] = ENGINE_KIND_VLLM,
+		[CONFIG_ENGINE_SGLANG] = ENGINE_KIND_SGLANG,
+		[CONFIG_ENGINE_TRTLLM] = ENGINE_KIND_TRTLLM,
+		[CONFIG_ENGINE_LLAMACPP] = ENGINE_KIND_LLAMACPP,
+		[CONFIG_ENGINE_BUSBAR] = ENGINE_KIND_BUSBAR,
+		[CONFIG_ENGINE_OPENAI] = ENGINE_KIND_OPENAI,
+	};
+
+	return kinds[kind];
+}
+
+static struct watched *watched_create(struct watch *c, const struct config_engine *ce,
+				      const struct snapshot_engine *se)
+{
+	const struct engine_id id = se->id;
+	struct sock_url url;
+	struct sock_addr addr;
+	const char *why;
+	char host[300];
+
+	if (sock_url_parse(ce->url, &url, &why))
+		return NULL;
+	struct watched *w = bb_alloc_zero(1, sizeof(*w));
+	if (!w)
+		return NULL;
+	if (url.unix_path.len)
+		snprintf(host, sizeof(host), "localhost");
+	else
+		snprintf(host, sizeof(host),
+			 memchr(url.host.p, ':', url.host.len) ? "[%.*s]:%u" : "%.*s:%u",
+			 BB_ARG(url.host), url.port);
+	w->watch = c;
+	w->id = id;
+	w->kind = kind_of(ce->kind);
+	w->told = ENGINE_STARTING;
+	w->url = bb_strndup(ce->url.p, ce->url.len);
+	w->host_field = bb_strndup(host, strlen(host));
+	w->base = bb_strndup(url.base.len ? url.base.p : "", url.base.len);
+	w->api_key = bb_strndup(ce->api_key.len ? ce->api_key.p : "", ce->api_key.len);
+	w->tls_name = bb_strndup(se->tls_name.p, se->tls_name.len);
+	w->tls = tls_context_get(se->tls);
+	if (!w->url || !w->host_field || !w->base || !w->api_key || !w->tls_name)
+		goto fail;
+	struct engine_link *link = &c->gateway->links[id.slot];
+	if (link->generation != id.generation) {
+		__atomic_store_n(&link->adapter, NULL, __ATOMIC_RELEASE);
+		__atomic_store_n(&link->generation, id.generation, __ATOMIC_RELEASE);
+	}
+	if (w->kind != ENGINE_KIND_AUTO)
+		__atomic_store_n(&link->adapter, adapter_find(w->kind), __ATOMIC_RELEASE);
+	if (url.unix_path.len ? sock_addr_parse(ce->url, &addr, &why) == 0
+			      : resolver_is_numeric(url.host, url.port, &addr)) {
+		watched_set_addr(w, &addr);
+	} else {
+		w->job = resolve_job_create(c->resolver, url.host, url.port, on_resolved, w);
+		if (!w->job)
+			goto fail;
+		resolve_job_start(w->job);
+	}
+	return w;
+
+fail:
+	watched_destroy(w);
+	return NULL;
+}
+
+/* Certificates may have changed under the same paths: TLS is always set up anew. */
+static bool is_same(const struct watched *w, const struct config_engine *ce, struct engine_id id)
+{
+	return !w->tls && engine_id_is(w->id, id) && bb_str_eq(bb_str_of(w->url), ce->url) &&
+	       bb_str_eq(bb_str_of(w->api_key), ce->api_key) && w->kind == kind_of(ce->kind);
+}
+
+/* Probers for the engines of the snapshot in force; those that stay go on undisturbed. */
+int watch_engines(struct watch *c, struct snapshot *snapshot, enum watch_settings settings)
+{
+	c->snapshot = snapshot;
+	const struct config *config = c->snapshot->config;
+	struct watched **list = bb_alloc_zero(config->engine_count, sizeof(struct watched *));
+	uint32_t count = 0;
+
+	if (!list)
+		return -BB_ENOMEM;
+	for (uint32_t i = 0; i < config->engine_count; i++) {
+		const struct engine_id id = c->snapshot->engines[i].id;
+		struct watched *w = watched_by_slot(c, id.slot);
+		if (!w || !is_same(w, &config->engines[i], id) || settings == WATCH_CHANGED)
+			w = watched_create(c, &config->engines[i], &c->snapshot->engines[i]);
+		if (!w) {
+			BB_LOG(BB_LOG_ERROR, "engine", "no memory to watch %.*s",
+			       BB_ARG(config->engines[i].url));
+			continue;
+		}
+		w->in_config = true;
+		list[count++] = w;
+	}
+	for (uint32_t i = 0; i < c->count; i++) {
+		bool kept = false;
+		for (uint32_t k = 0; k < count; k++)
+			kept |= list[k] == c->list[i];
+		if (!kept)
+			watched_destroy(c->list[i]);
+	}
+	bb_free(c->list);
+	c->list = list;
+	c->count = count;
+	return 0;
+}
+
+void watch_kick(struct watch *c, uint32_t slot)
+{
+	struct watched *w = watched_by_slot(c, slot);
+
+	if (w && w->prober)
+		prober_kick(w->prober);
+}
+
+void watch_resolve(struct watch *c)
+{
+	for (uint32_t i = 0; i < c->count; i++)
+		if (c->list[i]->job)
+			resolve_job_start(c->list[i]->job);
+}
+
+int watch_create(struct gateway *g, struct loop *loop, struct watch **out)
+{
+	struct watch *c = bb_alloc_zero(1, sizeof(*c));
+
+	if (!c)
+		return -BB_ENOMEM;
+	c->gateway = g;
+	c->loop = loop;
+	const int rc = resolver_create(loop, &c->resolver);
+	if (rc) {
+		bb_free(c);
+		return rc;
+	}
+	*out = c;
+	return 0;
+}
+
+void watch_destroy(struct watch *c)
+{
+	if (!c)
+		return;
+	for (uint32_t i = 0; i < c->count; i++)
+		watched_destroy(c->list[i]);
+	c->count = 0;
+	BB_FREE(c->list);
+	resolver_destroy(c->resolver); /* turns the loop once more */
+	bb_free(c);
+}
