@@ -230,10 +230,14 @@ bool tls_has_more(const struct tls_session *s)
 enum io tls_write(struct tls_session *s, const void *data, size_t len, size_t *put)
 {
 	*put = 0;
-	while (*put < len) { /* a record at a time; a short write then means a full socket, as with sock_write */
-		size_t n;
+	/*
+	 * Never more than a record in one call: OpenSSL would send one that waited and fail on the
+	 * next, and then wants both again.
+	 */
+	while (*put < len) {
+		size_t n = len - *put < RECORD_MAX ? len - *put : RECORD_MAX;
 		begin(s);
-		const int result = SSL_write_ex(s->ssl, (const char *)data + *put, len - *put, &n);
+		const int result = SSL_write_ex(s->ssl, (const char *)data + *put, n, &n);
 		if (result != 1) {
 			const enum io io = outcome(s, result);
 			return io == IO_AGAIN && *put ? IO_DONE : io;

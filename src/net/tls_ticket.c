@@ -66,7 +66,7 @@ static enum key_found key_find(struct tls_tickets *t, const unsigned char name[1
 		    memcmp(k->name, name, sizeof(k->name)) != 0)
 			continue;
 		*out = *k;
-		found = i == 0 ? KEY_NEWEST : KEY_OLD;
+		found = i == 0 && now_ns - k->made_ns <= t->life_ns ? KEY_NEWEST : KEY_OLD;
 	}
 	pthread_mutex_unlock(&t->lock);
 	return found;
