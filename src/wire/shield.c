@@ -148,7 +148,7 @@ static int schema_event(struct shield_scan *s, const struct json_member *m, enum
 	if (depth >= SHIELD_SCHEMA_DEPTH_MAX && m->type >= JSON_ARRAY &&
 	    !is_allowed(s, s->key->row))
 		return refuse(s, s->key, -BB_EINVALID, "is nested more than 32 deep", m->value.p);
-	if (parent == KIND_PATTERNS)
+	if (parent == KIND_PATTERNS && m->key.p)
 		rc = check_regex(s, s->key, m->key);
 	if (!rc && m->type == JSON_STRING && m->key.p &&
 	    (json_inner_eq(m->key, BB_STR("pattern")) || json_inner_eq(m->key, BB_STR("regex"))))
@@ -409,7 +409,7 @@ int shield_inner(struct shield_scan *s, enum json_event event, const struct json
 	case KIND_PARTS: rc = part_member(s, m, depth, &child); break;
 	case KIND_PATTERNS:
 	case KIND_SCHEMA:
-		child = schema_kind(m);
+		child = depth ? schema_kind(m) : parent;
 		rc = schema_event(s, m, parent, depth);
 		if (!rc && is_text_schema(s, m, depth))
 			rc = check_text_schema(s, s->key, m);

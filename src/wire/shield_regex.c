@@ -68,7 +68,7 @@ static void skip_class(struct regex *r)
 	}
 }
 
-/* Behind '{': the greater of the numbers in {m}, {m,}, {,n}, {m,n}; 1 when it is none of these. */
+/* Behind '{': the greater of the numbers in {m}, {m,}, {,n}, {m,n}, at least 1; 0: a plain brace. */
 static uint64_t read_count(struct regex *r)
 {
 	const char *const start = r->p;
@@ -81,12 +81,18 @@ static uint64_t read_count(struct regex *r)
 	}
 	if (c == '}')
 		return most ? most : 1;
-	r->p = start; /* a plain brace */
-	return 1;
+	r->p = start;
+	return 0;
 }
 
-static void repeat(struct regex *r, uint64_t times)
+static void repeat(struct regex *r)
 {
+	const uint64_t times = read_count(r);
+
+	if (!times) {
+		atom(r, 1);
+		return;
+	}
 	const uint64_t more = multiply(r->last, times - 1);
 
 	r->sizes[r->depth] = add(r->sizes[r->depth], more);
@@ -120,7 +126,7 @@ uint64_t shield_regex_states(struct bb_str inner)
 				atom(&r, size ? size : 1);
 			}
 			break;
-		case '{': repeat(&r, read_count(&r)); break;
+		case '{': repeat(&r); break;
 		case '*':
 		case '+':
 		case '?':

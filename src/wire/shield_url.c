@@ -2,8 +2,6 @@
 
 #include <stdbool.h>
 
-#define LABELS_MAX 4
-
 static const char refused_scheme[] = "must be an http, https or data URL";
 static const char refused_form[] = "is a URL that parsers read differently";
 static const char refused_host[] = "names a host inside of the network";
@@ -48,77 +46,38 @@ static bool is_global_v4(uint32_t address)
 	return true;
 }
 
-/* A number as inet_aton reads it: 0x is hexadecimal, a leading 0 octal. */
-static bool read_number(struct bb_str text, uint64_t *out)
-{
-	uint32_t base = 10;
-	uint64_t value = 0;
-
-	if (starts_nocase(text, BB_STR("0x"))) {
-		base = 16;
-		text = bb_str_skip(text, 2);
-	} else if (text.len > 1 && text.p[0] == '0') {
-		base = 8;
-		text = bb_str_skip(text, 1);
-	}
-	for (size_t i = 0; i < text.len; i++) {
-		const char c = lower(text.p[i]);
-		const uint32_t digit = c >= '0' && c <= '9'   ? (uint32_t)(c - '0')
-				       : c >= 'a' && c <= 'f' ? (uint32_t)(c - 'a' + 10)
-							      : 99;
-		if (digit >= base)
-			return false;
-		value = value * base + digit;
-		if (value > UINT32_MAX)
-			return false;
-	}
-	*out = value;
-	return true;
-}
-
-/* Up to four numbers with dots; the last one fills the bytes that are left. */
+/*
+ * Four decimal numbers without leading zeros. C libraries read other forms as well, and not all the
+ * same: 0177.1, 0x7f000001, 2130706433.
+ */
 static bool read_v4(struct bb_str host, uint32_t *out)
 {
-	uint64_t parts[LABELS_MAX];
-	uint32_t count = 0;
-	uint64_t address = 0;
+	uint32_t address = 0, count = 0;
 
-	for (;;) {
+	for (;; count++) {
 		const char *const dot = memchr(host.p, '.', host.len);
-		const struct bb_str label = { host.p, dot ? (size_t)(dot - host.p) : host.len };
-		if (count == LABELS_MAX || label.len == 0 || !read_number(label, &parts[count++]))
+		const struct bb_str part = { host.p, dot ? (size_t)(dot - host.p) : host.len };
+		uint64_t value;
+		if (count == 4 || part.len > 3 || (part.len > 1 && part.p[0] == '0') ||
+		    bb_parse_u64(part, &value) || value > 255)
 			return false;
+		address = address << 8 | (uint32_t)value;
 		if (!dot)
 			break;
-		host = bb_str_skip(host, label.len + 1);
+		host = bb_str_skip(host, part.len + 1);
 	}
-	for (uint32_t i = 0; i + 1 < count; i++) {
-		if (parts[i] > 255)
-			return false;
-		address |= parts[i] << (24 - 8 * i);
-	}
-	if (parts[count - 1] >> (8 * (5 - count)))
-		return false;
-	*out = (uint32_t)(address | parts[count - 1]);
-	return true;
+	*out = address;
+	return count == 3;
 }
 
-/* Is the last label a number? Then the whole is meant as an address. */
+/* Does the last label begin like a number? Then the whole is meant as an address. */
 static bool looks_like_v4(struct bb_str host)
 {
 	size_t at = host.len;
-	uint64_t value;
 
 	while (at > 0 && host.p[at - 1] != '.')
 		at--;
-	const struct bb_str last = bb_str_skip(host, at);
-	if (read_number(last, &value))
-		return true;
-	for (size_t i = 0; i < last.len; i++) {
-		if (last.p[i] < '0' || last.p[i] > '9')
-			return false;
-	}
-	return true;
+	return at == host.len || (host.p[at] >= '0' && host.p[at] <= '9');
 }
 
 /*
