@@ -50,8 +50,14 @@ void tenants_destroy(struct tenants *t)
 	bb_free(t);
 }
 
-static int tenant_make(struct tenants *t, struct bb_str name, uint32_t *index)
+int tenants_add(struct tenants *t, struct bb_str name, uint32_t *tenant)
 {
+	const uint32_t known = bb_map_get(&t->names, name);
+
+	if (known != BB_MAP_NONE) {
+		*tenant = known;
+		return 0;
+	}
 	if (t->count == TENANTS_MAX)
 		return -BB_ELIMIT;
 	if (t->count == t->cap) {
@@ -70,28 +76,20 @@ static int tenant_make(struct tenants *t, struct bb_str name, uint32_t *index)
 		bb_free(copy);
 		return rc;
 	}
-	t->items[t->count] =
-		(struct tenant){ .name = copy, .output_guess = OUTPUT_FIRST_GUESS };
-	*index = t->count++;
+	t->items[t->count] = (struct tenant){ .name = copy, .output_guess = OUTPUT_FIRST_GUESS };
+	*tenant = t->count++;
 	return 0;
 }
 
-int tenants_set(struct tenants *t, uint64_t now_ns, struct bb_str name,
-		const struct tenant_limits *limits, uint32_t *index)
+void tenants_limit(struct tenants *t, uint32_t tenant, uint64_t now_ns,
+		   const struct tenant_limits *limits)
 {
-	uint32_t i = bb_map_get(&t->names, name);
+	BB_ASSERT(tenant < t->count);
+	struct tenant *x = &t->items[tenant];
 
-	if (i == BB_MAP_NONE) {
-		const int rc = tenant_make(t, name, &i);
-		if (rc)
-			return rc;
-	}
-	struct tenant *x = &t->items[i];
 	x->limits = *limits;
 	bucket_set(&x->requests, now_ns, limits->requests_per_minute);
 	bucket_set(&x->tokens, now_ns, limits->tokens_per_minute);
-	*index = i;
-	return 0;
 }
 
 /* ---- reserving ---- */

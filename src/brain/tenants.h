@@ -34,9 +34,11 @@ struct tenant_limits {
 
 BB_MUST int tenants_create(struct tenants **out);
 void tenants_destroy(struct tenants *t);
-/* The number of a name, which is made when it is new, and its limits from now on. */
-BB_MUST int tenants_set(struct tenants *t, uint64_t now_ns, struct bb_str name,
-			const struct tenant_limits *limits, uint32_t *index);
+/* The number of a name, which is made, without limits, when it is new. */
+BB_MUST int tenants_add(struct tenants *t, struct bb_str name, uint32_t *tenant);
+/* Its limits from now on. What has been used stays used. */
+void tenants_limit(struct tenants *t, uint32_t tenant, uint64_t now_ns,
+		   const struct tenant_limits *limits);
 
 /* Times: a monotonic one for what goes by the minute, the wall's for the month. */
 struct tenant_time {

@@ -45,48 +45,131 @@ static int read_all(FILE *f, struct bb_buf *text)
 	return ferror(f) ? -BB_ESYSTEM : 0;
 }
 
-int config_file_read(const char *path, struct config **out, struct config_errors *errors)
+static int read_text(const char *path, struct bb_buf *text)
 {
 	const bool is_stdin = strcmp(path, "-") == 0;
-	const char *policies[CONFIG_FILE_POLICIES_MAX + 1];
-	const struct config_env env = { .get = get_variable, .policies = policies };
-	struct bb_buf text;
 
 	FILE *f = is_stdin ? stdin : fopen(path, "re");
 	if (!f)
 		return -BB_ESYSTEM;
-	config_file_policies(policies);
-	bb_buf_init(&text, CONFIG_TEXT_MAX + 1);
-	int rc = read_all(f, &text);
+	const int rc = read_all(f, text);
 	const int saved = errno;
 	if (!is_stdin)
 		fclose(f);
-	if (!rc)
-		rc = config_parse(bb_buf_str(&text), config_file_name(path), &env, out, errors);
-	bb_buf_fini(&text);
-	if (rc == -BB_ESYSTEM)
-		errno = saved;
+	errno = saved;
 	return rc;
 }
 
-int config_file_load(const char *path, struct config **out)
+static void tell(int rc, const char *name, const struct config_errors *errors,
+		 struct bb_buf *report)
 {
-	const char *name = config_file_name(path);
+	if (rc == -BB_EINVALID)
+		config_errors_print(errors, name, report);
+	else if (rc == -BB_ESYSTEM)
+		bb_buf_printf(report, "%s: error: %s\n", name, strerror(errno));
+	else if (rc)
+		bb_buf_printf(report, "%s: error: %s\n", name, bb_error_info(rc)->text);
+}
+
+/* A text that may have held keys in clear. */
+static void text_fini(struct bb_buf *text)
+{
+	if (text->len)
+		key_wipe(text->p, text->len);
+	bb_buf_fini(text);
+}
+
+static int read_main(const char *path, const struct config_env *env, struct config **out,
+		     struct bb_buf *report)
+{
 	struct config_errors errors;
 	struct bb_buf text;
 
 	config_errors_init(&errors);
-	const int rc = config_file_read(path, out, &errors);
+	bb_buf_init(&text, CONFIG_TEXT_MAX + 1);
+	int rc = path ? read_text(path, &text) : 0;
+	if (!rc)
+		rc = config_parse(text.len ? bb_buf_str(&text) : BB_STR(""),
+				  path ? config_file_name(path) : "", env, out, &errors);
+	tell(rc, path ? config_file_name(path) : "", &errors, report);
+	text_fini(&text);
+	config_errors_fini(&errors);
+	return rc;
+}
+
+static int read_keys(const char *keys_name, const char *main_name, const struct config_env *env,
+		     struct config *c, struct bb_buf *report)
+{
+	struct config_errors errors;
+	struct bb_buf text;
+
+	config_errors_init(&errors);
+	bb_buf_init(&text, CONFIG_TEXT_MAX + 1);
+	int rc = read_text(keys_name, &text);
+	if (!rc)
+		rc = config_add_tenants(c, text.len ? bb_buf_str(&text) : BB_STR(""), keys_name,
+					main_name, env, &errors);
+	tell(rc, keys_name, &errors, report);
+	text_fini(&text);
+	config_errors_fini(&errors);
+	return rc;
+}
+
+/* A relative path in a file is seen from that file's folder. */
+static int keys_name_of(const char *path, struct bb_str file, char out[CONFIG_FILE_PATH_SIZE])
+{
+	const char *slash = path && file.p[0] != '/' ? strrchr(path, '/') : NULL;
+	const int folder_len = slash ? (int)(slash - path) + 1 : 0;
+	const int n = snprintf(out, CONFIG_FILE_PATH_SIZE, "%.*s%.*s", folder_len,
+			       slash ? path : "", BB_ARG(file));
+
+	return n > 0 && n < CONFIG_FILE_PATH_SIZE ? 0 : -BB_ELIMIT;
+}
+
+int config_file_read(const char *path, const char *keys_path, struct config **out, char *keys_name,
+		     struct bb_buf *report)
+{
+	const char *policies[CONFIG_FILE_POLICIES_MAX + 1];
+	const struct config_env env = { .get = get_variable, .policies = policies };
+	char room[CONFIG_FILE_PATH_SIZE] = "";
+	struct config *c = NULL;
+
+	config_file_policies(policies);
+	int rc = read_main(path, &env, &c, report);
+	if (!rc && keys_path) {
+		c->keys_file = bb_arena_dup(&c->arena, bb_str_of(keys_path));
+		rc = c->keys_file.p ? keys_name_of(NULL, c->keys_file, room) : -BB_ENOMEM;
+	} else if (!rc && c->keys_file.len) {
+		rc = keys_name_of(path, c->keys_file, room);
+	}
+	if (!rc && room[0])
+		rc = read_keys(room, path ? config_file_name(path) : "", &env, c, report);
+	if (rc) {
+		config_free(c);
+		return rc;
+	}
+	if (keys_name)
+		bb_text_copy(keys_name, CONFIG_FILE_PATH_SIZE, room);
+	*out = c;
+	return 0;
+}
+
+int config_file_exit(int rc)
+{
+	return rc == 0 ? 0 : rc == -BB_EINVALID || rc == -BB_ESYSTEM ? 2 : 1;
+}
+
+int config_file_load(const char *path, struct config **out)
+{
+	char keys_name[CONFIG_FILE_PATH_SIZE];
+	struct bb_buf text;
+
 	bb_buf_init(&text, 1u << 20);
-	if (rc == -BB_ESYSTEM)
-		bb_buf_printf(&text, "%s: error: %s\n", name, strerror(errno));
-	else if (rc == -BB_EINVALID)
-		config_errors_print(&errors, name, &text);
-	else if (rc)
-		bb_buf_printf(&text, "%s: error: %s\n", name, bb_error_info(rc)->text);
+	const int rc = config_file_read(path, NULL, out, keys_name, &text);
+	if (!rc)
+		config_warn(*out, config_file_name(path), keys_name, &text);
 	if (text.len)
 		fwrite(text.p, 1, text.len, stderr);
 	bb_buf_fini(&text);
-	config_errors_fini(&errors);
-	return rc == 0 ? 0 : rc == -BB_EINVALID || rc == -BB_ESYSTEM ? 2 : 1;
+	return config_file_exit(rc);
 }

@@ -20,6 +20,7 @@
 /* What the command line says; it wins over the file, also after a reload. */
 struct serve_options {
 	const char *config_path; /* NULL: none */
+	const char *keys_path;	 /* NULL: what the configuration says */
 	const char *listen[16];
 	uint32_t listen_count;
 	const char *admin;
@@ -29,6 +30,7 @@ struct serve_options {
 	const char *access_log;
 	const char *user;
 	bool no_sandbox;
+	bool insecure_no_keys;
 	bool allow_core;
 	const char *engines[URLS_MAX];
 	uint32_t engine_count;
@@ -41,6 +43,7 @@ static void usage(FILE *out)
 		"Runs the gateway. With --engine alone no file is needed: kind, models and capacity\n"
 		"of each engine are found out from its URL.\n\n"
 		"  -c, --config FILE     configuration (see busbar check --keys and docs/configuration.md)\n"
+		"      --keys FILE       API keys, as busbar keys writes them (docs/keys.md)\n"
 		"      --engine URL      http://HOST:PORT[/base] or unix:PATH; may be given several times\n"
 		"      --listen ADDR     HOST:PORT, [IPv6]:PORT or unix:PATH (default 127.0.0.1:8080);\n"
 		"                        may be given several times\n"
@@ -54,6 +57,7 @@ static void usage(FILE *out)
 	fprintf(out,
 		"      --access-log PATH one JSON line a request: a file, - (standard output) or off\n"
 		"      --log-level L     error, warn, info or debug\n"
+		"      --insecure-no-keys  let everybody in who can connect, also from other machines\n"
 		"      --user NAME       become this user once ports and files are open\n"
 		"      --no-sandbox      leave all system calls and paths open (docs/hardening.md)\n"
 		"      --allow-core      core dumps and debuggers, which may show keys and prompts\n"
@@ -66,12 +70,14 @@ static void usage(FILE *out)
 }
 
 enum { OPT_ENGINE = 256, OPT_LISTEN, OPT_ADMIN, OPT_THREADS, OPT_POLICY, OPT_LOG_LEVEL, OPT_ACCESS,
-       OPT_USER, OPT_NO_SANDBOX, OPT_ALLOW_CORE };
+       OPT_USER, OPT_NO_SANDBOX, OPT_ALLOW_CORE, OPT_KEYS, OPT_INSECURE_NO_KEYS };
 
 static int options_parse(int argc, char **argv, struct serve_options *o)
 {
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
+		{ "keys", required_argument, NULL, OPT_KEYS },
+		{ "insecure-no-keys", no_argument, NULL, OPT_INSECURE_NO_KEYS },
 		{ "engine", required_argument, NULL, OPT_ENGINE },
 		{ "listen", required_argument, NULL, OPT_LISTEN },
 		{ "admin", required_argument, NULL, OPT_ADMIN },
@@ -98,6 +104,8 @@ static int options_parse(int argc, char **argv, struct serve_options *o)
 		case OPT_ACCESS: o->access_log = optarg; break;
 		case OPT_USER: o->user = optarg; break;
 		case OPT_NO_SANDBOX: o->no_sandbox = true; break;
+		case OPT_KEYS: o->keys_path = optarg; break;
+		case OPT_INSECURE_NO_KEYS: o->insecure_no_keys = true; break;
 		case OPT_ALLOW_CORE: o->allow_core = true; break;
 		case OPT_ENGINE:
 			if (o->engine_count == URLS_MAX) {
@@ -176,6 +184,8 @@ static int options_apply(const struct serve_options *o, struct config *c)
 			return bad_option("--admin", o->admin, why);
 		c->admin = off ? BB_STR("") : dup_text(c, o->admin);
 	}
+	if (o->insecure_no_keys)
+		c->insecure_no_keys = CONFIG_ON;
 	if (o->threads) {
 		if (bb_parse_u64(bb_str_of(o->threads), &threads) || threads > GATEWAY_WORKERS_MAX)
 			return bad_option("--threads", o->threads, "a number from 0 to 64 is expected");
@@ -208,30 +218,40 @@ static int options_apply(const struct serve_options *o, struct config *c)
 	return 0;
 }
 
+/* What is right and yet worth a line, one log line each. */
+static void tell_warnings(const struct serve_options *o, const struct config *c,
+			  const char *keys_name)
+{
+	struct bb_buf text;
+
+	bb_buf_init(&text, 1u << 20);
+	config_warn(c, o->config_path ? config_file_name(o->config_path) : "", keys_name, &text);
+	for (struct bb_str rest = bb_buf_str(&text); rest.len;) {
+		const struct bb_str line = bb_str_cut(&rest, '\n');
+		BB_LOG(BB_LOG_WARN, "config", "%.*s", BB_ARG(line));
+	}
+	bb_buf_fini(&text);
+}
+
 static struct config *reload(void *user, struct bb_buf *report)
 {
 	const struct serve_options *o = user;
+	char keys_name[CONFIG_FILE_PATH_SIZE];
 	struct config *c = NULL;
-	struct config_errors errors;
 
-	if (!o->config_path) {
+	if (!o->config_path && !o->keys_path) {
 		bb_buf_lit(report, "the gateway was started without a configuration file (-c FILE); "
 				   "there is nothing to read again\n");
 		return NULL;
 	}
-	config_errors_init(&errors);
-	const int rc = config_file_read(o->config_path, &c, &errors);
-	if (rc == -BB_EINVALID)
-		config_errors_print(&errors, config_file_name(o->config_path), report);
-	else if (rc)
-		bb_buf_printf(report, "%s cannot be read: %s\n", o->config_path,
-			      rc == -BB_ESYSTEM ? strerror(errno) : bb_error_info(rc)->text);
-	config_errors_fini(&errors);
-	if (!rc && options_apply(o, c)) {
+	if (config_file_read(o->config_path, o->keys_path, &c, keys_name, report))
+		return NULL;
+	if (options_apply(o, c)) {
 		bb_buf_lit(report, "an option of the command line does not fit the new file\n");
 		config_free(c);
-		c = NULL;
+		return NULL;
 	}
+	tell_warnings(o, c, keys_name);
 	return c;
 }
 
@@ -304,9 +324,37 @@ static int confine(void *user)
 	return 0;
 }
 
+/* The configuration to start with; 0 or an exit code. */
+static int config_open(struct serve_options *o, struct config **out, char *keys_name)
+{
+	struct bb_buf report;
+	struct config *c = NULL;
+
+	bb_buf_init(&report, 1u << 20);
+	int rc = config_file_exit(
+		config_file_read(o->config_path, o->keys_path, &c, keys_name, &report));
+	if (report.len)
+		fwrite(report.p, 1, report.len, stderr);
+	bb_buf_fini(&report);
+	if (!rc)
+		rc = options_apply(o, c);
+	if (rc) {
+		config_free(c);
+		return rc;
+	}
+	/* Only for the start; the texts live as long as the first configuration does. */
+	if (!o->user && c->user.len)
+		o->user = c->user.p;
+	if (c->sandbox == CONFIG_OFF)
+		o->no_sandbox = true;
+	*out = c;
+	return 0;
+}
+
 int cmd_serve(int argc, char **argv)
 {
 	struct serve_options o = { 0 };
+	char keys_name[CONFIG_FILE_PATH_SIZE];
 	struct config *c = NULL;
 	struct gateway *g;
 	int rc = options_parse(argc, argv, &o);
@@ -317,25 +365,13 @@ int cmd_serve(int argc, char **argv)
 		fprintf(stderr, "busbar serve: core dumps cannot be switched off; see --allow-core\n");
 		return 1;
 	}
-	if (o.config_path) {
-		rc = config_file_load(o.config_path, &c);
-		if (rc)
-			return rc;
-	} else {
-		c = config_default();
-		if (!c) {
-			fprintf(stderr, "busbar serve: out of memory\n");
-			return 1;
-		}
-	}
-	rc = options_apply(&o, c);
-	if (rc) {
-		config_free(c);
+	rc = config_open(&o, &c, keys_name);
+	if (rc)
 		return rc;
-	}
 	log_sink_start(c->log.level, (enum log_format)c->log.format);
 	BB_LOG(BB_LOG_INFO, "start", "busbar %s (%s), policy %s", busbar_version, busbar_commit,
 	       c->policy.p);
+	tell_warnings(&o, c, keys_name);
 	if (c->engine_count == 0)
 		BB_LOG(BB_LOG_WARN, "start",
 		       "there is no engine: give --engine URL or models and engines in a file");
@@ -353,7 +389,7 @@ int cmd_serve(int argc, char **argv)
 	rc = gateway_create(&options, &g);
 	if (rc) {
 		BB_LOG(BB_LOG_ERROR, "start", "the gateway cannot start: %s", bb_error_info(rc)->text);
-		return 1;
+		return rc == -BB_EINVALID ? 2 : 1;
 	}
 	rc = gateway_run(g);
 	gateway_destroy(g);

@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "gateway/admit.h"
 #include "gateway/watch.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
@@ -70,7 +71,9 @@ static int configure_brain(struct control *c, struct snapshot *s)
 	if (!ids)
 		return -BB_ENOMEM;
 	bb_arena_init(&scratch, PLAN_MAX);
-	int rc = snapshot_plan(s, &scratch, &plan);
+	int rc = admit_prepare(c->gateway, s);
+	if (!rc)
+		rc = snapshot_plan(s, &scratch, &plan);
 	if (!rc) {
 		gateway_lock(c->gateway);
 		rc = brain_configure(c->gateway->brain, clock_now_ns(), &plan, ids);
@@ -78,6 +81,8 @@ static int configure_brain(struct control *c, struct snapshot *s)
 	}
 	if (!rc)
 		rc = snapshot_set_ids(s, ids);
+	if (!rc)
+		admit_enforce(c->gateway, s);
 	bb_arena_fini(&scratch);
 	bb_free(ids);
 	return rc;
@@ -119,8 +124,10 @@ static int adopt(struct control *c, struct config *config, struct bb_buf *report
 	struct snapshot *s;
 	struct gateway *g = c->gateway;
 	char why[SNAPSHOT_WHY_SIZE];
-	int rc = snapshot_create(config, &s, why);
+	int rc = gateway_check_listeners(config, c->snapshot->config, why, sizeof(why));
 
+	if (!rc)
+		rc = snapshot_create(config, &s, why);
 	if (rc) {
 		config_free(config);
 		bb_buf_printf(report, "%s\n", why);

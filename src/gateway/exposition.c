@@ -201,6 +201,74 @@ static void engines_write(struct gateway *g, struct bb_buf *out)
 	gateway_unlock(g);
 }
 
+/* ---- tenants ---- */
+
+static void on_tenant_requests(void *user, const struct tenant_view *v)
+{
+	static const char *const classes[] = { "2xx", "4xx", "5xx", "canceled" };
+
+	for (int i = 0; i < TENANT_CLASSES; i++) {
+		const struct prom_label labels[2] = { { "tenant", bb_str_of(v->name) },
+						      { "status", bb_str_of(classes[i]) } };
+		if (v->requests[i])
+			prom_sample_u64(user, "busbar_tenant_requests_total", labels, 2,
+					v->requests[i]);
+	}
+}
+
+static void on_tenant_tokens(void *user, const struct tenant_view *v)
+{
+	const struct {
+		const char *kind;
+		uint64_t count;
+	} kinds[] = {
+		{ "prompt", v->prompt_tokens },
+		{ "cached", v->cached_tokens },
+		{ "output", v->output_tokens },
+	};
+
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const struct prom_label labels[2] = { { "tenant", bb_str_of(v->name) },
+						      { "kind", bb_str_of(kinds[i].kind) } };
+		prom_sample_u64(user, "busbar_tenant_tokens_total", labels, 2, kinds[i].count);
+	}
+}
+
+static void on_tenant_active(void *user, const struct tenant_view *v)
+{
+	const struct prom_label label = { "tenant", bb_str_of(v->name) };
+
+	prom_sample_u64(user, "busbar_tenant_requests_in_flight", &label, 1, v->active);
+}
+
+static void on_tenant_budget(void *user, const struct tenant_view *v)
+{
+	const struct prom_label label = { "tenant", bb_str_of(v->name) };
+
+	if (v->limits.tokens_per_month)
+		prom_sample_u64(user, "busbar_tenant_budget_used_tokens", &label, 1,
+				v->budget_used);
+}
+
+static void tenants_write(struct gateway *g, struct bb_buf *out)
+{
+	pthread_mutex_lock(&g->tenants_lock);
+	prom_family(out, "busbar_tenant_requests_total",
+		    "Requests of a tenant that ended, by status class.", PROM_COUNTER);
+	tenants_each(g->tenants, on_tenant_requests, out);
+	prom_family(out, "busbar_tenant_tokens_total",
+		    "Tokens of a tenant, as engines report them; cached ones are prompt tokens too.",
+		    PROM_COUNTER);
+	tenants_each(g->tenants, on_tenant_tokens, out);
+	prom_family(out, "busbar_tenant_requests_in_flight", "Requests of a tenant under way.",
+		    PROM_GAUGE);
+	tenants_each(g->tenants, on_tenant_active, out);
+	prom_family(out, "busbar_tenant_budget_used_tokens",
+		    "Of this month's budget, as far as this process has seen.", PROM_GAUGE);
+	tenants_each(g->tenants, on_tenant_budget, out);
+	pthread_mutex_unlock(&g->tenants_lock);
+}
+
 /* ---- the process ---- */
 
 static void process_write(struct gateway *g, struct bb_buf *out)
@@ -290,6 +358,10 @@ void exposition_write(struct gateway *g, struct bb_buf *out)
 	family_u64(out, "busbar_received_bytes_total", "Bytes of request bodies.", PROM_COUNTER,
 		   m->bytes_in);
 	family_u64(out, "busbar_sent_bytes_total", "Bytes of answers.", PROM_COUNTER, m->bytes_out);
+	family_u64(out, "busbar_unauthorized_total",
+		   "Requests refused since they had no good API key.", PROM_COUNTER,
+		   m->unauthorized);
+	tenants_write(g, out);
 	engines_write(g, out);
 	metrics_destroy(m);
 }

@@ -1,5 +1,6 @@
 #include "gateway/gateway.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -75,6 +76,55 @@ static int refuse_shared(const struct config *c)
 	return 0;
 }
 
+/* The first address that other machines can reach, or an empty text. */
+static struct bb_str exposed_address(const struct config *c)
+{
+	for (uint32_t i = 0; i < c->listen.count; i++) {
+		struct sock_addr a;
+		const char *why;
+		if (sock_addr_parse(c->listen.items[i].text, &a, &why) == 0 &&
+		    !sock_addr_is_loopback(&a))
+			return c->listen.items[i].text;
+	}
+	return BB_STR("");
+}
+
+/* A certificate of the operator's own authority is as good as a key. */
+static bool knows_its_clients(const struct config *c)
+{
+	return config_needs_keys(c) || c->tls.client_ca.len;
+}
+
+int gateway_check_listeners(const struct config *c, const struct config *running, char *why,
+			    size_t why_size)
+{
+	const struct bb_str address = exposed_address(running ? running : c);
+
+	if (address.len == 0 || knows_its_clients(c) || c->insecure_no_keys == CONFIG_ON)
+		return 0;
+	snprintf(why, why_size,
+		 "%.*s can be reached from other machines, and there are no API keys: make one by "
+		 "`busbar keys create`, listen on 127.0.0.1, or let everybody in by "
+		 "--insecure-no-keys",
+		 BB_ARG(address));
+	return -BB_EINVALID;
+}
+
+static void tell_about_keys(const struct config *c)
+{
+	const struct bb_str address = exposed_address(c);
+
+	if (knows_its_clients(c))
+		return;
+	if (address.len)
+		BB_LOG(BB_LOG_WARN, "keys",
+		       "there are no API keys: anyone who reaches %.*s may use the engines",
+		       BB_ARG(address));
+	else
+		BB_LOG(BB_LOG_INFO, "keys",
+		       "there are no API keys: everybody on this machine may use the engines, and nobody else");
+}
+
 static int workers_create(struct gateway *g, struct snapshot *s)
 {
 	const struct config *c = s->config;
@@ -99,11 +149,9 @@ static int workers_create(struct gateway *g, struct snapshot *s)
 		       : s->listen_tls			       ? "https://"
 							       : "http://",
 		       text);
-		if (!sock_addr_is_loopback(&addrs[i]))
-			BB_LOG(BB_LOG_WARN, "listen",
-			       "%s is reachable from other machines, and there are no API keys: anyone there may use the engines",
-			       text);
 	}
+	if (!rc)
+		tell_about_keys(c);
 	return rc;
 }
 
@@ -111,6 +159,7 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 {
 	struct config *c = options->config;
 	struct gateway *g = bb_alloc_zero(1, sizeof(*g));
+	char why[256];
 	int rc = -BB_ENOMEM;
 
 	if (!g) {
@@ -118,6 +167,7 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 		return rc;
 	}
 	pthread_mutex_init(&g->brain_lock, NULL);
+	pthread_mutex_init(&g->tenants_lock, NULL);
 	g->identity = options->identity;
 	g->confine = options->confine;
 	g->confine_user = options->user;
@@ -128,7 +178,13 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 	process_raise_fd_limit();
 	const struct brain_config bc = { .seed = seed_of(c),
 					 .limits = { .engines_max = GATEWAY_ENGINES_MAX } };
-	rc = brain_create(&bc, &g->brain);
+	rc = gateway_check_listeners(c, NULL, why, sizeof(why));
+	if (rc)
+		BB_LOG(BB_LOG_ERROR, "keys", "%s", why);
+	if (!rc)
+		rc = brain_create(&bc, &g->brain);
+	if (!rc)
+		rc = tenants_create(&g->tenants);
 	if (rc) {
 		config_free(c);
 		goto fail;
@@ -185,6 +241,8 @@ void gateway_destroy(struct gateway *g)
 	access_log_destroy(g->access);
 	peer_counts_destroy(g->peers);
 	brain_destroy(g->brain);
+	tenants_destroy(g->tenants);
+	pthread_mutex_destroy(&g->tenants_lock);
 	pthread_mutex_destroy(&g->brain_lock);
 	bb_free(g);
 }

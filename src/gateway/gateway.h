@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #include "brain/brain.h"
+#include "brain/tenants.h"
 #include "engines/adapter.h"
 #include "gateway/snapshot.h"
 #include "os/loop.h"
@@ -49,6 +50,8 @@ typedef int gateway_confine_fn(void *user);
 struct gateway {
 	pthread_mutex_t brain_lock;
 	struct brain *brain;
+	pthread_mutex_t tenants_lock; /* never held together with the brain's */
+	struct tenants *tenants;
 	struct engine_link links[GATEWAY_ENGINES_MAX];
 	struct worker *workers[GATEWAY_WORKERS_MAX];
 	uint32_t worker_count;
@@ -81,6 +84,13 @@ struct gateway_options {
 BB_MUST int gateway_create(const struct gateway_options *options, struct gateway **out);
 /* Runs the control loop in the calling thread until SIGTERM or SIGINT has drained everything. */
 int gateway_run(struct gateway *g);
+/*
+ * Without API keys nobody from another machine may come in, unless the operator says so. `running`
+ * is the configuration whose addresses are open; NULL: those of `c` will be. -BB_EINVALID with a
+ * sentence.
+ */
+BB_MUST int gateway_check_listeners(const struct config *c, const struct config *running, char *why,
+				    size_t why_size);
 void gateway_destroy(struct gateway *g);
 
 /* The brain is used between these two only. */

@@ -97,6 +97,7 @@ struct metrics {
 	uint64_t connections;
 	uint64_t refused;             /* malformed or oversized HTTP */
 	uint64_t upstream_idle;
+	uint64_t unauthorized;        /* requests without a good key */
 };
 
 struct metrics *metrics_create(void) BB_MUST;

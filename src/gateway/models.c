@@ -10,13 +10,17 @@
 struct listing {
 	struct bb_buf *out;
 	struct bb_str only; /* a single model's name; empty: all */
+	const struct auth_tenant *tenant; /* who may see it */
 	uint32_t count;
 	uint64_t wall_offset_ns; /* wall clock − monotonic clock */
 };
 
 static void entry_add(struct listing *l, struct bb_str name, const struct model_view *v)
 {
-	if (l->only.len && !bb_str_eq(l->only, name))
+	const bool is_allowed = auth_allows_model(l->tenant, name) ||
+				auth_allows_model(l->tenant, bb_str_of(v->name));
+
+	if (!is_allowed || (l->only.len && !bb_str_eq(l->only, name)))
 		return;
 	if (l->count++)
 		bb_buf_lit(l->out, ",");
@@ -73,15 +77,18 @@ static struct bb_str name_decode(struct bb_str path, char *out, size_t size)
 	return (struct bb_str){ out, n };
 }
 
-int models_answer(struct worker *w, struct exchange *x, struct bb_str fields)
+int models_answer(struct request *r, struct bb_str fields)
 {
 	int status = 200;
-	struct gateway *g = w->gateway;
+	struct exchange *x = r->x;
+	struct gateway *g = r->worker->gateway;
 	const struct bb_str prefix = BB_STR("/v1/models/");
 	char name[BRAIN_NAME_MAX];
 	struct bb_buf out;
 	bb_buf_init(&out, TEXT_MAX);
-	struct listing l = { .out = &out, .wall_offset_ns = clock_wall_ns() - clock_now_ns() };
+	struct listing l = { .out = &out,
+			     .tenant = r->tenant,
+			     .wall_offset_ns = clock_wall_ns() - clock_now_ns() };
 	const bool is_single = bb_str_starts(x->head->path, prefix) && x->head->path.len > prefix.len;
 
 	if (is_single)
@@ -103,7 +110,7 @@ int models_answer(struct worker *w, struct exchange *x, struct bb_str fields)
 		struct bb_buf message;
 		status = 404;
 		bb_buf_init(&message, TEXT_MAX);
-		models_explain_unknown(g, l.only, &message);
+		models_explain_unknown(r, l.only, &message);
 		openai_error_write(&out, FAMILY_OPENAI, -BB_ENOMODEL, bb_buf_str(&message), "model");
 		bb_buf_fini(&message);
 	}
@@ -116,14 +123,16 @@ static void on_name(void *user, const struct model_view *v)
 {
 	struct listing *l = user;
 
-	if (!v->is_listed || l->count++ >= NAMES_SHOWN)
+	if (!v->is_listed || !auth_allows_model(l->tenant, bb_str_of(v->name)) ||
+	    l->count++ >= NAMES_SHOWN)
 		return;
 	bb_buf_printf(l->out, "%s`%s`", l->count == 1 ? "; there is " : ", ", v->name);
 }
 
-void models_explain_unknown(struct gateway *g, struct bb_str name, struct bb_buf *out)
+void models_explain_unknown(const struct request *r, struct bb_str name, struct bb_buf *out)
 {
-	struct listing l = { .out = out };
+	struct gateway *g = r->worker->gateway;
+	struct listing l = { .out = out, .tenant = r->tenant };
 	const size_t shown = name.len > 100 ? 100 : name.len;
 
 	bb_buf_printf(out, "the model `%.*s` does not exist", (int)shown, name.p ? name.p : "");
@@ -132,6 +141,6 @@ void models_explain_unknown(struct gateway *g, struct bb_str name, struct bb_buf
 	gateway_unlock(g);
 	if (l.count > NAMES_SHOWN)
 		bb_buf_printf(out, " and %u more", l.count - NAMES_SHOWN);
-	if (l.count == 0)
+	if (l.count == 0 && !r->tenant)
 		bb_buf_lit(out, "; no engine has told of any model yet");
 }

@@ -5,12 +5,14 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "gateway/admit.h"
 #include "gateway/control.h"
 #include "os/clock.h"
 #include "wire/errorbody.h"
 #include "wire/multipart.h"
 
 #define ERROR_BODY_MAX 16384
+#define STRANGER_BODY_MAX (16u << 10)
 #define BYTES_A_TOKEN 4 /* until the gateway tokenizes itself: what English text comes to */
 
 enum step { STEP_MORE, STEP_WAIT };
@@ -83,15 +85,16 @@ void request_fail(struct request *r, int err, struct bb_str message, const char 
 		return;
 	}
 	r->status = (int16_t)e->http_status;
-	if (e->retryable) {
-		bb_buf_lit(text, "Retry-After: 1\r\n");
+	const bool has_retry = r->retry_after_s ? r->retry_after_s != REQUEST_NEVER : e->retryable;
+	if (has_retry) {
+		bb_buf_printf(text, "Retry-After: %u\r\n", r->retry_after_s ? r->retry_after_s : 1);
 		bb_buf_add_str(text, r->own_fields);
 		with_retry = bb_arena_dup(&r->arena, bb_buf_str(text));
 		bb_buf_clear(text);
 	}
 	openai_error_write(text, family_of(r), err, message, param);
 	exchange_reply(r->x, e->http_status, BB_STR("application/json"),
-		       e->retryable && with_retry.p ? with_retry : r->own_fields, bb_buf_str(text));
+		       with_retry.p ? with_retry : r->own_fields, bb_buf_str(text));
 }
 
 static enum step fail_step(struct request *r, int err, const char *message, const char *param)
@@ -136,8 +139,10 @@ static bool id_take(struct request *r, const struct http_head *h)
 	return r->id.p != NULL;
 }
 
+enum credentials { CREDENTIALS_PASS, CREDENTIALS_HIDE };
+
 /* Fields that are the gateway's business and not the engine's. */
-static bool is_own_field(struct bb_str name, bool engine_has_key)
+static bool is_own_field(struct bb_str name, enum credentials credentials)
 {
 	static const struct bb_str names[] = {
 		BB_STR_INIT("host"),          BB_STR_INIT("expect"),
@@ -148,22 +153,27 @@ static bool is_own_field(struct bb_str name, bool engine_has_key)
 
 	if (http_name_is(name, names, sizeof(names) / sizeof(names[0])))
 		return true;
-	if (engine_has_key)
+	if (credentials == CREDENTIALS_HIDE)
 		return bb_str_eq_nocase(name, BB_STR("authorization")) ||
 		       bb_str_eq_nocase(name, BB_STR("x-api-key"));
 	return false;
 }
 
-/* The header lines that every attempt sends. Clients' credentials pass on only where no engine has a key of its own. */
+/*
+ * The header lines that every attempt sends. Clients' credentials pass on only where they are none
+ * of the gateway's and no engine has a key of its own.
+ */
 static bool fields_take(struct request *r, const struct http_head *h)
 {
+	const enum credentials hides = r->snapshot->any_key || r->snapshot->auth ? CREDENTIALS_HIDE
+										 : CREDENTIALS_PASS;
 	struct bb_buf *text = &r->worker->text;
 	const struct bb_str connection = http_head_get(h, BB_STR("connection"));
 
 	bb_buf_clear(text);
 	for (uint32_t i = 0; i < h->count; i++) {
 		const struct http_header *f = &h->headers[i];
-		if (http_is_hop_by_hop(f->name) || is_own_field(f->name, r->snapshot->any_key) ||
+		if (http_is_hop_by_hop(f->name) || is_own_field(f->name, hides) ||
 		    (connection.len && http_list_has(connection, f->name)))
 			continue;
 		bb_buf_add_str(text, f->name);
@@ -223,7 +233,11 @@ static bool answer_fields_take(struct request *r, const struct http_head *h)
 /* What may be asked of engines in this request. */
 static const struct tenant_shield *shield_of(const struct request *r)
 {
-	return engine_shield_of(&r->snapshot->shield, ENGINE_SHIELD_NO_TENANT);
+	const uint32_t tenant =
+		r->tenant ? (uint32_t)(r->tenant->config - r->snapshot->config->tenants.items)
+			  : ENGINE_SHIELD_NO_TENANT;
+
+	return engine_shield_of(&r->snapshot->shield, tenant);
 }
 
 static enum step scan_json(struct request *r)
@@ -315,8 +329,16 @@ static enum step step_scan(struct request *r)
 		return step;
 	if (!r->model.len && r->api != API_TOKENIZE && r->api != API_DETOKENIZE)
 		return fail_step(r, -BB_EINVALID, "the request names no model", "model");
-	r->step = REQUEST_DECIDE;
+	r->step = REQUEST_ADMIT;
 	stage_add(r, STAGE_SCAN, from_ns, clock_now_ns());
+	return STEP_MORE;
+}
+
+static enum step step_admit(struct request *r)
+{
+	if (!admit_request(r))
+		return STEP_WAIT;
+	r->step = REQUEST_DECIDE;
 	return STEP_MORE;
 }
 
@@ -333,7 +355,7 @@ static enum step rejected(struct request *r, const struct decision *d)
 	bb_buf_init(&message, ERROR_BODY_MAX);
 	switch (d->error) {
 	case -BB_ENOMODEL:
-		models_explain_unknown(r->worker->gateway, r->model, &message);
+		models_explain_unknown(r, r->model, &message);
 		break;
 	case -BB_ENOENDPOINT:
 		bb_buf_printf(&message, "no engine of the model `%s` offers %.*s", d->model_name,
@@ -407,6 +429,8 @@ static enum step step_decide(struct request *r)
 	r->policy = d->policy;
 	r->candidates = d->candidates;
 	r->engine = d->engine;
+	if (!admit_model(r, d))
+		return STEP_WAIT;
 	if (d->action == DECISION_REJECT)
 		return rejected(r, d);
 	r->in_brain = true;
@@ -606,6 +630,7 @@ static enum step step_wait(struct request *r)
 
 static step_fn *const steps[] = {
 	[REQUEST_SCAN] = step_scan,
+	[REQUEST_ADMIT] = step_admit,
 	[REQUEST_DECIDE] = step_decide,
 	[REQUEST_SEND] = step_send,
 	[REQUEST_ANSWER] = step_wait,
@@ -694,7 +719,7 @@ static void route(struct request *r)
 			return;
 		}
 		r->step = REQUEST_DONE;
-		r->status = (int16_t)models_answer(r->worker, r->x, r->own_fields);
+		r->status = (int16_t)models_answer(r, r->own_fields);
 		return;
 	}
 	if (r->api != API_NONE || is_models || is_health) {
@@ -706,7 +731,8 @@ static void route(struct request *r)
 	fail_step(r, -BB_ENOROUTE, message, NULL);
 }
 
-static void on_request(struct exchange *x)
+/* The request of an exchange; NULL: it has been answered, since there is no memory. */
+static struct request *begin(struct exchange *x)
 {
 	struct worker *w = httpd_user(x->server);
 	struct request *r = bb_pool_get(&w->requests);
@@ -715,7 +741,7 @@ static void on_request(struct exchange *x)
 		exchange_reply(x, 503, BB_STR("application/json"), BB_STR("Retry-After: 1\r\n"),
 			       BB_STR("{\"error\":{\"message\":\"the gateway has no memory left\","
 				      "\"type\":\"server_error\",\"param\":null,\"code\":\"out_of_memory\"}}"));
-		return;
+		return NULL;
 	}
 	r->magic = REQUEST_MAGIC;
 	r->worker = w;
@@ -733,9 +759,32 @@ static void on_request(struct exchange *x)
 	metric_add(&w->metrics->bytes_in, x->body_len);
 	if (!id_take(r, x->head) || !answer_fields_take(r, x->head)) {
 		request_fail(r, -BB_ENOMEM, BB_STR(""), NULL);
-		return;
+		return NULL;
 	}
-	route(r);
+	return r;
+}
+
+/* A stranger's large body is not waited for; a small one comes along with its head. */
+static void on_head(struct exchange *x)
+{
+	const struct worker *w = httpd_user(x->server);
+	const struct http_head *h = x->head;
+	struct auth_tenant const *tenant = NULL;
+
+	if ((!h->chunked && h->length <= STRANGER_BODY_MAX) || !admit_needs_client(w->snapshot, h) ||
+	    auth_check(w->snapshot->auth, h, clock_wall_ns() / OS_SECOND, &tenant) == AUTH_OK)
+		return;
+	struct request *r = begin(x);
+	if (r)
+		(void)admit_client(r);
+}
+
+static void on_request(struct exchange *x)
+{
+	struct request *r = begin(x);
+
+	if (r && (!admit_needs_client(r->snapshot, x->head) || admit_client(r)))
+		route(r);
 }
 
 static void on_writable(struct exchange *x)
@@ -788,6 +837,7 @@ static void write_error(struct exchange *x, int err, const char *what, struct bb
 }
 
 const struct httpd_ops request_ops = {
+	.on_head = on_head,
 	.on_request = on_request,
 	.on_writable = on_writable,
 	.on_closed = on_closed,

@@ -3,7 +3,7 @@
  *
  * For: worker.c, which hands exchanges over; request.c (the steps before the answer), relay.c
  * (the answer), settle.c (accounts and record).
- * The way: scan → decide → send → (answer) → settle; a failure before anything was shown to the
+ * The way: scan → admit → decide → send → (answer) → settle; a failure before anything was shown to the
  * client leads back to decide with that engine excluded.
  * Threads: the worker's. Memory: from the worker's pool; what is variable lives in the arena and
  * is freed with the request.
@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include "brain/tenants.h"
+#include "gateway/auth.h"
 #include "gateway/worker.h"
 #include "wire/assemble.h"
 #include "wire/chunk_twin.h"
@@ -19,10 +21,12 @@
 #define REQUEST_MAGIC 0x52455155u
 #define REQUEST_ARENA_MAX (1u << 20)
 #define REQUEST_ID_MAX 128
+#define REQUEST_NEVER UINT32_MAX /* trying again is of no use */
+#define REQUEST_RETRY_S_MAX (100u * 86400)
 /* Events without content that are kept back, so that a failure before the first token can be retried. */
 #define REQUEST_EARLY_MAX 16384
 
-#define REQUEST_STEPS(X) X(SCAN) X(DECIDE) X(SEND) X(ANSWER) X(DONE)
+#define REQUEST_STEPS(X) X(SCAN) X(ADMIT) X(DECIDE) X(SEND) X(ANSWER) X(DONE)
 enum request_step {
 #define X(name) REQUEST_##name,
 	REQUEST_STEPS(X)
@@ -57,6 +61,9 @@ struct request {
 	uint8_t exclude_count;
 	int16_t status;            /* of the answer to the client; 0: none yet */
 	int error;                 /* 0 or the -BB_E… that the client was told */
+	uint32_t retry_after_s;    /* of an error that can be tried again; 0: one; REQUEST_NEVER */
+	const struct auth_tenant *tenant; /* in the snapshot; NULL: nobody asks */
+	struct tenant_hold hold;   /* reserved of the tenant's limits */
 	enum request_outcome outcome;
 	struct worker *worker;
 	struct exchange *x;        /* NULL once it is over */
@@ -133,6 +140,6 @@ void relay_give_up(struct request *r);
 void request_settle(struct request *r);
 
 /* models.c: GET /v1/models and /v1/models/{id}; returns the answer's status */
-int models_answer(struct worker *w, struct exchange *x, struct bb_str fields);
-/* "The model `x` does not exist …" with the names that do. */
-void models_explain_unknown(struct gateway *g, struct bb_str name, struct bb_buf *out);
+int models_answer(struct request *r, struct bb_str fields);
+/* "The model `x` does not exist …" with the names of those that the tenant may use. */
+void models_explain_unknown(const struct request *r, struct bb_str name, struct bb_buf *out);

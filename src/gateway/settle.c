@@ -1,6 +1,6 @@
 /* settle.c: what is written down when a request is over. */
 #include "base/log.h"
-#include "gateway/request.h"
+#include "gateway/admit.h"
 #include "os/clock.h"
 
 static enum status_class class_of(const struct request *r)
@@ -114,6 +114,8 @@ static void record_write(struct request *r, uint64_t now_ns, enum status_class c
 	bb_buf_lit(b, "\",\"client\":\"");
 	bb_buf_put(b, peer, exchange_peer(r->x, peer));
 	bb_buf_lit(b, "\"");
+	if (r->tenant)
+		text_add(b, BB_STR(",\"tenant\":"), r->tenant->config->name);
 	if (r->api != API_NONE) {
 		bb_buf_lit(b, ",\"api\":\"");
 		bb_buf_put_str(b, bb_str_of(api_info((enum api)r->api)->label));
@@ -172,6 +174,7 @@ void request_settle(struct request *r)
 		metric_add(&s->output_tokens, r->usage.completion);
 		histogram_add(&s->duration, &bounds_duration, now_ns - r->begin_ns);
 	}
+	admit_settle(r, class);
 	metric_add(&w->metrics->bytes_out, r->x->bytes_out);
 	if (w->lane)
 		record_write(r, now_ns, class);

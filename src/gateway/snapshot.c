@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "gateway/tls_setup.h"
+#include "os/process.h"
 #include "os/sock.h"
 
 #define SNAPSHOT_ARENA_MAX (16u << 20)
@@ -36,6 +37,20 @@ static int engine_derive(struct snapshot *s, const struct config_engine *ce,
 	return rc ? rc : tls_setup_engine(ce, &e->tls, why_not);
 }
 
+/* Two keys fall together under one seed in 2^64; then another one is taken. */
+static int auth_derive(const struct config *config, struct auth **out)
+{
+	uint8_t seed[KEY_DIGEST_SIZE];
+	int rc = -BB_EEXIST;
+
+	for (int i = 0; i < 3 && rc == -BB_EEXIST; i++) {
+		entropy_fill(seed, sizeof(seed));
+		rc = auth_create(config, seed, out);
+	}
+	key_wipe(seed, sizeof(seed));
+	return rc;
+}
+
 _Static_assert(SNAPSHOT_WHY_SIZE == TLS_REASON_SIZE, "both are the same text");
 
 int snapshot_create(struct config *config, struct snapshot **out, char why[SNAPSHOT_WHY_SIZE])
@@ -62,6 +77,8 @@ int snapshot_create(struct config *config, struct snapshot **out, char why[SNAPS
 		rc = tls_setup_listener(&config->admin_tls, "admin_tls", &s->admin_tls, why);
 	if (!rc)
 		rc = engine_shield_derive(config, &s->arena, &s->shield, why, SNAPSHOT_WHY_SIZE);
+	if (!rc)
+		rc = auth_derive(config, &s->auth);
 	if (rc)
 		goto fail;
 	*out = s;
@@ -108,6 +125,7 @@ void snapshot_put(struct snapshot *s)
 		tls_context_put(s->engines[i].tls);
 	tls_context_put(s->listen_tls);
 	tls_context_put(s->admin_tls);
+	auth_destroy(s->auth);
 	config_free(s->config);
 	bb_free(s->engines);
 	bb_free(s->by_slot);

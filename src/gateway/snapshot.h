@@ -11,6 +11,7 @@
 #pragma once
 
 #include "brain/brain.h"
+#include "gateway/auth.h"
 #include "gateway/engine_shield.h"
 #include "wire/config.h"
 
@@ -36,6 +37,7 @@ struct snapshot {
 	uint32_t slot_count;
 	uint32_t *by_slot; /* engine slot → index + 1 */
 	struct engine_shield shield;
+	struct auth *auth; /* NULL: everybody may come in */
 	struct bb_arena arena;
 };
 
