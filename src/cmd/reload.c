@@ -1,5 +1,4 @@
 /* reload.c: `busbar reload`. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -11,29 +10,27 @@
 int cmd_reload(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "admin", required_argument, NULL, 'a' },
+		ADMIN_OPTIONS,
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *admin = ADMIN_DEFAULT;
+	struct admin_target target = { 0 };
 	struct bb_buf answer;
 	int c, status = 0;
 
 	optind = 1;
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
-		if (c == 'a') {
-			admin = optarg;
+		if (admin_option(&target, c, optarg))
 			continue;
-		}
 		fprintf(c == 'h' ? stdout : stderr,
-			"usage: busbar reload [--admin HOST:PORT|unix:PATH]\n\n"
-			"Lets a running gateway read its configuration file again. A file with mistakes is\n"
-			"refused as a whole, they are printed, and the old configuration stays in force.\n"
-			"No connection is dropped.\n");
+			"usage: busbar reload [--admin ADDR] [--ca FILE] [--cert FILE --key FILE]\n\n"
+			"Lets a running gateway read its configuration file again, and the certificates that\n"
+			"it names. A file with mistakes is refused as a whole, they are printed, and the old\n"
+			"configuration stays in force. No connection is dropped.\n\n" ADMIN_USAGE);
 		return c == 'h' ? 0 : 2;
 	}
 	bb_buf_init(&answer, 64u << 20);
-	int rc = admin_call("reload", admin, "POST", "/admin/reload", &status, &answer);
+	int rc = admin_call("reload", &target, "POST", "/admin/reload", &status, &answer);
 	if (!rc) {
 		yyjson_doc *doc = yyjson_read(answer.p, answer.len, 0);
 		yyjson_val *root = yyjson_doc_get_root(doc);

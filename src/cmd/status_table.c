@@ -1,5 +1,4 @@
 /* status_table.c: `busbar status`: what a running gateway knows, as tables. */
-#include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -10,9 +9,8 @@
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: busbar status [--admin HOST:PORT|unix:PATH] [--json]\n\n"
-		     "Engines, models, load and rates of a running gateway.\n\n"
-		     "  --admin ADDR   its admin listener (default " ADMIN_DEFAULT ")\n"
+	fprintf(out, "usage: busbar status [--admin ADDR] [--ca FILE] [--cert FILE --key FILE] [--json]\n\n"
+		     "Engines, models, load and rates of a running gateway.\n\n" ADMIN_USAGE
 		     "  --json         the same as JSON, for programs\n");
 }
 
@@ -130,27 +128,28 @@ static void status_print(yyjson_val *root)
 int cmd_status(int argc, char **argv)
 {
 	static const struct option longs[] = {
-		{ "admin", required_argument, NULL, 'a' },
+		ADMIN_OPTIONS,
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char *admin = ADMIN_DEFAULT;
+	struct admin_target target = { 0 };
 	bool as_json = false;
 	struct bb_buf answer;
 	int c, status = 0;
 
 	optind = 1;
 	while ((c = getopt_long(argc, argv, "h", longs, NULL)) != -1) {
+		if (admin_option(&target, c, optarg))
+			continue;
 		switch (c) {
-		case 'a': admin = optarg; break;
 		case 'j': as_json = true; break;
 		case 'h': usage(stdout); return 0;
 		default: usage(stderr); return 2;
 		}
 	}
 	bb_buf_init(&answer, 64u << 20);
-	int rc = admin_call("status", admin, "GET", "/admin/status", &status, &answer);
+	int rc = admin_call("status", &target, "GET", "/admin/status", &status, &answer);
 	if (!rc && as_json) {
 		fwrite(answer.p, 1, answer.len, stdout);
 	} else if (!rc) {
@@ -159,7 +158,7 @@ int cmd_status(int argc, char **argv)
 			status_print(yyjson_doc_get_root(doc));
 		} else {
 			fprintf(stderr, "busbar status: %s does not answer as a busbar gateway does\n",
-				admin);
+				target.addr ? target.addr : ADMIN_DEFAULT);
 			rc = 1;
 		}
 		yyjson_doc_free(doc);

@@ -423,12 +423,13 @@ static void handshake_fail(struct httpc_conn *c, enum io io)
 	struct httpc_pool *p = c->pool;
 	char why[TLS_REASON_SIZE], addr[SOCK_TEXT_SIZE];
 
-	snprintf(why, sizeof(why), "TLS with %.128s failed: %s", p->tls_name,
+	/* It may reach clients, who need not know our engines' names. */
+	snprintf(why, sizeof(why), "TLS failed: %s",
 		 io == IO_EOF ? "it closed the connection" : tls_reason(c->tls));
 	if (strcmp(why, p->tls_told) != 0) {
 		bb_text_copy(p->tls_told, sizeof(p->tls_told), why);
 		sock_addr_text(&p->addr, addr);
-		BB_LOG(BB_LOG_WARN, "tls", "%s (%s)", why, addr);
+		BB_LOG(BB_LOG_WARN, "tls", "%s at %s: %s", p->tls_name, addr, why);
 	}
 	conn_fail(c, -BB_ECONNECT, why);
 }
