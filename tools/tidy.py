@@ -42,7 +42,7 @@ FUNCTION_LINES_WARN = 100
 LINE_WIDTH_WARN = 100
 # Written in parts, so that this file does not break its own rules.
 NOTES = re.compile(r'\b(TO' r'DO|FIX' r'ME|XX' r'X)\b')
-MACHINE = re.compile(r'(?<![\w.~$}])/(work|root|home/\w+|Users/\w+|tmp/\w*brief\w*)(?=/|\b)')
+MACHINE = re.compile(r'(?<![\w.~$}])/((work|home/\w+|Users/\w+|tmp/\w*brief\w*)(?=/|\b)|root/\.)')
 REGISTRY = re.compile(r'\b(py' r'pi\.org|files\.pythonhosted|registry\.npm' r'js|static\.crates)')
 BINARY = ('.bin', '.msgpack', '.gguf', '.png', '.gz', '.ico', '.woff2')
 HEADER_WORDS = ('Threads:', 'Memory:', 'Errors:')
