@@ -44,6 +44,7 @@ static int policy_derive(const struct config *c, struct bb_arena *arena, struct 
 		return -BB_ENOMEM;
 	for (uint32_t i = 0; i < urls->count; i++)
 		prefixes[i] = urls->items[i].text;
+	p->depth_max = c->limits.json_depth;
 	p->url_prefixes = prefixes;
 	p->url_prefix_count = urls->count;
 	return mask_of(&c->shield.allow, "shield.allow", &p->allow_mask, why, why_size);

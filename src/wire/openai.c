@@ -350,7 +350,9 @@ static int scan(struct request_scan *s, struct bb_str body, const struct json_wa
 	s->out = &r;
 	for (int i = 0; i < 3; i++)
 		s->limits[i] = OPENAI_MAX_TOKENS_ABSENT;
-	int rc = json_scan_watched(body, JSON_DEPTH_MAX, watch, err);
+	const struct shield_policy *const policy = s->shield.policy;
+	const uint32_t depth_max = policy && policy->depth_max ? policy->depth_max : JSON_DEPTH_MAX;
+	int rc = json_scan_watched(body, depth_max, watch, err);
 	if (rc)
 		return scan_failed(s, rc, err, param);
 	for (int i = 2; i >= 0; i--) {
@@ -358,7 +360,7 @@ static int scan(struct request_scan *s, struct bb_str body, const struct json_wa
 			r.max_tokens = s->limits[i];
 	}
 	find_front(body, &r);
-	if (s->shield.policy)
+	if (policy)
 		rc = check_end(s, body);
 	if (rc)
 		return scan_failed(s, rc, err, param);

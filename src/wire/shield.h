@@ -25,6 +25,7 @@
 
 struct shield_policy {
 	uint64_t allow_mask;		   /* shield_bit of the rows that do not apply */
+	uint32_t depth_max;		   /* of the whole body; 0: JSON_DEPTH_MAX */
 	const struct bb_str *url_prefixes; /* that media parts may name although internal */
 	uint32_t url_prefix_count;
 	uint64_t limits[SHIELD_ROW_COUNT]; /* instead of the rows' own; 0: the row's own */
