@@ -368,14 +368,34 @@ void brain_first_token(struct brain *b, uint64_t now_ns, struct request_id id)
 	r->pending_prefill = 0;
 }
 
+/* Is there a model that would have no engine ready without this one? */
+static bool is_last_of_a_model(const struct brain *b, const struct engine *e)
+{
+	const uint32_t slot = (uint32_t)(e - b->fleet.engines);
+
+	for (uint32_t i = 0; i < b->fleet.model_count; i++) {
+		const struct model *m = &b->fleet.models[i];
+		bool is_bound = false, has_other = false;
+		for (uint32_t k = 0; k < m->binding_count; k++) {
+			const uint32_t other = m->bindings[k].engine;
+			is_bound |= other == slot;
+			has_other |= other != slot &&
+				     b->fleet.engines[other].state == ENGINE_READY;
+		}
+		if (is_bound && !has_other)
+			return true;
+	}
+	return false;
+}
+
 /* A dead process refuses connections: no new request should meet it before a probe has. */
 static void engine_failed(struct brain *b, struct engine *e, enum request_outcome outcome,
 			  uint64_t now_ns)
 {
 	e->failed++;
 	e->failed_in_row++;
-	/* The last one that is ready is left to the probes: trying beats refusing everybody. */
-	if (outcome == OUTCOME_REFUSED && e->state == ENGINE_READY && brain_ready_count(b) > 1)
+	/* The last one of a model is left to the probes: trying beats refusing everybody. */
+	if (outcome == OUTCOME_REFUSED && e->state == ENGINE_READY && !is_last_of_a_model(b, e))
 		engine_set_state(e, ENGINE_DOWN, now_ns);
 }
 

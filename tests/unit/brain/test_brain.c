@@ -163,6 +163,22 @@ static void a_refused_connection_takes_an_engine_out_but_not_the_last(void **sta
 	assert_int_equal(world_view(d.engine).failed, 5);
 }
 
+/* Another model's engines are no help to this one's clients. */
+static void the_last_of_its_model_stays(void **state)
+{
+	world_open("round_robin");
+	assert_int_equal(world_listed(3), 0);
+	world_report(ids[0], ENGINE_READY, "lonely");
+	world_report(ids[1], ENGINE_READY, "m");
+	world_report(ids[2], ENGINE_READY, "m");
+	struct decision d = world_ask("lonely", 1);
+	world_end(d.request, OUTCOME_REFUSED);
+	assert_int_equal(world_view(ids[0]).state, ENGINE_READY);
+	d = world_ask("m", 1);
+	world_end(d.request, OUTCOME_REFUSED);
+	assert_int_equal(world_view(d.engine).state, ENGINE_DOWN);
+}
+
 /* ---- policies, through the brain ---- */
 
 static void least_tokens_spreads_a_burst(void **state)
@@ -368,6 +384,7 @@ int main(void)
 		cmocka_unit_test_teardown(endpoints_that_an_engine_lacks, world_close),
 		cmocka_unit_test_teardown(engines_that_failed_this_request_are_left_out, world_close),
 		cmocka_unit_test_teardown(a_refused_connection_takes_an_engine_out_but_not_the_last,
+		cmocka_unit_test_teardown(the_last_of_its_model_stays,
 					  world_close),
 		cmocka_unit_test_teardown(least_tokens_spreads_a_burst, world_close),
 		cmocka_unit_test_teardown(least_tokens_sees_that_one_prompt_is_long, world_close),
