@@ -61,6 +61,15 @@ CFLAGS := $(BASE) $(WARN) $(OPT) $(EXTRA_CFLAGS)
 SECCOMP := $(shell pkg-config --libs libseccomp 2>/dev/null)
 LIBS := $(shell pkg-config --libs yaml-0.1 openssl 2>/dev/null || echo -lyaml -lssl -lcrypto) $(SECCOMP) -lpthread -lm
 
+# V=1 prints whole commands.
+ifeq ($(V),1)
+say = @:
+Q :=
+else
+say = @printf '  %-5s %s\n'
+Q := @
+endif
+
 THIRD := $(O)/third/llhttp.o $(O)/third/http.o $(O)/third/api.o $(O)/third/yyjson.o
 SRC := $(sort $(wildcard src/*/*.c) $(wildcard src/*/*/*.c))
 MAIN := src/cmd/main.c
@@ -82,32 +91,37 @@ deps: $(DEPS_STAMP)
 busbar: build/busbar
 engine: build/busbar-engine
 build/busbar: $(O)/busbar
-	ln -f $< $@
+	@ln -f $< $@
 build/busbar-engine: $(O)/busbar-engine
-	ln -f $< $@
+	@ln -f $< $@
 
 $(O)/busbar: $(OBJ) $(O)/cmd/main.o $(THIRD)
-	$(CC) $(OPT) $(LDOPT) -o $@ $^ $(LIBS)
+	$(say) LD $@
+	$(Q)$(CC) $(OPT) $(LDOPT) -o $@ $^ $(LIBS)
 
 $(LLAMA)/done:
 	LLAMA_NATIVE=$(LLAMA_NATIVE) LLAMA_BACKEND=$(LLAMA_BACKEND) sh tools/deps.sh llama
 
 # libllama's C++ runtime is linked statically, so that the program needs only libc and libm.
 $(O)/busbar-engine: $(ENGINE_OBJ) $(THIRD) $(LLAMA)/done
-	$(CC) $(OPT) $(LDOPT) -o $@ $(ENGINE_OBJ) $(THIRD) \
+	$(say) LD $@
+	$(Q)$(CC) $(OPT) $(LDOPT) -o $@ $(ENGINE_OBJ) $(THIRD) \
 		-Wl,--start-group $(LLAMA)/lib/*.a -Wl,--end-group \
 		-static-libgcc -Wl,-Bstatic -lstdc++ -Wl,-Bdynamic $(LLAMA_LIBS) $(LIBS) -ldl
 
 $(O)/engine/%.o: engine/%.c $(LLAMA)/done | $(DEPS_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -isystem $(LLAMA)/include -c -o $@ $<
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) -isystem $(LLAMA)/include -c -o $@ $<
 $(O)/third/%.o: $(LLHTTP)/src/%.c
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(OPT) -w -O3 -c -o $@ $<
+	$(say) CC $@
+	$(Q)$(CC) $(BASE) $(OPT) -w -O3 -c -o $@ $<
 $(LLHTTP)/src/%.c: | $(DEPS_STAMP) ;
 $(O)/third/yyjson.o: $(YYJSON)/yyjson.h
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(OPT) -w -c -o $@ $(YYJSON)/yyjson.c
+	$(say) CC $@
+	$(Q)$(CC) $(BASE) $(OPT) -w -c -o $@ $(YYJSON)/yyjson.c
 # Where the build's identity goes in; nothing else is rebuilt when the commit changes.
 $(O)/cmd/version.o: EXTRA_CFLAGS += -DBUSBAR_VERSION='"$(VERSION)"' -DBUSBAR_COMMIT='"$(COMMIT)"' -DBUSBAR_VARIANT='"$(B)"'
 # Without libseccomp there is no filter of system calls; `busbar --version` and the log say so.
@@ -117,12 +131,14 @@ endif
 $(O)/cmd/version.o: VERSION $(wildcard .git/logs/HEAD)
 $(O)/%.o: src/%.c | $(DEPS_STAMP)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(EXTRA_CFLAGS) -c -o $@ $<
+	$(say) CC $@
+	$(Q)$(CC) $(CFLAGS) $(EXTRA_CFLAGS) -c -o $@ $<
 
 # ---- tests ----
 $(O)/unit/%: tests/unit/%.c $(OBJ) $(THIRD)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/unit $(LDOPT) -o $@ $< $(OBJ) $(THIRD) $(LIBS) -lcmocka
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) -Itests/unit $(LDOPT) -o $@ $< $(OBJ) $(THIRD) $(LIBS) -lcmocka
 unit: $(UNIT)
 	sh tools/run-unit.sh $(UNIT)
 system: busbar engine

@@ -376,8 +376,8 @@ static bool is_last_of_a_model(const struct brain *b, const struct engine *e)
 	for (uint32_t i = 0; i < b->fleet.model_count; i++) {
 		const struct model *m = &b->fleet.models[i];
 		bool is_bound = false, has_other = false;
-		for (uint32_t k = 0; k < m->binding_count; k++) {
-			const uint32_t other = m->bindings[k].engine;
+		for (uint32_t k = 0; k < m->bound.count; k++) {
+			const uint32_t other = m->bound.list[k].engine;
 			is_bound |= other == slot;
 			has_other |= other != slot &&
 				     b->fleet.engines[other].state == ENGINE_READY;
