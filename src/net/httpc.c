@@ -1,5 +1,5 @@
 /* httpc.c: see httpc.h. */
-#include "net/httpc.h"
+#include "net/httpc_conn.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -13,55 +13,6 @@
 #include "net/stream_io.h"
 #include "os/clock.h"
 
-#define HTTPC_CONN_MAGIC 0x48434c49u
-#define SCRATCH_HEADROOM 2048
-#define SCRATCH_SIZE 65536
-#define READS_A_TURN 4
-
-enum httpc_state { HTTPC_CONNECTING, HTTPC_HANDSHAKE, HTTPC_IDLE, HTTPC_BUSY };
-
-struct httpc_conn {
-	uint32_t magic;
-	uint8_t state;
-	bool readable : 1;
-	bool writable : 1;
-	bool peer_fin : 1;
-	bool keep_alive : 1;
-	bool head_split : 1;
-	bool head_told : 1;
-	bool send_failed : 1; /* what is left of the request cannot be sent; an answer may be there */
-	struct httpc_pool *pool;
-	struct call *call;
-	struct loop_fd watch;
-	struct loop_timer timer;
-	struct loop_task again;
-	struct bb_list link; /* idle: most recently used first; busy */
-	struct http1 parser;
-	struct bb_buf head;  /* a head that came in pieces */
-	uint8_t part_at;     /* first part not wholly sent; UINT8_MAX: all is sent */
-	size_t part_off;
-	struct tls_session *tls; /* NULL: plain */
-	bool *closed;        /* set when the connection is closed from inside of a callback */
-};
-
-struct httpc_pool {
-	struct loop *loop;
-	struct sock_addr addr;
-	struct httpc_limits limits;
-	struct tls_context *tls; /* NULL: plain */
-	char *tls_name;          /* whom the certificate must name */
-	char tls_told[TLS_REASON_SIZE]; /* the failure that the log has told; "" after a success */
-	struct bb_list idle;
-	struct bb_list busy;
-	uint32_t idle_count;
-	uint32_t busy_count;
-};
-
-/* One per thread: what is read and used up at once. Heads are parsed into `head`. */
-static _Thread_local struct {
-	struct http_head head;
-	char bytes[SCRATCH_HEADROOM + SCRATCH_SIZE + EXCHANGE_TAILROOM];
-} scratch;
 
 void httpc_limits_default(struct httpc_limits *l)
 {
@@ -87,7 +38,7 @@ static void list_leave(struct httpc_conn *c)
 	bb_list_remove(&c->link);
 }
 
-static void conn_close(struct httpc_conn *c)
+void httpc_conn_close(struct httpc_conn *c)
 {
 	BB_ASSERT(c->magic == HTTPC_CONN_MAGIC);
 	if (c->call) {
@@ -108,11 +59,11 @@ static void conn_close(struct httpc_conn *c)
 }
 
 /* Detaches the call and closes the connection, then tells the owner, who may start anew. */
-static void conn_fail(struct httpc_conn *c, int err, const char *why)
+void httpc_conn_fail(struct httpc_conn *c, int err, const char *why)
 {
 	struct call *call = c->call;
 
-	conn_close(c);
+	httpc_conn_close(c);
 	if (call)
 		call->ops->on_failed(call, err, why);
 }
@@ -130,7 +81,7 @@ static bool has_more(const struct httpc_conn *c)
 }
 
 /* The answer is complete: the connection goes back to the pool or is closed; the call is detached. */
-static void conn_release(struct httpc_conn *c)
+void httpc_conn_release(struct httpc_conn *c)
 {
 	struct httpc_pool *p = c->pool;
 
@@ -139,7 +90,7 @@ static void conn_release(struct httpc_conn *c)
 	const bool sent = c->part_at == UINT8_MAX;
 	if (!c->keep_alive || !sent || c->peer_fin || p->idle_count >= p->limits.idle_max ||
 	    has_more(c)) {
-		conn_close(c);
+		httpc_conn_close(c);
 		return;
 	}
 	list_leave(c);
@@ -152,7 +103,7 @@ static void conn_release(struct httpc_conn *c)
 
 /* ---- sending ---- */
 
-static void arm_for_answer(struct httpc_conn *c)
+void httpc_arm_for_answer(struct httpc_conn *c)
 {
 	const struct httpc_limits *l = &c->pool->limits;
 	const uint64_t now = loop_now_ns(c->pool->loop);
@@ -208,198 +159,8 @@ static int conn_push(struct httpc_conn *c)
 	}
 	c->part_at = UINT8_MAX;
 	call->sent_ns = loop_now_ns(c->pool->loop);
-	arm_for_answer(c);
+	httpc_arm_for_answer(c);
 	return 0;
-}
-
-/* ---- receiving ---- */
-
-static void parse_reset(struct httpc_conn *c, struct call *call)
-{
-	http1_init(&c->parser, HTTP1_RESPONSE);
-	c->parser.answers_head = call->is_head_method;
-	c->head_split = false;
-	bb_buf_clear(&c->head);
-}
-
-static void head_reset(void)
-{
-	scratch.head.count = 0;
-	scratch.head.target = (struct bb_str){ 0 };
-}
-
-enum head_result { HEAD_MORE, HEAD_DONE, HEAD_FAILED };
-
-/*
- * Takes head bytes from `data`. On HEAD_DONE scratch.head is filled in and *used says where the
- * body begins. On HEAD_FAILED the connection is gone.
- */
-static enum head_result head_take(struct httpc_conn *c, const char *data, size_t len, size_t *used)
-{
-	head_reset();
-	int rc = http1_feed_head(&c->parser, c->head_split ? NULL : &scratch.head, data, len, used);
-	const size_t mine = rc == 1 ? *used : len;
-
-	if (rc < 0) {
-		conn_fail(c, -BB_EUPSTREAM, rc == -BB_ELIMIT ? "the engine's answer has too many header fields"
-							     : "the engine's answer is not valid HTTP");
-		return HEAD_FAILED;
-	}
-	if (rc == 1 && !c->head_split && mine <= c->pool->limits.head_size_max)
-		return HEAD_DONE;
-	if (c->head.len + mine > c->pool->limits.head_size_max || bb_buf_add(&c->head, data, mine)) {
-		conn_fail(c, -BB_EUPSTREAM, "the head of the engine's answer is too large");
-		return HEAD_FAILED;
-	}
-	c->head_split = true;
-	if (rc == 0)
-		return HEAD_MORE;
-	struct http1 whole;
-	size_t ignored;
-	http1_init(&whole, HTTP1_RESPONSE);
-	whole.answers_head = c->parser.answers_head;
-	head_reset();
-	rc = http1_feed_head(&whole, &scratch.head, c->head.p, c->head.len, &ignored);
-	if (rc != 1) {
-		conn_fail(c, -BB_EUPSTREAM, "the engine's answer has too many header fields");
-		return HEAD_FAILED;
-	}
-	c->parser = whole;
-	return HEAD_DONE;
-}
-
-/* Works on bytes read into scratch. False: this connection must not be touched any more. */
-static bool conn_take(struct httpc_conn *c, char *data, size_t len)
-{
-	struct call *call = c->call;
-
-	call->has_answer = true;
-	while (!c->head_told) {
-		size_t used = 0;
-		const enum head_result r = head_take(c, data, len, &used);
-		if (r == HEAD_FAILED)
-			return false;
-		if (r == HEAD_MORE)
-			return true;
-		data += used;
-		len -= used;
-		if (scratch.head.status / 100 == 1) {
-			if (scratch.head.status == 101) {
-				conn_fail(c, -BB_EUPSTREAM, "the engine switched protocols unasked");
-				return false;
-			}
-			parse_reset(c, call);
-			if (len == 0)
-				return true;
-			continue;
-		}
-		c->head_told = true;
-		c->keep_alive = scratch.head.keep_alive;
-		bool closed = false;
-		c->closed = &closed;
-		call->ops->on_head(call, &scratch.head);
-		if (closed)
-			return false;
-		c->closed = NULL;
-	}
-	struct bb_str body;
-	size_t used = 0;
-	if (!c->parser.message_done && http1_feed_body(&c->parser, data, len, &body, &used)) {
-		conn_fail(c, -BB_EUPSTREAM, "the body of the engine's answer is not valid HTTP");
-		return false;
-	}
-	if (c->parser.message_done) {
-		const bool has_data = used && body.len;
-		if (used < len)
-			c->keep_alive = false; /* bytes that nobody asked for */
-		conn_release(c);
-		if (has_data)
-			call->ops->on_body(call, (char *)body.p, body.len, BODY_LAST);
-		else
-			call->ops->on_end(call);
-		return false;
-	}
-	if (used && body.len) {
-		bool closed = false;
-		c->closed = &closed;
-		call->ops->on_body(call, (char *)body.p, body.len, BODY_MORE);
-		if (closed)
-			return false;
-		c->closed = NULL;
-	}
-	return true;
-}
-
-static void conn_eof(struct httpc_conn *c)
-{
-	struct call *call = c->call;
-
-	c->peer_fin = true;
-	if (c->head_told && http1_is_complete_at_eof(&c->parser)) {
-		c->keep_alive = false;
-		conn_release(c);
-		call->ops->on_end(call);
-		return;
-	}
-	conn_fail(c, -BB_EUPSTREAM,
-		  call->has_answer ? "the engine closed the connection before the end of its answer"
-				   : "the engine closed the connection without an answer");
-}
-
-/* With TLS 1.3 an engine refuses our certificate, or that we have none, only now. */
-static void conn_broke(struct httpc_conn *c)
-{
-	char why[TLS_REASON_SIZE] = "the engine reset the connection";
-
-	if (c->tls)
-		snprintf(why, sizeof(why), "the TLS connection to the engine broke: %s",
-			 tls_reason(c->tls));
-	conn_fail(c, -BB_EUPSTREAM, why);
-}
-
-static void conn_read(struct httpc_conn *c)
-{
-	char *const room = scratch.bytes + SCRATCH_HEADROOM;
-
-	for (int i = 0; i < READS_A_TURN; i++) {
-		size_t got;
-		if (c->call->is_paused)
-			return;
-		const enum io io = stream_read(c->watch.fd, c->tls, room, SCRATCH_SIZE, &got);
-		if (io == IO_AGAIN && c->send_failed) {
-			conn_fail(c, -BB_EUPSTREAM, "the connection broke while the request was sent");
-			return;
-		}
-		if (io == IO_AGAIN) {
-			c->readable = false;
-			return;
-		}
-		if (io == IO_EOF) {
-			conn_eof(c);
-			return;
-		}
-		if (io == IO_ERROR) {
-			conn_broke(c);
-			return;
-		}
-		c->readable = stream_may_have_more(c->tls, got, SCRATCH_SIZE) || c->peer_fin ||
-			      c->send_failed;
-		if (!conn_take(c, room, got))
-			return;
-		if (c->part_at == UINT8_MAX)
-			arm_for_answer(c);
-		if (!c->readable)
-			return;
-	}
-	loop_defer(c->pool->loop, &c->again); /* others first */
-}
-
-static void on_again(struct loop_task *t)
-{
-	struct httpc_conn *c = BB_CONTAINER(t, struct httpc_conn, again);
-
-	if (c->state == HTTPC_BUSY && c->readable)
-		conn_read(c);
 }
 
 /* ---- events ---- */
@@ -412,9 +173,9 @@ static void on_idle_event(struct httpc_conn *c, unsigned events)
 	if (!(events & (LOOP_READ | LOOP_BROKEN)))
 		return;
 	if (c->tls && !(events & (LOOP_PEER | LOOP_BROKEN)) &&
-	    tls_read(c->tls, scratch.bytes, SCRATCH_SIZE, &got) == IO_AGAIN)
+	    tls_read(c->tls, httpc_scratch.bytes, SCRATCH_SIZE, &got) == IO_AGAIN)
 		return;
-	conn_close(c);
+	httpc_conn_close(c);
 }
 
 /* Probes and requests come again and again: what they fail on is said once, until it changes. */
@@ -431,7 +192,7 @@ static void handshake_fail(struct httpc_conn *c, enum io io)
 		sock_addr_text(&p->addr, addr);
 		BB_LOG(BB_LOG_WARN, "tls", "%s at %s: %s", p->tls_name, addr, why);
 	}
-	conn_fail(c, -BB_ECONNECT, why);
+	httpc_conn_fail(c, -BB_ECONNECT, why);
 }
 
 /* The connection stands and may carry the request. False: it failed and is gone, or waits. */
@@ -444,11 +205,11 @@ static bool conn_establish(struct httpc_conn *c, unsigned events)
 			return false;
 		const int err = sock_connect_error(c->watch.fd);
 		if (err || events & LOOP_BROKEN) {
-			conn_fail(c, -BB_ECONNECT, strerror(err ? err : ECONNREFUSED));
+			httpc_conn_fail(c, -BB_ECONNECT, strerror(err ? err : ECONNREFUSED));
 			return false;
 		}
 		if (p->tls && tls_session_create(p->tls, c->watch.fd, p->tls_name, &c->tls)) {
-			conn_fail(c, -BB_ECONNECT, "no memory for TLS");
+			httpc_conn_fail(c, -BB_ECONNECT, "no memory for TLS");
 			return false;
 		}
 		c->state = p->tls ? HTTPC_HANDSHAKE : HTTPC_BUSY;
@@ -493,7 +254,7 @@ static void on_event(struct loop_fd *w, unsigned events)
 		c->readable = true;
 	}
 	if (c->readable)
-		conn_read(c);
+		httpc_conn_read(c);
 }
 
 static void on_timer(struct loop_timer *t)
@@ -501,15 +262,15 @@ static void on_timer(struct loop_timer *t)
 	struct httpc_conn *c = BB_CONTAINER(t, struct httpc_conn, timer);
 
 	if (c->state == HTTPC_IDLE)
-		conn_close(c);
+		httpc_conn_close(c);
 	else if (c->state == HTTPC_CONNECTING)
-		conn_fail(c, -BB_ECONNECT, "connecting took too long");
+		httpc_conn_fail(c, -BB_ECONNECT, "connecting took too long");
 	else if (c->state == HTTPC_HANDSHAKE)
-		conn_fail(c, -BB_ECONNECT, "the TLS handshake took too long");
+		httpc_conn_fail(c, -BB_ECONNECT, "the TLS handshake took too long");
 	else if (c->part_at != UINT8_MAX)
-		conn_fail(c, -BB_EUPTIMEOUT, "the engine does not take the request");
+		httpc_conn_fail(c, -BB_EUPTIMEOUT, "the engine does not take the request");
 	else
-		conn_fail(c, -BB_EUPTIMEOUT, c->head_told ? "the engine fell silent"
+		httpc_conn_fail(c, -BB_EUPTIMEOUT, c->head_told ? "the engine fell silent"
 							  : "the engine did not answer in time");
 }
 
@@ -543,7 +304,7 @@ static struct httpc_conn *conn_create(struct httpc_pool *p, int *err)
 	c->state = HTTPC_CONNECTING;
 	c->watch.fd = fd;
 	c->watch.on_event = on_event;
-	loop_task_init(&c->again, on_again);
+	loop_task_init(&c->again, httpc_on_again);
 	bb_buf_init(&c->head, p->limits.head_size_max);
 	if (loop_timer_init(p->loop, &c->timer, on_timer))
 		goto fail_free;
@@ -583,7 +344,7 @@ int httpc_pool_create(struct loop *loop, const struct sock_addr *addr,
 void httpc_pool_flush(struct httpc_pool *p)
 {
 	BB_LIST_EACH(it, safe, &p->idle)
-		conn_close(BB_CONTAINER(it, struct httpc_conn, link));
+		httpc_conn_close(BB_CONTAINER(it, struct httpc_conn, link));
 }
 
 void httpc_pool_destroy(struct httpc_pool *p)
@@ -646,14 +407,14 @@ int call_start(struct call *call, struct httpc_pool *p, enum call_conn which)
 	c->part_off = 0;
 	c->head_told = c->send_failed = false;
 	c->keep_alive = false;
-	parse_reset(c, call);
+	httpc_parse_reset(c, call);
 	if (c->state == HTTPC_CONNECTING) {
 		loop_timer_arm(&c->timer, loop_now_ns(p->loop) + p->limits.connect_timeout_ns);
 		return 0;
 	}
 	int rc = conn_push(c);
 	if (rc)
-		conn_close(c); /* no callback: the owner is still inside of call_start */
+		httpc_conn_close(c); /* no callback: the owner is still inside of call_start */
 	return rc;
 }
 
@@ -675,7 +436,7 @@ void call_resume(struct call *c)
 	if (!c->conn || c->conn->state != HTTPC_BUSY)
 		return;
 	if (c->conn->part_at == UINT8_MAX)
-		arm_for_answer(c->conn);
+		httpc_arm_for_answer(c->conn);
 	if (c->conn->readable)
 		loop_defer(c->conn->pool->loop, &c->conn->again);
 }
@@ -683,5 +444,5 @@ void call_resume(struct call *c)
 void call_cancel(struct call *c)
 {
 	if (c->conn)
-		conn_close(c->conn);
+		httpc_conn_close(c->conn);
 }

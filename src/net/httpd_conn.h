@@ -1,5 +1,5 @@
 /*
- * httpd_conn.h: what httpd.c (connections, requests) and exchange.c (answers) share.
+ * httpd_conn.h: what httpd.c (connections), httpd_input.c (requests) and exchange.c (answers) share.
  *
  * Threads: the loop's thread. Memory: a connection lives in its server's pool; `in` and `out` come
  * from the server's buffer pool and are held only while there is something in them.
@@ -87,7 +87,16 @@ void conn_out_drop(struct httpd_conn *c);
 void conn_arm_write(struct httpd_conn *c);
 /* Sends what waits in `out`. IO_DONE when nothing is left. */
 enum io conn_out_flush(struct httpd_conn *c);
-/* httpd.c: the exchange is over or the client is gone; finish at the end of this turn. */
+/* httpd_input.c: reads and works until there is nothing to read or a request is with the handler. */
+void conn_process(struct httpd_conn *c);
+
+/* httpd.c: */
+void conn_arm_timer(struct httpd_conn *c, uint64_t timeout_ns);
+void conn_set_state(struct httpd_conn *c, enum httpd_conn_state state);
+/* Gives back the bytes that were read and not used. */
+void conn_in_drop(struct httpd_conn *c);
+void conn_destroy(struct httpd_conn *c);
+/* The exchange is over or the client is gone; finish at the end of this turn. */
 void conn_finish_soon(struct httpd_conn *c);
 void conn_gone(struct httpd_conn *c);
 /* Answers an error found by the server itself; the connection closes after it. */
