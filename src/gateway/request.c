@@ -1,4 +1,6 @@
 /* request.c: a request's way up to the engine. */
+#include "gateway/request.h"
+
 #include "gateway/request_steps.h"
 
 #include <stdio.h>

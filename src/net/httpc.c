@@ -1,4 +1,6 @@
 /* httpc.c: see httpc.h. */
+#include "net/httpc.h"
+
 #include "net/httpc_conn.h"
 
 #include <errno.h>

@@ -1,4 +1,6 @@
 /* sim_server.c: requests in, errors out, and the engine's clock. */
+#include "sim/sim_server.h"
+
 #include "sim/sim_core.h"
 
 #include <stdio.h>
