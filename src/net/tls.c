@@ -149,9 +149,9 @@ static int on_ticket(SSL *ssl, unsigned char name[16], unsigned char *iv, EVP_CI
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *out_len,
 		   const unsigned char *in, unsigned in_len, void *arg)
 {
-	static const unsigned char ours[] = "\x08http/1.1";
+	static const unsigned char ours[] = "\x08http/1.1\x08http/1.0";
 
-	/* Offers without it: the handshake ends with no_application_protocol (RFC 7301 §3.2). */
+	/* Offers without them: the handshake ends with no_application_protocol (RFC 7301 §3.2). */
 	return SSL_select_next_proto((unsigned char **)out, out_len, ours, sizeof(ours) - 1, in,
 				     in_len) == OPENSSL_NPN_NEGOTIATED
 		       ? SSL_TLSEXT_ERR_OK
@@ -259,6 +259,7 @@ int tls_server_create(const struct tls_server_config *config, struct tls_context
 	if (!c)
 		return rc;
 	BB_ASSERT(config->identity_count > 0);
+	c->verifies = config->client_ca_path != NULL;
 	c->others = bb_alloc_zero(config->identity_count, sizeof(SSL_CTX *));
 	if (!c->others)
 		goto fail;

@@ -4,7 +4,7 @@
  * For: httpd.c and httpc.c, which read and write through stream_io.h and do not know more of it
  * than a handshake that may wait.
  * Defaults: TLS 1.2 at least, only AEAD suites with forward secrecy, no compression, no
- * renegotiation, ALPN http/1.1 only, tickets whose keys change each hour; towards engines the
+ * renegotiation, ALPN http/1.1 (or 1.0) only, tickets whose keys change each hour; towards engines the
  * certificate and its name are verified.
  * Threads: a context may be used by any number of threads; a session belongs to its connection's.
  * Memory: contexts are counted; a session holds its context. OpenSSL's buffers are released while

@@ -211,6 +211,8 @@ static void test_alpn(void **state)
 	} cases[] = {
 		{ "\x08http/1.1", "http/1.1" },
 		{ "\x02h2\x08http/1.1", "http/1.1" },
+		{ "\x08http/1.0\x08http/1.1", "http/1.1" },
+		{ "\x08http/1.0", "http/1.0" },
 		{ "", "" },
 		{ "\x02h2", NULL },
 		{ "\x08HTTP/1.1", NULL },
