@@ -146,7 +146,10 @@ static struct tenant_hold needs(const struct tenant *x, uint32_t index,
 	if (rate && prompt <= rate && tokens > rate)
 		tokens = rate;
 	return (struct tenant_hold){
-		.is_held = true, .tenant = index, .tokens = tokens, .budget_tokens = prompt + most
+		.is_held = true,
+		.tenant = index,
+		.tokens = tokens,
+		.budget_tokens = least(ask->prompt_tokens_max, TOKENS_MAX) + most,
 	};
 }
 

@@ -5,8 +5,8 @@
  * so that any number of requests at once cannot use more than what was left; simulation and tests.
  * Limits: requests and tokens a minute (bucket.h), requests at once, tokens a calendar month (UTC).
  * A request reserves its prompt and what it may generate: of the minute's tokens the lesser of the
- * client's own maximum and what this tenant's answers are long; of the month's budget the client's
- * maximum, so that the budget is kept to the token where clients say one.
+ * client's own maximum and what this tenant's answers are long; of the month's budget the most that
+ * either can be, so that it holds to the token where clients say a maximum.
  * Threads: none of its own; callers serialise. Memory: grows with the number of names, which are
  * never forgotten: a reload finds a tenant as it was.
  * Errors: -BB_ENOMEM, -BB_ELIMIT (too many names); -BB_ERATE and -BB_EQUOTA are refusals.
@@ -48,6 +48,7 @@ struct tenant_time {
 
 struct tenant_ask {
 	uint64_t prompt_tokens;	    /* exact or estimated */
+	uint64_t prompt_tokens_max; /* what it may turn out to be */
 	uint64_t output_tokens_max; /* UINT64_MAX: the client says none; 0: it generates nothing */
 };
 

@@ -6,7 +6,8 @@
 #include "os/clock.h"
 #include "wire/date.h"
 
-#define BYTES_A_TOKEN 4
+#define BYTES_A_TOKEN 4	   /* what English text comes to; code and other scripts take up to half more */
+#define TEMPLATE_TOKENS 64 /* that a chat template puts around messages */
 /* Of speech: 50 tokens a second of 12.8 KB, between what MP3 and plain samples take. */
 #define FORM_BYTES_A_TOKEN 256
 #define MESSAGE_MAX 512
@@ -223,8 +224,10 @@ bool admit_request(struct request *r)
 
 	if (!r->tenant)
 		return true;
+	const uint64_t prompt = prompt_estimate(r);
 	const struct tenant_ask ask = {
-		.prompt_tokens = prompt_estimate(r),
+		.prompt_tokens = prompt,
+		.prompt_tokens_max = prompt + prompt / 2 + TEMPLATE_TOKENS,
 		.output_tokens_max = output_max(r),
 	};
 	ledger_lock(g);

@@ -189,7 +189,6 @@ static void route(struct request *r)
 	const struct http_head *h = r->x->head;
 	char message[256];
 
-	r->api = (uint8_t)api_from_path(h->path);
 	if (h->method == HTTP_OPTIONS && r->snapshot->config->cors.origins.count) {
 		preflight(r);
 		return;
@@ -239,6 +238,7 @@ static struct request *begin(struct exchange *x)
 	r->body_bytes = x->body_len;
 	r->model_index = UINT32_MAX;
 	r->outcome = OUTCOME_OK;
+	r->api = (uint8_t)api_from_path(x->head->path);
 	r->snapshot = snapshot_get(w->snapshot);
 	bb_arena_init(&r->arena, REQUEST_ARENA_MAX);
 	bb_buf_init(&r->held, w->snapshot->config->limits.sse_line);

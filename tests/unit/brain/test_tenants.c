@@ -42,7 +42,7 @@ static struct tenants *make(struct tenant_limits limits)
 static int reserve(struct tenants *t, struct tenant_time time, uint64_t prompt, uint64_t output,
 		   struct tenant_hold *hold, struct tenant_verdict *v)
 {
-	return tenants_reserve(t, 0, time, &(struct tenant_ask){ prompt, output }, hold, v);
+	return tenants_reserve(t, 0, time, &(struct tenant_ask){ prompt, prompt, output }, hold, v);
 }
 
 static void settle(struct tenants *t, struct tenant_time time, struct tenant_hold *hold,
