@@ -371,13 +371,18 @@ static int part_member(struct shield_scan *s, const struct json_member *m, uint3
 	return m->type == JSON_STRING && !is_source ? check_url(s, k, m) : 0;
 }
 
-static int media_member(struct shield_scan *s, const struct json_member *m)
+/* In the value of a media member, or of "source", where only "url" is one. */
+static int media_member(struct shield_scan *s, const struct json_member *m, enum kind parent,
+			uint32_t depth, enum kind *child)
 {
-	if (m->type != JSON_STRING)
-		return 0;
-	if (m->key.p && !json_inner_eq(m->key, BB_STR("url")))
-		return 0;
-	return check_url(s, s->key, m);
+	const bool is_url = m->key.p ? json_inner_eq(m->key, BB_STR("url")) : parent == KIND_MEDIA;
+
+	if (!is_url) {
+		*child = KIND_PARTS;
+		return part_member(s, m, depth, child);
+	}
+	*child = KIND_MEDIA;
+	return m->type == JSON_STRING ? check_url(s, s->key, m) : 0;
 }
 
 /* structured_outputs: {"json": "{…}"} */
@@ -398,14 +403,8 @@ int shield_inner(struct shield_scan *s, enum json_event event, const struct json
 		return 0;
 	switch (parent) {
 	case KIND_OPAQUE: break;
-	case KIND_MEDIA: rc = media_member(s, m); break;
-	case KIND_SOURCE:
-		child = KIND_PARTS;
-		if (m->key.p && m->type == JSON_STRING && json_inner_eq(m->key, BB_STR("url")))
-			rc = check_url(s, s->key, m);
-		else
-			rc = part_member(s, m, depth, &child);
-		break;
+	case KIND_MEDIA:
+	case KIND_SOURCE: rc = media_member(s, m, parent, depth, &child); break;
 	case KIND_PARTS: rc = part_member(s, m, depth, &child); break;
 	case KIND_PATTERNS:
 	case KIND_SCHEMA:

@@ -88,7 +88,9 @@ static const struct table_case table_cases[] = {
 	TOP("mm_processor_kwargs", "\"mm_processor_kwargs\":{\"num_crops\":1000000}"),
 	TOP("media_io_kwargs", "\"media_io_kwargs\":{\"video\":{\"num_frames\":1000000}}"),
 	TOP("image", "\"image\":\"" INNER "\""),
-	TOP("images", "\"images\":[{\"file_id\":\"a\"},{\"image_url\":{\"url\":\"" INNER "\"}}]"),
+	TOP("images", "\"images\":[{\"file_id\":\"a\"},{\"url\":\"" INNER "\"}]"),
+	{ "image_url", SHIELD_PART, API_IMAGE_EDITS,
+	  "{\"images\":[{\"image_url\":{\"url\":\"" INNER "\"}}]}", "", 0, "images.image_url", NULL },
 	TOP("mask", "\"mask\":[\"file:///etc/passwd\"]"),
 	TOP("audio", "\"audio\":{\"url\":\"" INNER "\"}"),
 	TOP("video", "\"video\":\"/dev/zero\""),
@@ -105,6 +107,7 @@ static const struct table_case table_cases[] = {
 	IN_PART("file_url", "{\"type\":\"input_file\",\"file_url\":\"" INNER "\"}"),
 	IN_PART("image", "{\"type\":\"image\",\"image\":\"/root/a.png\"}"),
 	IN_PART("audio", "{\"audio\":[\"http://localhost/\"]}"),
+	IN_PART("audio", "{\"audio\":{\"url\":[{\"url\":\"http://localhost/\"}]}}"),
 	IN_PART("video", "{\"video\":\"http://0x7f.1/\"}"),
 	IN_PART("source", "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"" INNER
 			  "\"}}"),
@@ -346,6 +349,8 @@ static void ordinary_requests_pass(void **state)
 				 "\"data:image/png;base64,iVBORw0KGgo=\"}}") },
 		{ API_CHAT, PART("{\"type\":\"input_audio\",\"input_audio\":{\"data\":\"AAAA\","
 				 "\"format\":\"wav\"}}") },
+		{ API_CHAT, PART("{\"audio\":{\"id\":\"a\",\"x\":[\"b\"]},\"image_url\":{\"url\":"
+				 "\"https://a.example/\",\"detail\":[\"low\"]}}") },
 		{ API_CHAT, PART("{\"type\":\"text\",\"text\":\"see http://10.0.0.1/ uuid\"}") },
 		{ API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"uuid\":\"a\"}]}" },
 		{ API_MESSAGES, "{\"max_tokens\":1,\"messages\":[{\"role\":\"assistant\",\"content\":[{"
