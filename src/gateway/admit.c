@@ -52,22 +52,53 @@ bool admit_needs_client(const struct snapshot *s, const struct http_head *head)
 	return s->auth && !is_preflight && !bb_str_eq(head->path, BB_STR("/health"));
 }
 
+/* RFC 6750 §3: what a client must show, and what is wrong with a token that it has shown. */
+static bool challenge_add(struct request *r, const char *token_fault)
+{
+	char line[256];
+
+	if (!token_fault)
+		return fields_add(r, BB_STR("WWW-Authenticate: Bearer\r\n"));
+	snprintf(line, sizeof(line),
+		 "WWW-Authenticate: Bearer error=\"invalid_token\", error_description=\"%s\"\r\n",
+		 token_fault);
+	return fields_add(r, bb_str_of(line));
+}
+
+/* A token is right and leads to nobody: which claim says so, and not what it says. */
+static void refuse_stranger(struct request *r)
+{
+	char message[MESSAGE_MAX];
+
+	snprintf(message, sizeof(message), "the claim '%.*s' of the token names no tenant of this gateway",
+		 BB_ARG(r->snapshot->config->jwt.tenant_claim));
+	request_fail(r, -BB_EFORBIDDEN, bb_str_of(message), NULL);
+}
+
 bool admit_client(struct request *r)
 {
-	const struct auth_tenant *tenant = NULL;
+	struct auth_client client;
 	const uint64_t unix_s = clock_wall_ns() / OS_SECOND;
 
-	const enum auth_outcome outcome = auth_check(r->snapshot->auth, r->x->head, unix_s, &tenant);
-	if (outcome == AUTH_OK) {
-		r->tenant = tenant;
+	const enum auth_outcome outcome =
+		auth_check(r->snapshot->auth, r->x->head, unix_s, r->worker->tokens, &client);
+	r->tenant = client.tenant;
+	if (outcome == AUTH_OK)
 		return true;
-	}
-	if (outcome == AUTH_NOMEM || !fields_add(r, BB_STR("WWW-Authenticate: Bearer\r\n"))) {
+	if (outcome == AUTH_NOMEM) {
 		request_fail(r, -BB_ENOMEM, BB_STR(""), NULL);
 		return false;
 	}
+	const char *text = client.token_fault ? client.token_fault : auth_outcome_text(outcome);
 	metric_add(&r->worker->metrics->unauthorized, 1);
-	request_fail(r, -BB_EAUTH, bb_str_of(auth_outcome_text(outcome)), NULL);
+	if (outcome == AUTH_STRANGER)
+		refuse_stranger(r);
+	else if (outcome == AUTH_NO_KEYS)
+		request_fail(r, -BB_EBUSY, bb_str_of(text), NULL);
+	else if (challenge_add(r, client.token_fault))
+		request_fail(r, -BB_EAUTH, bb_str_of(text), NULL);
+	else
+		request_fail(r, -BB_ENOMEM, BB_STR(""), NULL);
 	return false;
 }
 

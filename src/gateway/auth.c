@@ -20,8 +20,8 @@ struct auth {
 	uint32_t entry_count;
 	struct bb_map by_prefix; /* → index of entry */
 	struct bb_map by_name;	 /* → index of tenant */
-	auth_verify_fn *verify;	 /* NULL: no tokens */
-	void *verify_ctx;
+	const struct config_jwt *jwt;
+	struct jwks_ring *ring; /* NULL: no tokens */
 };
 
 const char *auth_outcome_text(enum auth_outcome outcome)
@@ -93,6 +93,7 @@ int auth_create(const struct config *config, const uint8_t seed[KEY_DIGEST_SIZE]
 	if (!a)
 		return rc;
 	memcpy(a->secret, seed, sizeof(a->secret));
+	a->jwt = &config->jwt;
 	bb_map_init(&a->by_prefix, 0); /* what stands in there is random already */
 	bb_map_init(&a->by_name, 0);
 	a->tenants = bb_alloc_zero(config->tenants.count + 1, sizeof(*a->tenants));
@@ -121,6 +122,7 @@ void auth_destroy(struct auth *a)
 	bb_map_fini(&a->by_name);
 	bb_free(a->tenants);
 	bb_free(a->entries);
+	jwks_ring_put(a->ring);
 	key_wipe(a->secret, sizeof(a->secret));
 	bb_free(a);
 }
@@ -142,10 +144,10 @@ const struct auth_tenant *auth_tenant_at(const struct auth *a, uint32_t tenant)
 	return &a->tenants[tenant];
 }
 
-void auth_set_verifier(struct auth *a, auth_verify_fn *verify, void *ctx)
+void auth_accept_tokens(struct auth *a, struct jwks_ring *ring)
 {
-	a->verify = verify;
-	a->verify_ctx = ctx;
+	BB_ASSERT(!a->ring);
+	a->ring = jwks_ring_get(ring);
 }
 
 /* ---- checking ---- */
@@ -181,43 +183,39 @@ static enum auth_outcome find_credential(const struct http_head *head, struct bb
 	return found.p ? AUTH_OK : AUTH_MISSING;
 }
 
-/* "eyJ….….…": three parts in base64url of which the first begins a JSON object (RFC 7519). */
-static bool is_token(struct bb_str s)
+static enum auth_outcome check_tenant(const struct auth_tenant *t, uint64_t unix_s,
+				      struct auth_client *out)
 {
-	unsigned dots = 0;
-
-	for (size_t i = 0; i < s.len; i++)
-		dots += s.p[i] == '.';
-	return dots == 2 && bb_str_starts(s, BB_STR("eyJ"));
-}
-
-static enum auth_outcome check_token(const struct auth *a, struct bb_str token, uint64_t unix_s,
-				     const struct auth_tenant **tenant)
-{
-	char name[256];
-	size_t len = 0;
-
-	if (!a->verify || !is_token(token))
-		return AUTH_UNKNOWN;
-	const int rc = a->verify(a->verify_ctx, token, unix_s, name, sizeof(name), &len);
-	if (rc)
-		return rc == -BB_ENOMEM ? AUTH_NOMEM : AUTH_UNKNOWN;
-	const uint32_t index = bb_map_get(&a->by_name, (struct bb_str){ name, len });
-	if (index == BB_MAP_NONE)
-		return AUTH_UNKNOWN;
-	const struct auth_tenant *t = &a->tenants[index];
 	if (t->config->expires_s && unix_s >= t->config->expires_s)
 		return AUTH_EXPIRED;
-	*tenant = t;
+	out->tenant = t;
 	return AUTH_OK;
 }
 
+static enum auth_outcome check_token(const struct auth *a, struct bb_str token,
+				     const struct key_digest *sealed, uint64_t unix_s,
+				     struct token_gate *gate, struct auth_client *out)
+{
+	const struct token_rules rules = { .config = a->jwt, .ring = a->ring };
+	struct bb_str name;
+
+	switch (token_gate_check(gate, &rules, token, sealed, unix_s, &name, &out->token_fault)) {
+	case TOKEN_WRONG: return AUTH_TOKEN;
+	case TOKEN_NO_KEYS: return AUTH_NO_KEYS;
+	case TOKEN_NO_MEMORY: return AUTH_NOMEM;
+	case TOKEN_RIGHT: break;
+	}
+	const uint32_t index = name.len ? bb_map_get(&a->by_name, name) : BB_MAP_NONE;
+	return index == BB_MAP_NONE ? AUTH_STRANGER : check_tenant(&a->tenants[index], unix_s, out);
+}
+
 enum auth_outcome auth_check(const struct auth *a, const struct http_head *head, uint64_t unix_s,
-			     const struct auth_tenant **tenant)
+			     struct token_gate *gate, struct auth_client *out)
 {
 	struct bb_str key;
 	struct key_digest digest, sealed;
 
+	*out = (struct auth_client){ 0 };
 	const enum auth_outcome found = find_credential(head, &key);
 	if (found != AUTH_OK)
 		return found;
@@ -228,10 +226,12 @@ enum auth_outcome auth_check(const struct auth *a, const struct http_head *head,
 		index = a->entry_count; /* zeros, which no key has */
 	const struct entry *e = &a->entries[index];
 	if (!key_digest_eq(&e->sealed, &sealed))
-		return check_token(a, key, unix_s, tenant);
+		return a->ring && jwt_is_like(key)
+			       ? check_token(a, key, &sealed, unix_s, gate, out)
+			       : AUTH_UNKNOWN;
 	if (e->expires_s && unix_s >= e->expires_s)
 		return AUTH_EXPIRED;
-	*tenant = &a->tenants[e->tenant];
+	out->tenant = &a->tenants[e->tenant];
 	return AUTH_OK;
 }
 

@@ -6,7 +6,8 @@
  * Credentials: `Authorization: Bearer KEY` or `x-api-key: KEY`; the same one twice is fine, two
  * different ones are refused. A key is hashed, hashed again under a secret of this table, looked
  * up by the first 8 bytes of that and compared in constant time; one that is not there goes the
- * same way.
+ * same way. What is no key and has the form of a JSON Web Token is checked as one, where the
+ * configuration trusts somebody's tokens.
  * Threads: building is one owner's; a finished table is never changed and may be read by any.
  * Memory: the table owns what it has; tenants point into the configuration, which must outlive it.
  * Errors: -BB_ENOMEM.
@@ -17,6 +18,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "gateway/token_gate.h"
 #include "wire/config.h"
 #include "wire/http1.h"
 
@@ -34,6 +36,9 @@ struct auth_tenant {
 	X(AMBIGUOUS, "the request holds several credentials that differ")                          \
 	X(UNKNOWN, "the API key is not valid")                                                     \
 	X(EXPIRED, "the API key has expired")                                                      \
+	X(TOKEN, "the token is not valid")                                                         \
+	X(STRANGER, "the token names no tenant of this gateway")                                   \
+	X(NO_KEYS, "the keys that tokens are checked with have not been loaded yet; try again")    \
 	X(NOMEM, "the gateway has no memory left for this request; try again later")
 enum auth_outcome {
 #define X(name, text) AUTH_##name,
@@ -55,17 +60,16 @@ void auth_set_ledger(struct auth *a, uint32_t tenant, uint32_t ledger);
 uint32_t auth_tenant_count(const struct auth *a);
 const struct auth_tenant *auth_tenant_at(const struct auth *a, uint32_t tenant);
 
-/*
- * A verifier of signed tokens: 0 with the tenant's name (at most `size` bytes, its length in
- * `*len`), -BB_EAUTH when it is not good, -BB_ENOMEM. Called for what is no API key and has the
- * form of a token. Only before the table is shared.
- */
-typedef int auth_verify_fn(void *ctx, struct bb_str token, uint64_t unix_s, char *name, size_t size,
-			   size_t *len);
-void auth_set_verifier(struct auth *a, auth_verify_fn *verify, void *ctx);
+/* Tokens are taken from now on, checked with the keys of this ring; only before the table is shared. */
+void auth_accept_tokens(struct auth *a, struct jwks_ring *ring);
 
-/* `*tenant` is set with AUTH_OK only. */
+struct auth_client {
+	const struct auth_tenant *tenant; /* with AUTH_OK, else NULL */
+	const char *token_fault;	  /* with AUTH_TOKEN: a sentence, else NULL */
+};
+
+/* `gate` is the worker's own. */
 enum auth_outcome auth_check(const struct auth *a, const struct http_head *head, uint64_t unix_s,
-			     const struct auth_tenant **tenant);
+			     struct token_gate *gate, struct auth_client *out);
 /* May it use a model of this name? NULL, a gateway without keys, may use all. */
 bool auth_allows_model(const struct auth_tenant *tenant, struct bb_str name);

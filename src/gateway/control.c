@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "gateway/admit.h"
+#include "gateway/jwks_source.h"
 #include "gateway/watch.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
@@ -28,6 +29,7 @@ struct control {
 	struct signal_watch signals;
 	struct admin *admin;
 	struct watch *watch;
+	struct jwks_source *token_keys; /* NULL: no tokens are taken */
 	struct loop_timer second;
 	struct loop_timer drain_poll;
 	gateway_reload_fn *reload;
@@ -88,6 +90,36 @@ static int configure_brain(struct control *c, struct snapshot *s)
 	return rc;
 }
 
+/*
+ * The source of the keys that a configuration's tokens are checked with, tied to its snapshot: the
+ * one that there is, or a new one; NULL when it takes no tokens.
+ */
+static int token_keys_of(struct control *c, struct snapshot *s, struct jwks_source **out,
+			 char why[SNAPSHOT_WHY_SIZE])
+{
+	const struct bb_str where = s->config->jwt.jwks;
+	const struct jwks_source_config sc = { c->loop, watch_resolver(c->watch), where };
+	char what[JWKS_SOURCE_WHY_SIZE];
+
+	*out = NULL;
+	if (!where.len)
+		return 0;
+	const bool is_kept = c->token_keys && jwks_source_is(c->token_keys, where);
+	struct jwks_source *source = c->token_keys;
+	const int rc = is_kept ? jwks_source_again(source, what)
+			       : jwks_source_create(&sc, &source, what);
+	if (rc) {
+		struct bb_str rest = where;
+		const struct bb_str shown = bb_str_cut(&rest, '?'); /* a query may hold a secret */
+		snprintf(why, SNAPSHOT_WHY_SIZE, "auth.jwt.jwks: %.*s: %.130s",
+			 (int)(shown.len > 100 ? 100 : shown.len), shown.p, what);
+		return rc;
+	}
+	auth_accept_tokens(s->auth, jwks_source_ring(source));
+	*out = source;
+	return 0;
+}
+
 static bool texts_eq(const struct config_texts *a, const struct config_texts *b)
 {
 	if (a->count != b->count)
@@ -133,11 +165,23 @@ static int adopt(struct control *c, struct config *config, struct bb_buf *report
 		bb_buf_printf(report, "%s\n", why);
 		goto fail;
 	}
-	rc = configure_brain(c, s);
+	struct jwks_source *token_keys;
+	rc = token_keys_of(c, s, &token_keys, why);
 	if (rc) {
+		bb_buf_printf(report, "%s\n", why);
 		snapshot_put(s);
 		goto fail;
 	}
+	rc = configure_brain(c, s);
+	if (rc) {
+		if (token_keys != c->token_keys)
+			jwks_source_destroy(token_keys);
+		snapshot_put(s);
+		goto fail;
+	}
+	if (token_keys != c->token_keys)
+		jwks_source_destroy(c->token_keys);
+	c->token_keys = token_keys;
 	struct snapshot *old = c->snapshot;
 	warn_fixed(old->config, s->config);
 	const bool probe_changed =
@@ -317,6 +361,11 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	rc = watch_create(g, c->loop, &c->watch);
 	if (rc)
 		goto fail;
+	rc = token_keys_of(c, c->snapshot, &c->token_keys, why);
+	if (rc) {
+		BB_LOG(BB_LOG_ERROR, "start", "%s", why);
+		goto fail;
+	}
 	rc = configure_brain(c, c->snapshot);
 	if (rc)
 		goto fail;
@@ -353,6 +402,7 @@ void control_destroy(struct control *c)
 		signal_watch_fini(&c->signals);
 	loop_timer_fini(&c->second);
 	loop_timer_fini(&c->drain_poll);
+	jwks_source_destroy(c->token_keys);
 	watch_destroy(c->watch);
 	c->watch = NULL; /* a late kick finds nothing */
 	snapshot_put(c->snapshot);

@@ -256,12 +256,13 @@ static struct request *begin(struct exchange *x)
 /* A stranger's large body is not waited for; a small one comes along with its head. */
 static void on_head(struct exchange *x)
 {
-	const struct worker *w = httpd_user(x->server);
+	struct worker *w = httpd_user(x->server);
 	const struct http_head *h = x->head;
-	struct auth_tenant const *tenant = NULL;
+	struct auth_client client;
 
 	if ((!h->chunked && h->length <= STRANGER_BODY_MAX) || !admit_needs_client(w->snapshot, h) ||
-	    auth_check(w->snapshot->auth, h, clock_wall_ns() / OS_SECOND, &tenant) == AUTH_OK)
+	    auth_check(w->snapshot->auth, h, clock_wall_ns() / OS_SECOND, w->tokens, &client) ==
+		    AUTH_OK)
 		return;
 	struct request *r = begin(x);
 	if (r)

@@ -288,6 +288,11 @@ int watch_create(struct gateway *g, struct loop *loop, struct watch **out)
 	return 0;
 }
 
+struct resolver *watch_resolver(const struct watch *c)
+{
+	return c->resolver;
+}
+
 void watch_destroy(struct watch *c)
 {
 	if (!c)

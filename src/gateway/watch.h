@@ -9,6 +9,7 @@
 
 #include "gateway/gateway.h"
 
+struct resolver;
 struct watch;
 
 BB_MUST int watch_create(struct gateway *g, struct loop *loop, struct watch **out);
@@ -18,6 +19,8 @@ void watch_destroy(struct watch *c);
 enum watch_settings { WATCH_SAME, WATCH_CHANGED };
 /* Probes the engines of a snapshot from now on; those that stay go on undisturbed. */
 BB_MUST int watch_engines(struct watch *c, struct snapshot *snapshot, enum watch_settings settings);
+/* For names of other servers; jobs must be cancelled before watch_destroy. */
+struct resolver *watch_resolver(const struct watch *c);
 /* Looks names up again: they may lead elsewhere now. */
 void watch_resolve(struct watch *c);
 /* Traffic says that this engine failed: probe it now. */

@@ -275,6 +275,10 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 	w->metrics = metrics_create();
 	if (!w->metrics)
 		goto fail;
+	rc = token_gate_create(&w->tokens);
+	if (rc)
+		goto fail;
+	rc = -BB_ENOMEM;
 	if (g->access) {
 		w->lane = access_lane_create(g->access);
 		if (!w->lane)
@@ -339,6 +343,7 @@ void worker_destroy(struct worker *w)
 	}
 	bb_pool_fini(&w->requests);
 	bb_buf_fini(&w->text);
+	token_gate_destroy(w->tokens);
 	loop_timer_fini(&w->sweep);
 	loop_timer_fini(&w->deadline);
 	if (w->loop)

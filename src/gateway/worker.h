@@ -11,6 +11,7 @@
 #include "base/pool.h"
 #include "gateway/gateway.h"
 #include "gateway/metrics.h"
+#include "gateway/token_gate.h"
 #include "net/httpc.h"
 #include "net/httpd.h"
 
@@ -29,6 +30,7 @@ struct worker {
 	struct httpd *httpd;
 	struct snapshot *snapshot; /* a reference of its own */
 	struct metrics *metrics;
+	struct token_gate *tokens;
 	struct access_lane *lane;  /* NULL: access records are off */
 	struct bb_pool requests;
 	struct worker_pool pools[GATEWAY_ENGINES_MAX]; /* by engine slot */

@@ -1,9 +1,10 @@
 /*
  * Goal: the right tenant is found for a key wherever it stands in a head, and nobody else comes
- * in: wrong, similar, expired, several and malformed credentials; models by their patterns; a table
- * of very many keys; no lack of memory lets anybody in.
+ * in: wrong, similar, expired, several and malformed credentials; models by their patterns; tokens
+ * of others; a table of very many keys; no lack of memory lets anybody in.
  */
 #include "unit.h"
+#include "wire/jwt_maker.h"
 
 #include "base/alloc.h"
 #include "gateway/auth.h"
@@ -11,6 +12,19 @@
 #define NOON 1798675200u /* 2026-12-31 */
 
 static const uint8_t seed[KEY_DIGEST_SIZE] = { 1, 2, 3 };
+static struct token_gate *gate;
+static const char *token_fault; /* of the latest question */
+
+static int make_gate(void **state)
+{
+	return token_gate_create(&gate);
+}
+
+static int destroy_gate(void **state)
+{
+	token_gate_destroy(gate);
+	return 0;
+}
 
 static struct config *parse(const char *text)
 {
@@ -44,7 +58,14 @@ static enum auth_outcome ask(const struct auth *a, const struct field *fields, u
 	for (; fields->name; fields++)
 		h.headers[h.count++] = (struct http_header){ bb_str_of(fields->name),
 							     bb_str_of(fields->value) };
-	return auth_check(a, &h, unix_s, tenant);
+	struct auth_client client;
+	const enum auth_outcome outcome = auth_check(a, &h, unix_s, gate, &client);
+	assert_int_equal(outcome == AUTH_OK, client.tenant != NULL);
+	assert_int_equal(outcome == AUTH_TOKEN, client.token_fault != NULL);
+	token_fault = client.token_fault;
+	if (client.tenant)
+		*tenant = client.tenant;
+	return outcome;
 }
 
 static enum auth_outcome ask_key(const struct auth *a, const char *key, uint64_t unix_s,
@@ -229,45 +250,77 @@ static void test_models(void **state)
 
 /* ---- tokens ---- */
 
-static int verify(void *ctx, struct bb_str token, uint64_t unix_s, char *name, size_t size,
-		  size_t *len)
+/* A ring with the public half of `key`. */
+static struct jwks_ring *make_ring(const EVP_PKEY *key)
 {
-	unsigned *calls = ctx;
+	char text[3 * MAKER_TEXT_SIZE];
+	struct jwks_ring *ring = NULL;
+	struct jwks *set = NULL;
+	const char *why;
 
-	++*calls;
-	if (bb_str_ends(token, BB_STR(".bad")))
-		return -BB_EAUTH;
-	if (bb_str_ends(token, BB_STR(".full")))
-		return -BB_ENOMEM;
-	const char *tenant = bb_str_ends(token, BB_STR(".b")) ? "b" : "nobody";
-	*len = strlen(tenant);
-	memcpy(name, tenant, *len);
-	return 0;
+	snprintf(text, sizeof(text), "{\"keys\":[%s]}", maker_jwk(key, JWT_EDDSA, ""));
+	assert_int_equal(jwks_parse(bb_str_of(text), &set, &why), 0);
+	assert_int_equal(jwks_ring_create(&ring), 0);
+	jwks_ring_set(ring, set);
+	return ring;
+}
+
+static const char *token_of(EVP_PKEY *key, const char *tenant, uint64_t expires_s)
+{
+	char claims[200];
+
+	snprintf(claims, sizeof(claims), "{\"sub\":\"%s\",\"exp\":%llu}", tenant,
+		 (unsigned long long)expires_s);
+	const struct bb_str token = maker_token(key, JWT_EDDSA, "{\"alg\":\"EdDSA\"}", claims);
+	((char *)token.p)[token.len] = '\0';
+	return token.p;
 }
 
 static void test_tokens(void **state)
 {
-	struct config *c = parse(two);
+	struct config *c = parse("tenants: {a: {key: head.body.signature-1}, b: {expires: 2026-12-31}}\n"
+				 "auth: {jwt: {jwks: /k.json, leeway: 0s}}");
 	struct auth *a = make(c);
 	const struct auth_tenant *t = NULL;
-	unsigned calls = 0;
+	EVP_PKEY *key = maker_key(JWT_EDDSA, 0), *stranger = maker_key(JWT_EDDSA, 0);
+	struct jwks_ring *ring = make_ring(key);
 
-	assert_int_equal(ask_key(a, "eyJ.x.b", 0, &t), AUTH_UNKNOWN); /* nobody verifies them */
-	auth_set_verifier(a, verify, &calls);
-	assert_int_equal(ask_key(a, "key-of-tenant-a-1", 0, &t), AUTH_OK);
-	assert_int_equal(ask_key(a, "no.token.b", 0, &t), AUTH_UNKNOWN);
-	assert_int_equal(ask_key(a, "eyJ.b", 0, &t), AUTH_UNKNOWN);
-	assert_int_equal(ask_key(a, "eyJ.x.y.b", 0, &t), AUTH_UNKNOWN);
-	assert_int_equal(calls, 0);
-	assert_int_equal(ask_key(a, "eyJ.x.b", 0, &t), AUTH_OK);
+	/* before tokens are taken */
+	assert_int_equal(ask_key(a, token_of(key, "b", NOON + 9), 0, &t), AUTH_UNKNOWN);
+	auth_accept_tokens(a, ring);
+	assert_int_equal(ask_key(a, token_of(key, "b", NOON + 9), 0, &t), AUTH_OK);
 	assert_true(bb_str_eq(t->config->name, BB_STR("b")));
-	assert_int_equal(ask_key(a, "eyJ.x.b", NOON, &t), AUTH_EXPIRED);
-	assert_int_equal(ask_key(a, "eyJ.x.bad", 0, &t), AUTH_UNKNOWN);
-	assert_int_equal(ask_key(a, "eyJ.x.full", 0, &t), AUTH_NOMEM);
-	assert_int_equal(ask_key(a, "eyJ.x.other", 0, &t), AUTH_UNKNOWN); /* no such tenant */
-	assert_int_equal(calls, 5);
+	t = NULL;
+	/* the tenant's end counts as well, also for a token that is known */
+	assert_int_equal(ask_key(a, token_of(key, "b", NOON + 9), NOON, &t), AUTH_EXPIRED);
+	assert_int_equal(ask_key(a, token_of(key, "a", NOON), NOON - 1, &t), AUTH_OK);
+	t = NULL;
+	assert_int_equal(ask_key(a, token_of(key, "a", NOON), NOON, &t), AUTH_TOKEN);
+	assert_non_null(strstr(token_fault, "expired"));
+	assert_int_equal(ask_key(a, token_of(stranger, "a", NOON), 0, &t), AUTH_TOKEN);
+	assert_non_null(strstr(token_fault, "signature"));
+	assert_int_equal(ask_key(a, token_of(key, "nobody", NOON), 0, &t), AUTH_STRANGER);
+	assert_int_equal(ask_key(a, token_of(key, "", NOON), 0, &t), AUTH_STRANGER);
+	assert_int_equal(ask_key(a, "a.b.c", 0, &t), AUTH_TOKEN);
+	assert_int_equal(ask_key(a, "a.b", 0, &t), AUTH_UNKNOWN);
+	assert_int_equal(ask_key(a, "a.b.c.d", 0, &t), AUTH_UNKNOWN);
+	assert_null(t);
+	/* a key may look like a token */
+	assert_int_equal(ask_key(a, "head.body.signature-1", 0, &t), AUTH_OK);
+	assert_true(bb_str_eq(t->config->name, BB_STR("a")));
 	auth_destroy(a);
+	/* before any keys have been loaded */
+	struct jwks_ring *empty = NULL;
+	assert_int_equal(jwks_ring_create(&empty), 0);
+	a = make(c);
+	auth_accept_tokens(a, empty);
+	assert_int_equal(ask_key(a, token_of(key, "a", NOON), 0, &t), AUTH_NO_KEYS);
+	auth_destroy(a);
+	jwks_ring_put(empty);
+	jwks_ring_put(ring);
 	config_free(c);
+	EVP_PKEY_free(key);
+	EVP_PKEY_free(stranger);
 }
 
 /* ---- many, and little memory ---- */
@@ -331,5 +384,5 @@ int main(void)
 		cmocka_unit_test(test_texts),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_gate, destroy_gate);
 }
