@@ -274,6 +274,9 @@ def test_failures_are_given_back():
             status, got, _ = g.error("POST", CHAT, chat("m"), bearer(A))
             assert status in (502, 503)
             assert got["x-ratelimit-remaining-requests"] == "1"
+            # It is given back behind the answer.
+            wait_until(lambda: g.metric("busbar_tenant_requests_in_flight", tenant="first") == 0,
+                       "it is settled")
 
 
 def test_every_endpoint_counts(sim):
