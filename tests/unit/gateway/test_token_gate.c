@@ -140,6 +140,20 @@ static void test_rings(void **state)
 	assert_int_equal(ask_at(&a, ring, NOW, "a"), TOKEN_RIGHT);
 }
 
+/* That a signature is not checked again shows where there is none to check any more. */
+static void test_remembered(void **state)
+{
+	struct sample a;
+
+	make(first, "1", "{\"sub\":\"a\",\"exp\":1800000010}", &a);
+	hang(ring, first, "1");
+	assert_int_equal(ask(&a, "a"), TOKEN_RIGHT);
+	a.text[strlen(a.text) - 20] ^= 1;
+	assert_int_equal(ask(&a, "a"), TOKEN_RIGHT);
+	a.sealed.bytes[31] ^= 1;
+	assert_int_equal(ask(&a, "a"), TOKEN_WRONG);
+}
+
 static void test_time(void **state)
 {
 	struct sample a;
@@ -201,7 +215,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_keys), TEST(test_rings), TEST(test_time), TEST(test_rules), TEST(test_no_memory),
+		TEST(test_keys), TEST(test_rings), TEST(test_remembered),
+		TEST(test_time), TEST(test_rules), TEST(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
