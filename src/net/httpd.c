@@ -12,6 +12,7 @@
 #include "os/clock.h"
 
 #define ACCEPT_BATCH 64
+#define HANDSHAKES_A_TURN 4
 #define ACCEPT_RETRY_NS (100 * OS_MS)
 #define LINGER_NS (2 * OS_SECOND)
 #define LINGER_BYTES (64u << 20)
@@ -73,6 +74,7 @@ void conn_destroy(struct httpd_conn *c)
 	BB_ASSERT(c->magic == HTTPD_CONN_MAGIC && !c->was_handed);
 	conn_set_state(c, CONN_IDLE);
 	loop_task_cancel(&c->finish);
+	bb_list_remove(&c->shaking);
 	loop_fd_del(s->loop, &c->watch);
 	loop_timer_fini(&c->timer);
 	/* An answer that was broken off must not seem complete because the connection ends well. */
@@ -220,6 +222,30 @@ static void conn_write(struct httpd_conn *c)
 		s->ops->on_writable(&c->x);
 }
 
+/* A handshake costs what some dozens of requests cost: when many come at once, others go between. */
+static void on_shake(struct loop_task *t)
+{
+	struct httpd *s = BB_CONTAINER(t, struct httpd, shake);
+
+	for (int i = 0; i < HANDSHAKES_A_TURN && !bb_list_is_empty(&s->shaking); i++) {
+		struct httpd_conn *c = BB_CONTAINER(s->shaking.next, struct httpd_conn, shaking);
+		bb_list_remove(&c->shaking);
+		conn_process(c);
+	}
+	if (!bb_list_is_empty(&s->shaking))
+		loop_defer(s->loop, t);
+}
+
+static void shake_soon(struct httpd_conn *c)
+{
+	struct httpd *s = c->x.server;
+
+	if (!bb_list_is_empty(&c->shaking))
+		return;
+	bb_list_append(&s->shaking, &c->shaking);
+	loop_defer(s->loop, &s->shake);
+}
+
 static void on_conn_event(struct loop_fd *w, unsigned events)
 {
 	struct httpd_conn *c = BB_CONTAINER(w, struct httpd_conn, watch);
@@ -243,7 +269,9 @@ static void on_conn_event(struct loop_fd *w, unsigned events)
 			conn_gone(c);
 		return;
 	}
-	if (c->readable)
+	if (c->readable && c->state == CONN_HANDSHAKE)
+		shake_soon(c);
+	else if (c->readable)
 		conn_process(c);
 }
 
@@ -291,6 +319,7 @@ static int conn_create(struct httpd *s, struct tls_context *tls, int fd, const s
 	c->watch.fd = fd;
 	c->watch.on_event = on_conn_event;
 	loop_task_init(&c->finish, on_finish);
+	bb_list_init(&c->shaking);
 	http1_init(&c->parser, HTTP1_REQUEST);
 	c->state = tls ? CONN_HANDSHAKE : CONN_IDLE;
 	int rc = loop_timer_init(s->loop, &c->timer, on_conn_timer);
@@ -384,6 +413,8 @@ int httpd_create(const struct httpd_config *config, struct httpd **out)
 	s->peers = config->peers;
 	bb_list_init(&s->listeners);
 	bb_list_init(&s->conns);
+	bb_list_init(&s->shaking);
+	loop_task_init(&s->shake, on_shake);
 	bb_pool_init(&s->conn_pool, sizeof(struct httpd_conn), CONN_POOL_KEEP);
 	bb_bufpool_init(&s->buffers, s->limits.buffers_max, BUFFERS_KEEP);
 	bb_buf_init(&s->head_out, HEAD_OUT_MAX);
@@ -452,6 +483,7 @@ void httpd_destroy(struct httpd *s)
 		conn_tell_closed(c);
 		conn_destroy(c);
 	}
+	loop_task_cancel(&s->shake);
 	tls_context_put(s->tls);
 	bb_buf_fini(&s->head_out);
 	bb_pool_fini(&s->conn_pool);

@@ -40,6 +40,7 @@ struct httpd_conn {
 	struct loop_timer timer;
 	struct loop_task finish;
 	struct bb_list link;    /* in the server's list */
+	struct bb_list shaking; /* has bytes of a handshake and waits for its turn */
 	struct http1 parser;
 	char *in;               /* bytes read and not yet used: part of a head, or pipelined requests */
 	uint32_t in_len, in_cap;
@@ -62,6 +63,8 @@ struct httpd {
 	struct peer_counts *peers;
 	struct bb_list listeners;
 	struct bb_list conns;
+	struct bb_list shaking;
+	struct loop_task shake;
 	struct bb_pool conn_pool;
 	struct bb_bufpool buffers;
 	uint32_t conn_count;

@@ -45,6 +45,7 @@ def pki(tmp_path_factory):
         exact = authority.issue("exact", "DNS:api.wild.test")
         client = authority.issue("app-1", "DNS:app-1")
         foreign = other.issue("foreign", "DNS:localhost")
+        rsa = authority.issue("rsa", "DNS:localhost", kind="rsa:2048")
         expired = authority.issue("expired", "DNS:localhost", days=(-30, -1))
     return Pki
 
@@ -321,8 +322,9 @@ def test_half_handshakes_harm_nobody(pki, sim):
 
 
 def test_a_flood_of_handshakes_does_not_stop_streams(pki, sim):
-    """Whole handshakes of many at once: a running stream goes on between them."""
-    with TlsGateway(pki.ca, pki.server, [sim], threads=1) as g, \
+    """Handshakes of many at once, with the key that costs most: a running stream goes on between
+    them."""
+    with TlsGateway(pki.ca, pki.rsa, [sim], threads=1) as g, \
             g.stream(CHAT, chat(messages=ENDLESS, max_tokens=100000)) as s:
         s.first_payload()
         gaps, flood = [], True
@@ -350,7 +352,7 @@ def test_a_flood_of_handshakes_does_not_stop_streams(pki, sim):
         worst = max(gaps)
         print(f"200 handshakes: longest gap of a stream {worst * 1000:.0f} ms, "
               f"median {statistics.median(gaps) * 1000:.1f} ms")
-        assert len(gaps) > 5 and worst < 2
+        assert len(gaps) > 5 and worst < 2  # generous: the machine may be busy with other things
 
 
 def test_connections_are_limited(pki, sim):

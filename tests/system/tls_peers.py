@@ -54,20 +54,20 @@ class Authority:
         self.path = str(self.folder / "ca.pem")
         self._openssl("req", "-x509", *self._new_key("ca"), "-out", "ca.pem", "-subj", f"/CN={name}")
 
-    def _new_key(self, name):
-        return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                "-keyout", f"{name}.key"]
+    def _new_key(self, name, kind="ec"):
+        chosen = ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if kind == "ec" else [kind]
+        return ["-newkey", *chosen, "-nodes", "-keyout", f"{name}.key"]
 
     def _openssl(self, *arguments):
         done = subprocess.run(["openssl", *arguments], cwd=self.folder, capture_output=True,
                               text=True, check=False)
         assert done.returncode == 0, done.stderr
 
-    def issue(self, name, alt_names, days=(-1, 30)):
-        """A certificate with its key: .cert and .key are paths."""
+    def issue(self, name, alt_names, days=(-1, 30), kind="ec"):
+        """A certificate with its key, P-256 or "rsa:2048": .cert and .key are paths."""
         (self.folder / f"{name}.ext").write_text(
             f"basicConstraints=CA:FALSE\nsubjectAltName={alt_names}\n", encoding="ascii")
-        self._openssl("req", "-new", *self._new_key(name), "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        self._openssl("req", "-new", *self._new_key(name, kind), "-out", f"{name}.csr", "-subj", f"/CN={name}")
         self._openssl("ca", "-batch", "-config", "ca.cnf", "-in", f"{name}.csr", "-out", f"{name}.pem",
                       "-extfile", f"{name}.ext", "-startdate", stamp(days[0]), "-enddate",
                       stamp(days[1]), "-notext")
