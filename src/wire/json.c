@@ -208,8 +208,10 @@ static inline const char *inner_tell(struct inner *in, enum json_event event, co
  * kinds of the open containers are a stack of bits, the innermost in bit 0: 1 is an object. Made
  * twice, with and without `in`, so that values that nobody watches cost nothing more.
  */
-static inline __attribute__((always_inline)) const char *
-scan_value_as(struct scan *s, const char *p, const uint32_t depth, struct inner *in)
+static inline __attribute__((always_inline)) const char *scan_value_as(struct scan *s,
+								       const char *p,
+								       const uint32_t depth,
+								       struct inner *in)
 {
 	uint64_t objects = 0;
 	uint32_t open = 0;
@@ -351,7 +353,8 @@ static const char *scan_member(struct scan *s, const char *p, const struct json_
 	return *rc ? NULL : p;
 }
 
-/* The whole text as an object; *rc is the first that is not 0 of a callback, which ends the scan. */
+/* The whole text as an object; *rc is the first that is not 0 of a callback, which ends the scan.
+ */
 static const char *scan_object(struct scan *s, const struct json_watch *w, int *rc)
 {
 	const char *p = space(s, s->begin);

@@ -378,8 +378,8 @@ int openai_request_scan(enum api api, struct bb_str body, struct bb_arena *arena
 }
 
 int openai_request_check(enum api api, struct bb_str body, const struct shield_policy *policy,
-			 struct bb_arena *arena, struct openai_request *out,
-			 struct json_error *err, const char **param)
+			 struct bb_arena *arena, struct openai_request *out, struct json_error *err,
+			 const char **param)
 {
 	struct request_scan s = {
 		.api = api,

@@ -51,8 +51,9 @@ static int refuse_row(struct shield_scan *s, const struct shield_key *k, const c
 static int refuse_limit(struct shield_scan *s, const struct shield_key *k, const char *unit,
 			const char *at)
 {
-	const char *const what = refusal_text(s->arena, "is over its limit", "may be at most %llu%s",
-					      (unsigned long long)limit_of(s, k->row), unit);
+	const char *const what =
+		refusal_text(s->arena, "is over its limit", "may be at most %llu%s",
+			     (unsigned long long)limit_of(s, k->row), unit);
 
 	return refuse(s, k, -BB_EINVALID, what, at);
 }
@@ -113,8 +114,7 @@ static int check_regex(struct shield_scan *s, const struct shield_key *k, struct
 	return 0;
 }
 
-static int check_url(struct shield_scan *s, const struct shield_key *k,
-		     const struct json_member *m)
+static int check_url(struct shield_scan *s, const struct shield_key *k, const struct json_member *m)
 {
 	struct bb_str url;
 
@@ -136,7 +136,7 @@ static int check_url(struct shield_scan *s, const struct shield_key *k,
 static enum kind schema_kind(const struct json_member *m)
 {
 	return m->key.p && json_inner_eq(m->key, BB_STR("patternProperties")) ? KIND_PATTERNS
-									     : KIND_SCHEMA;
+									      : KIND_SCHEMA;
 }
 
 /* One event inside of a schema whose outermost container has depth 0. */
@@ -244,8 +244,7 @@ static int check_kwargs(struct shield_scan *s, const struct json_member *kwargs)
 	return 0;
 }
 
-static int check_key(struct shield_scan *s, const struct shield_key *k,
-		     const struct json_member *m)
+static int check_key(struct shield_scan *s, const struct shield_key *k, const struct json_member *m)
 {
 	switch (k->check) {
 	case SHIELD_TRUE:
@@ -287,10 +286,10 @@ int shield_member(struct shield_scan *s, const struct json_member *m)
 static bool is_prompt(const struct json_member *m)
 {
 	static const struct bb_str names[] = {
-		BB_STR_INIT("messages"), BB_STR_INIT("input"),	 BB_STR_INIT("content"),
+		BB_STR_INIT("messages"), BB_STR_INIT("input"),	   BB_STR_INIT("content"),
 		BB_STR_INIT("system"),	 BB_STR_INIT("documents"), BB_STR_INIT("query"),
-		BB_STR_INIT("queries"),	 BB_STR_INIT("items"),	 BB_STR_INIT("text_1"),
-		BB_STR_INIT("text_2"),	 BB_STR_INIT("data_1"),	 BB_STR_INIT("data_2"),
+		BB_STR_INIT("queries"),	 BB_STR_INIT("items"),	   BB_STR_INIT("text_1"),
+		BB_STR_INIT("text_2"),	 BB_STR_INIT("data_1"),	   BB_STR_INIT("data_2"),
 	};
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -317,7 +316,7 @@ bool shield_watches(struct shield_scan *s, const struct json_member *m)
 	return s->kinds[0] != KIND_OPAQUE;
 }
 
-#define LETTER(c) (1u << ((c) & 31))
+#define LETTER(c) (1u << ((c)&31))
 /* The first letters of the keys that parts_key cares about, by length: most others end here. */
 static const uint32_t part_letters[16] = {
 	[4] = LETTER('u'),
@@ -341,7 +340,8 @@ static bool may_be_part_key(const struct json_member *m)
 /* Members of parts that hold what a tool is called with: the model's own JSON, not the engine's. */
 static bool is_payload(const struct json_member *m)
 {
-	return json_inner_eq(m->key, BB_STR("input")) || json_inner_eq(m->key, BB_STR("arguments")) ||
+	return json_inner_eq(m->key, BB_STR("input")) ||
+	       json_inner_eq(m->key, BB_STR("arguments")) ||
 	       json_inner_eq(m->key, BB_STR("parameters")) ||
 	       json_inner_eq(m->key, BB_STR("input_schema")) ||
 	       json_inner_eq(m->key, BB_STR("action"));
@@ -417,58 +417,4 @@ int shield_inner(struct shield_scan *s, enum json_event event, const struct json
 	if (event == JSON_OPEN)
 		s->kinds[depth + 1] = (uint8_t)child;
 	return rc;
-}
-
-/* ---- taking members out ---- */
-
-static size_t skip_space(struct bb_str body, size_t at)
-{
-	while ((unsigned char)body.p[at] <= ' ')
-		at++;
-	return at;
-}
-
-/* Where the comma is that belongs to the cut [at, end), of which it becomes a part. */
-static void take_comma(struct bb_str body, size_t *at, size_t *end)
-{
-	const size_t behind = skip_space(body, *end);
-
-	if (body.p[behind] == ',') {
-		*end = skip_space(body, behind + 1);
-		return;
-	}
-	size_t before = *at - 1;
-	while ((unsigned char)body.p[before] <= ' ')
-		before--;
-	if (body.p[before] == ',')
-		*at = before;
-}
-
-void shield_end(const struct shield_scan *s, struct bb_str body, struct shield_cuts *cuts)
-{
-	cuts->count = 0;
-	for (uint32_t i = 0; i < s->cuts.count;) {
-		size_t at = s->cuts.list[i].at, end = at + s->cuts.list[i].len;
-		/* Neighbours go together, so that the comma between them is taken once. */
-		for (i++; i < s->cuts.count; i++) {
-			const size_t comma = skip_space(body, end);
-			const size_t next = s->cuts.list[i].at;
-			if (body.p[comma] != ',' || skip_space(body, comma + 1) != next)
-				break;
-			end = next + s->cuts.list[i].len;
-		}
-		take_comma(body, &at, &end);
-		cuts->list[cuts->count].at = at;
-		cuts->list[cuts->count++].len = end - at;
-	}
-}
-
-int shield_splice(const struct shield_cuts *cuts, struct splice_set *set)
-{
-	for (uint32_t i = 0; i < cuts->count; i++) {
-		const int rc = splice_add(set, cuts->list[i].at, cuts->list[i].len, BB_STR(""));
-		if (rc)
-			return rc;
-	}
-	return 0;
 }

@@ -51,9 +51,9 @@ struct shield_scan {
 	const char *body;
 	struct shield_cuts cuts; /* while scanning: the members themselves, without commas */
 	/* the member that is watched */
-	const struct shield_key *key;	  /* NULL: it is part of the prompt */
-	struct bb_str name;		  /* its raw key, for messages */
-	bool in_text;			  /* the schema is in a string's text */
+	const struct shield_key *key;	   /* NULL: it is part of the prompt */
+	struct bb_str name;		   /* its raw key, for messages */
+	bool in_text;			   /* the schema is in a string's text */
 	uint8_t kinds[JSON_DEPTH_MAX + 1]; /* of the containers that are open */
 };
 

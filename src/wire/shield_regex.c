@@ -68,7 +68,8 @@ static void skip_class(struct regex *r)
 	}
 }
 
-/* Behind '{': the greater of the numbers in {m}, {m,}, {,n}, {m,n}, at least 1; 0: a plain brace. */
+/* Behind '{': the greater of the numbers in {m}, {m,}, {,n}, {m,n}, at least 1; 0: a plain brace.
+ */
 static uint64_t read_count(struct regex *r)
 {
 	const char *const start = r->p;

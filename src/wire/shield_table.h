@@ -2,9 +2,9 @@
  * shield_table.h: what the engine shield acts on, as data.
  *
  * For: shield.c, its test and docs/shield.md, which the test holds against this table. A new row
- * is a line in SHIELD_ROWS, at least one in SHIELD_KEYS, and a case in tests/unit/wire/test_shield.c,
- * which fails without one.
- * Threads: constant data. Memory: static. Errors: none.
+ * is a line in SHIELD_ROWS, at least one in SHIELD_KEYS, and a case in
+ * tests/unit/wire/test_shield.c, which fails without one. Threads: constant data. Memory: static.
+ * Errors: none.
  */
 #pragma once
 

@@ -13,14 +13,12 @@ static char lower(char c)
 
 static bool starts_nocase(struct bb_str s, struct bb_str prefix)
 {
-	return s.len >= prefix.len &&
-	       bb_str_eq_nocase((struct bb_str){ s.p, prefix.len }, prefix);
+	return s.len >= prefix.len && bb_str_eq_nocase((struct bb_str){ s.p, prefix.len }, prefix);
 }
 
 static bool ends_nocase(struct bb_str s, struct bb_str suffix)
 {
-	return s.len >= suffix.len &&
-	       bb_str_eq_nocase(bb_str_skip(s, s.len - suffix.len), suffix);
+	return s.len >= suffix.len && bb_str_eq_nocase(bb_str_skip(s, s.len - suffix.len), suffix);
 }
 
 /* ---- addresses ---- */
@@ -103,8 +101,8 @@ static bool is_global_v6(struct bb_str text)
 		if ((!is_digit && (c < 'a' || c > 'f')) || ++digits > 4)
 			return false;
 		if (count < 2 && !has_gap)
-			groups[count] = groups[count] << 4 |
-					(uint32_t)(is_digit ? c - '0' : c - 'a' + 10);
+			groups[count] =
+				groups[count] << 4 | (uint32_t)(is_digit ? c - '0' : c - 'a' + 10);
 	}
 	if (count < 2 || count > 7 || groups[0] >> 13 != 1)
 		return false;
@@ -125,12 +123,15 @@ static bool is_host_byte(char c)
 static bool is_internal_name(struct bb_str host)
 {
 	static const struct bb_str endings[] = {
-		BB_STR_INIT(".localhost"), BB_STR_INIT(".localdomain"), BB_STR_INIT(".local"),
-		BB_STR_INIT(".internal"),  BB_STR_INIT(".intranet"),	BB_STR_INIT(".private"),
-		BB_STR_INIT(".corp"),	   BB_STR_INIT(".home"),	BB_STR_INIT(".lan"),
-		BB_STR_INIT(".svc"),	   BB_STR_INIT(".home.arpa"),	BB_STR_INIT(".in-addr.arpa"),
-		BB_STR_INIT(".nip.io"),	   BB_STR_INIT(".sslip.io"),	BB_STR_INIT(".xip.io"),
-		BB_STR_INIT(".lvh.me"),	   BB_STR_INIT(".localtest.me"),
+		BB_STR_INIT(".localhost"),    BB_STR_INIT(".localdomain"),
+		BB_STR_INIT(".local"),	      BB_STR_INIT(".internal"),
+		BB_STR_INIT(".intranet"),     BB_STR_INIT(".private"),
+		BB_STR_INIT(".corp"),	      BB_STR_INIT(".home"),
+		BB_STR_INIT(".lan"),	      BB_STR_INIT(".svc"),
+		BB_STR_INIT(".home.arpa"),    BB_STR_INIT(".in-addr.arpa"),
+		BB_STR_INIT(".nip.io"),	      BB_STR_INIT(".sslip.io"),
+		BB_STR_INIT(".xip.io"),	      BB_STR_INIT(".lvh.me"),
+		BB_STR_INIT(".localtest.me"),
 	};
 
 	if (!memchr(host.p, '.', host.len))

@@ -15,8 +15,8 @@ enum rule_kind {
 	RULE_BOOL_OR_INTEGER, /* min … max */
 	RULE_STRING,
 	RULE_OBJECT,
-	RULE_ARRAY,	   /* at most max elements */
-	RULE_STRINGS,	   /* at most max strings */
+	RULE_ARRAY,		/* at most max elements */
+	RULE_STRINGS,		/* at most max strings */
 	RULE_STRING_OR_STRINGS, /* a string, or at most max of them */
 	RULE_STRING_OR_ARRAY,
 	RULE_PROMPT, /* a string, an array of strings, of token ids, or of arrays of token ids */
@@ -129,10 +129,9 @@ static bool is_integer(struct bb_str raw, double *value)
 {
 	if (json_double(raw, value))
 		return false;
-	return !memchr(raw.p, '.', raw.len) && !memchr(raw.p, 'e', raw.len) &&
-			       !memchr(raw.p, 'E', raw.len)
-		       ? true
-		       : *value == floor(*value);
+	const bool has_fraction = memchr(raw.p, '.', raw.len) || memchr(raw.p, 'e', raw.len) ||
+				  memchr(raw.p, 'E', raw.len);
+	return !has_fraction || *value == floor(*value);
 }
 
 static int refuse(struct validate_scan *v, const struct rule *rule, const struct json_member *m,
@@ -144,9 +143,10 @@ static int refuse(struct validate_scan *v, const struct rule *rule, const struct
 static int refuse_range(struct validate_scan *v, const struct rule *rule,
 			const struct json_member *m)
 {
-	const char *const kind = rule->kind == RULE_NUMBER	    ? "a number"
-				 : rule->kind == RULE_BOOL_OR_INTEGER ? "a boolean or a whole number"
-								    : "a whole number";
+	const char *const kind = rule->kind == RULE_NUMBER ? "a number"
+				 : rule->kind == RULE_BOOL_OR_INTEGER
+					 ? "a boolean or a whole number"
+					 : "a whole number";
 	const char *what = kind;
 
 	if (isinf(rule->max) && isinf(rule->min))
@@ -184,7 +184,7 @@ static int refuse_count(struct validate_scan *v, const struct rule *rule,
 
 /* At most so many strings. */
 static int check_strings(struct validate_scan *v, const struct rule *rule,
-		       const struct json_member *m)
+			 const struct json_member *m)
 {
 	struct json_pull j;
 	struct bb_str raw;
@@ -219,8 +219,7 @@ static int check_prompt(struct validate_scan *v, const struct rule *rule,
 		return refuse(v, rule, m, "must not be empty");
 	const enum json_type type = json_pull_type(&j);
 	if (type != JSON_STRING && type != JSON_NUMBER && type != JSON_ARRAY)
-		return refuse(v, rule, m,
-			      "must hold strings, token ids or arrays of token ids");
+		return refuse(v, rule, m, "must hold strings, token ids or arrays of token ids");
 	return 0;
 }
 
@@ -245,7 +244,8 @@ static int check(struct validate_scan *v, const struct rule *rule, const struct 
 	case RULE_INTEGER:
 	case RULE_NUMBER:
 	case RULE_BOOL_OR_INTEGER: return check_range(v, rule, m);
-	case RULE_STRING: return m->type == JSON_STRING ? 0 : refuse(v, rule, m, "must be a string");
+	case RULE_STRING:
+		return m->type == JSON_STRING ? 0 : refuse(v, rule, m, "must be a string");
 	case RULE_OBJECT:
 		return m->type == JSON_OBJECT ? 0 : refuse(v, rule, m, "must be an object");
 	case RULE_STRING_OR_STRINGS:
@@ -303,10 +303,10 @@ bool validate_watches(struct validate_scan *v, const struct json_member *m)
 static int refuse_message(struct validate_scan *v, const char *member, const char *what,
 			  const char *at)
 {
-	return refusal_set(v->refusal, -BB_EINVALID,
-			   refusal_text(v->arena, "messages", "messages[%u]%s",
-					v->element_count - 1, member),
-			   what, at);
+	return refusal_set(
+		v->refusal, -BB_EINVALID,
+		refusal_text(v->arena, "messages", "messages[%u]%s", v->element_count - 1, member),
+		what, at);
 }
 
 static inline bool key_is(const struct json_member *m, struct bb_str key)

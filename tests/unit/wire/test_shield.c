@@ -46,13 +46,22 @@ struct table_case {
 	const char *rest; /* of a body whose member is taken out */
 };
 
-#define TOP(key, member) { key, SHIELD_TOP, API_CHAT, "{" member "," SAY "}", "", 0, key, NULL }
+#define TOP(key, member)                                                                           \
+	{                                                                                          \
+		key, SHIELD_TOP, API_CHAT, "{" member "," SAY "}", "", 0, key, NULL                \
+	}
 #define FILLED(key, member, unit, fill)                                                            \
-	{ key, SHIELD_TOP, API_CHAT, "{" member "," SAY "}", unit, fill, key, NULL }
+	{                                                                                          \
+		key, SHIELD_TOP, API_CHAT, "{" member "," SAY "}", unit, fill, key, NULL           \
+	}
 #define LEAVES(key, member)                                                                        \
-	{ key, SHIELD_TOP, API_CHAT, "{" SAY "," member "}", "", 0, key, "{" SAY "}" }
+	{                                                                                          \
+		key, SHIELD_TOP, API_CHAT, "{" SAY "," member "}", "", 0, key, "{" SAY "}"         \
+	}
 #define IN_PART(key, part)                                                                         \
-	{ key, SHIELD_PART, API_CHAT, PART(part), "", 0, "messages." key, NULL }
+	{                                                                                          \
+		key, SHIELD_PART, API_CHAT, PART(part), "", 0, "messages." key, NULL               \
+	}
 #define INNER "http://169.254.169.254/latest/meta-data/"
 
 static const struct table_case table_cases[] = {
@@ -90,7 +99,8 @@ static const struct table_case table_cases[] = {
 	TOP("image", "\"image\":\"" INNER "\""),
 	TOP("images", "\"images\":[{\"file_id\":\"a\"},{\"url\":\"" INNER "\"}]"),
 	{ "image_url", SHIELD_PART, API_IMAGE_EDITS,
-	  "{\"images\":[{\"image_url\":{\"url\":\"" INNER "\"}}]}", "", 0, "images.image_url", NULL },
+	  "{\"images\":[{\"image_url\":{\"url\":\"" INNER "\"}}]}", "", 0, "images.image_url",
+	  NULL },
 	TOP("mask", "\"mask\":[\"file:///etc/passwd\"]"),
 	TOP("audio", "\"audio\":{\"url\":\"" INNER "\"}"),
 	TOP("video", "\"video\":\"/dev/zero\""),
@@ -109,8 +119,8 @@ static const struct table_case table_cases[] = {
 	IN_PART("audio", "{\"audio\":[\"http://localhost/\"]}"),
 	IN_PART("audio", "{\"audio\":{\"url\":[{\"url\":\"http://localhost/\"}]}}"),
 	IN_PART("video", "{\"video\":\"http://0x7f.1/\"}"),
-	IN_PART("source", "{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"" INNER
-			  "\"}}"),
+	IN_PART("source",
+		"{\"type\":\"image\",\"source\":{\"type\":\"url\",\"url\":\"" INNER "\"}}"),
 	{ "image", SHIELD_PART, API_MESSAGES,
 	  PART("{\"type\":\"document\",\"source\":{\"type\":\"content\",\"content\":[{\"image\":"
 	       "\"http://a.internal/\"}]}}"),
@@ -352,17 +362,21 @@ static void ordinary_requests_pass(void **state)
 		{ API_CHAT, PART("{\"audio\":{\"id\":\"a\",\"x\":[\"b\"]},\"image_url\":{\"url\":"
 				 "\"https://a.example/\",\"detail\":[\"low\"]}}") },
 		{ API_CHAT, PART("{\"type\":\"text\",\"text\":\"see http://10.0.0.1/ uuid\"}") },
-		{ API_CHAT, "{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"uuid\":\"a\"}]}" },
-		{ API_MESSAGES, "{\"max_tokens\":1,\"messages\":[{\"role\":\"assistant\",\"content\":[{"
-				"\"type\":\"tool_use\",\"input\":{\"image_url\":\"http://10.0.0.1/\","
-				"\"uuid\":\"a\"}}]}]}" },
-		{ API_MESSAGES, PART("{\"type\":\"search_result\",\"source\":\"http://10.0.0.1/\"}") },
+		{ API_CHAT,
+		  "{\"messages\":[{\"role\":\"user\",\"content\":\"x\",\"uuid\":\"a\"}]}" },
+		{ API_MESSAGES,
+		  "{\"max_tokens\":1,\"messages\":[{\"role\":\"assistant\",\"content\":[{"
+		  "\"type\":\"tool_use\",\"input\":{\"image_url\":\"http://10.0.0.1/\","
+		  "\"uuid\":\"a\"}}]}]}" },
+		{ API_MESSAGES,
+		  PART("{\"type\":\"search_result\",\"source\":\"http://10.0.0.1/\"}") },
 		{ API_RESPONSES, "{\"input\":\"x\",\"text\":{\"format\":{\"type\":\"text\"}}}" },
 		{ API_RERANK, "{\"query\":\"q\",\"documents\":[{\"text\":\"a\",\"url\":"
 			      "\"http://10.0.0.1/\",\"uuid\":\"u\"}]}" },
-		{ API_CHAT, "{" SAY ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{"
-			    "\"schema\":{\"type\":\"object\",\"properties\":{\"pattern\":{\"type\":"
-			    "\"string\",\"pattern\":\"^[a-z]{2,16}$\"}}}}}}" },
+		{ API_CHAT,
+		  "{" SAY ",\"response_format\":{\"type\":\"json_schema\",\"json_schema\":{"
+		  "\"schema\":{\"type\":\"object\",\"properties\":{\"pattern\":{\"type\":"
+		  "\"string\",\"pattern\":\"^[a-z]{2,16}$\"}}}}}}" },
 		{ API_CHAT, "{" SAY ",\"guided_json\":\"{\\\"type\\\":\\\"object\\\"}\"}" },
 		{ API_CHAT, "{" SAY ",\"guided_grammar\":\"root ::= \\\"a\\\"\"}" },
 	};
@@ -379,13 +393,15 @@ static void ordinary_requests_pass(void **state)
 static void expressions_in_schemas(void **state)
 {
 	static const char *const bodies[] = {
-		"{" SAY ",\"tools\":[{\"function\":{\"parameters\":{\"properties\":{\"a\":{\"pattern\":"
+		"{" SAY
+		",\"tools\":[{\"function\":{\"parameters\":{\"properties\":{\"a\":{\"pattern\":"
 		"\"" BOMB "\"}}}}}]}",
 		"{" SAY ",\"response_format\":{\"json_schema\":{\"schema\":{\"pattern\":\"" BOMB
 		"\"}}}}",
 		"{" SAY ",\"guided_json\":{\"patternProperties\":{\"" BOMB "\":{}}}}",
 		"{" SAY ",\"structured_outputs\":{\"regex\":\"" BOMB "\"}}",
-		"{" SAY ",\"structured_outputs\":{\"json\":\"{\\\"pattern\\\":\\\"" BOMB "\\\"}\"}}",
+		"{" SAY ",\"structured_outputs\":{\"json\":\"{\\\"pattern\\\":\\\"" BOMB
+		"\\\"}\"}}",
 		"{" SAY ",\"guided_json\":\"{\\\"pattern\\\":\\\"" BOMB "\\\"}\"}",
 		"{" SAY ",\"guided_json\":\"{\\\"a\\\":{\\\"patternProperties\\\":{\\\"" BOMB
 		"\\\":1}}}\"}",
@@ -444,12 +460,12 @@ static void cuts(void **state)
 		assert_int_equal(o.rc, 0);
 		assert_str(cut_body(body, &o.request), cases[i].rest);
 	}
-	const struct outcome o =
-		check(API_TOKENIZE,
-		      BB_STR("{\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,"
-			     "\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,"
-			     "\"rid\":1}"),
-		      &shield_policy_default);
+	const struct outcome o = check(
+		API_TOKENIZE,
+		BB_STR("{\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,"
+		       "\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,\"rid\":1,\"a\":1,"
+		       "\"rid\":1}"),
+		&shield_policy_default);
 	assert_int_equal(o.rc, -BB_EINVALID);
 }
 
@@ -460,8 +476,8 @@ static void cuts_and_splices(void **state)
 		const char *body, *expected;
 	} cases[] = {
 		{ "{\"cache_salt\":1,\"model\":\"a\",\"priority\":1," SAY ",\"stream\":true}",
-		  "{\"stream_options\":{\"include_usage\":true},\"cache_salt\":\"s\",\"model\":\"b\"," SAY
-		  ",\"stream\":true}" },
+		  "{\"stream_options\":{\"include_usage\":true},\"cache_salt\":\"s\",\"model\":"
+		  "\"b\"," SAY ",\"stream\":true}" },
 		{ "{" SAY ",\"model\":\"a\",\"cache_salt\":1}",
 		  "{\"cache_salt\":\"s\"," SAY ",\"model\":\"b\"}" },
 	};
@@ -472,12 +488,11 @@ static void cuts_and_splices(void **state)
 		const struct outcome o = check(API_CHAT, body, &shield_policy_default);
 		struct splice_set set = { 0 };
 		assert_int_equal(o.rc, 0);
-		assert_int_equal(openai_request_splice(API_CHAT, body, &o.request, &want, &arena,
-						       &set),
-				 0);
-		assert_int_equal(splice_add_member(&o.request, "cache_salt", BB_STR("\"s\""),
-						   &arena, &set),
-				 0);
+		assert_int_equal(
+			openai_request_splice(API_CHAT, body, &o.request, &want, &arena, &set), 0);
+		assert_int_equal(
+			splice_add_member(&o.request, "cache_salt", BB_STR("\"s\""), &arena, &set),
+			0);
 		assert_int_equal(shield_splice(&o.request.cuts, &set), 0);
 		assert_str(spliced(body, &set), cases[i].expected);
 	}
@@ -676,14 +691,12 @@ static void url_prefixes(void **state)
 		if (!shield_url_judge(bb_str_of(bad[i]), prefixes, 4))
 			fail_msg("%s passes", bad[i]);
 	}
-	assert_int_equal(check(API_CHAT, BB_STR(PART("{\"image_url\":\"http://10.0.0.5/a\"}")),
-			       &policy)
-				 .rc,
-			 0);
-	assert_int_equal(check(API_CHAT, BB_STR(PART("{\"image_url\":\"http://10.0.0.6/a\"}")),
-			       &policy)
-				 .rc,
-			 -BB_ESHIELD);
+	assert_int_equal(
+		check(API_CHAT, BB_STR(PART("{\"image_url\":\"http://10.0.0.5/a\"}")), &policy).rc,
+		0);
+	assert_int_equal(
+		check(API_CHAT, BB_STR(PART("{\"image_url\":\"http://10.0.0.6/a\"}")), &policy).rc,
+		-BB_ESHIELD);
 }
 
 /* ---- expressions ---- */
@@ -806,7 +819,8 @@ static void page_row(struct bb_buf *b, enum shield_row_id row)
 
 static void page(struct bb_buf *b)
 {
-	bb_buf_lit(b, "| name | members | what happens | why | reference |\n|---|---|---|---|---|\n");
+	bb_buf_lit(b,
+		   "| name | members | what happens | why | reference |\n|---|---|---|---|---|\n");
 	for (enum shield_row_id row = 0; row < SHIELD_ROW_COUNT; row++)
 		page_row(b, row);
 	assert_int_equal(b->err, 0);

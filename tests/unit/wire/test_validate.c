@@ -74,10 +74,14 @@ struct value_case {
 };
 
 static const struct value_case value_cases[] = {
-	{ API_CHAT, "n", { "1", "128", "1.0", "1e2", "null" },
+	{ API_CHAT,
+	  "n",
+	  { "1", "128", "1.0", "1e2", "null" },
 	  { "0", "129", "-1", "1.5", "\"1\"", "true", "[1]", "1e400" } },
 	{ API_COMPLETIONS, "best_of", { "1", "128", "null" }, { "0", "129", "{}" } },
-	{ API_CHAT, "temperature", { "0", "2", "1.9999", "2.0", "-0", "null" },
+	{ API_CHAT,
+	  "temperature",
+	  { "0", "2", "1.9999", "2.0", "-0", "null" },
 	  { "-0.1", "2.1", "\"1\"", "true", "1e999" } },
 	{ API_MESSAGES, "temperature", { "0", "1" }, { "1.1", "-1", "\"1\"" } },
 	{ API_RESPONSES, "temperature", { "2" }, { "3" } },
@@ -86,9 +90,12 @@ static const struct value_case value_cases[] = {
 	{ API_CHAT, "top_k", { "-1", "0", "1000000", "40.0" }, { "-2", "1.5", "\"4\"" } },
 	{ API_CHAT, "presence_penalty", { "-2", "2", "0.1" }, { "-2.1", "2.1", "[]" } },
 	{ API_CHAT, "frequency_penalty", { "-2", "2" }, { "-2.1", "2.1", "false" } },
-	{ API_CHAT, "seed", { "0", "-5", "18446744073709551615", "99999999999999999999999", "1.0" },
+	{ API_CHAT,
+	  "seed",
+	  { "0", "-5", "18446744073709551615", "99999999999999999999999", "1.0" },
 	  { "1.5", "\"1\"", "true" } },
-	{ API_CHAT, "stop",
+	{ API_CHAT,
+	  "stop",
 	  { "\"a\"", "[]", "[\"a\"]", "null",
 	    "[\"1\",\"2\",\"3\",\"4\",\"5\",\"6\",\"7\",\"8\",\"9\",\"10\",\"11\",\"12\",\"13\","
 	    "\"14\",\"15\",\"16\"]" },
@@ -109,7 +116,8 @@ static const struct value_case value_cases[] = {
 	{ API_COMPLETIONS, "echo", { "true" }, { "1" } },
 	{ API_CHAT, "tools", { "[]", "[{}]", "null" }, { "{}", "\"a\"", "1" } },
 	{ API_CHAT, "functions", { "[]" }, { "{}" } },
-	{ API_COMPLETIONS, "prompt",
+	{ API_COMPLETIONS,
+	  "prompt",
 	  { "\"a\"", "\"\"", "[\"a\",\"b\"]", "[1,2]", "[[1],[2]]", "null" },
 	  { "{}", "1", "[]", "[ ]", "[{}]", "[null]", "[true]" } },
 	{ API_IMAGES, "prompt", { "\"a\"" }, { "[\"a\"]", "1" } },
@@ -174,11 +182,14 @@ static void messages(void **state)
 			"messages[0].content", "{");
 		passes(api, "{\"messages\":[{\"role\":\"user\"}]}");
 		passes(api, "{\"messages\":[{\"role\":\"user\",\"content\":null}]}");
-		passes(api, "{\"messages\":[{\"content\":[],\"role\":\"assistant\",\"x\":{\"role\":1}}]}");
-		passes(api, "{\"messages\":[{\"content\":[{\"role\":1,\"content\":2}],\"role\":\"u\"}]}");
+		passes(api, "{\"messages\":[{\"content\":[],\"role\":\"assistant\",\"x\":{\"role\":"
+			    "1}}]}");
+		passes(api, "{\"messages\":[{\"content\":[{\"role\":1,\"content\":2}],\"role\":"
+			    "\"u\"}]}");
 	}
 	/* A role of one message is not that of the next, nor of another member's element. */
-	refused(API_CHAT, "{\"tools\":[{\"role\":\"x\"}],\"messages\":[{}]}", "messages[0].role", "}");
+	refused(API_CHAT, "{\"tools\":[{\"role\":\"x\"}],\"messages\":[{}]}", "messages[0].role",
+		"}");
 	passes(API_CHAT, "{\"tools\":[1,{\"role\":1}]," SAY "}");
 }
 
@@ -202,7 +213,8 @@ static void stream_options(void **state)
 	passes(API_CHAT, "{" SAY ",\"stream_options\":{\"include_usage\":true},\"stream\":true}");
 	passes(API_CHAT, "{" SAY ",\"stream_options\":null}");
 	refused(API_CHAT, "{" SAY ",\"stream_options\":{}}", "stream_options", "{}");
-	refused(API_CHAT, "{\"stream_options\":{ },\"stream\":false," SAY "}", "stream_options", "{ }");
+	refused(API_CHAT, "{\"stream_options\":{ },\"stream\":false," SAY "}", "stream_options",
+		"{ }");
 	refused(API_COMPLETIONS, "{\"stream_options\":{}}", "stream_options", "{}");
 	passes(API_RESPONSES, "{\"stream_options\":{}}");
 }
