@@ -463,12 +463,17 @@ static void close_listeners(struct httpd *s)
 
 void httpd_drain(struct httpd *s)
 {
+	/* Who stands at the door or has asked already is still served. */
+	BB_LIST_EACH(it, safe, &s->listeners)
+		listener_accept(BB_CONTAINER(it, struct listener, link));
 	s->draining = true;
 	close_listeners(s);
 	BB_LIST_EACH(it, safe, &s->conns) {
 		struct httpd_conn *c = BB_CONTAINER(it, struct httpd_conn, link);
-		if (c->state == CONN_HANDSHAKE || (c->state == CONN_IDLE && !c->in_len))
+		if (c->state == CONN_HANDSHAKE)
 			conn_destroy(c);
+		else if (c->state == CONN_IDLE)
+			conn_process(c); /* closes it when nothing has come */
 	}
 }
 

@@ -90,7 +90,10 @@ struct httpd_config {
 BB_MUST int httpd_create(const struct httpd_config *config, struct httpd **out);
 /* Takes the listening descriptor (sock_listen). */
 BB_MUST int httpd_listen(struct httpd *s, int listen_fd);
-/* Closes listeners and idle connections; exchanges go on and their connections close after them. */
+/*
+ * Closes listeners and idle connections; exchanges go on and their connections close after them.
+ * Requests that have come by now are handed over from inside of this call.
+ */
 void httpd_drain(struct httpd *s);
 /* Cuts what is left. */
 void httpd_destroy(struct httpd *s);

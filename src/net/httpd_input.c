@@ -464,7 +464,9 @@ void conn_process(struct httpd_conn *c)
 		case CONN_BUSY: return;
 		}
 	}
-	if (io == IO_AGAIN)
+	if (io == IO_AGAIN && c->state == CONN_IDLE && !c->in && c->x.server->draining)
+		conn_destroy(c);
+	else if (io == IO_AGAIN)
 		c->readable = false;
 	else if (io == IO_EOF || io == IO_ERROR)
 		conn_destroy(c); /* nothing was asked, or the rest of a request never came */

@@ -714,6 +714,21 @@ def test_engine_dies_under_comments():
             assert payloads[-1]["error"]["code"] == "engine_failed"
 
 
+def test_probe_timeout():
+    """An engine whose health check hangs is given up after probe.timeout, and found again."""
+    with Sim(["m"], ttft="1ms") as deaf, Sim(["m"], ttft="1ms") as other:
+        config = {"probe": {"interval": "50ms", "timeout": "100ms", "unhealthy_after": 2}}
+        with Gateway([deaf, other], config=config) as g:
+            deaf.fault("deaf")
+            began = time.monotonic()
+            g.wait_engine(deaf.url, "down")
+            assert time.monotonic() - began > 0.1
+            for _ in range(4):
+                serves(g)
+            deaf.fault("")
+            g.wait_engine(deaf.url, "ready")
+
+
 # ---- reload, rotation, shutdown ----
 
 def test_reload_a_hundred_times_under_streams(sim):

@@ -704,6 +704,26 @@ static void test_drain(void **state)
 	end();
 }
 
+/* Requests that are in the kernel when the drain begins are answered, on old and on new connections. */
+static void test_drain_with_requests_on_their_way(void **state)
+{
+	struct peer fresh;
+
+	begin(NULL);
+	peer_say(&peer, "GET /1 HTTP/1.1\r\nHost: h\r\n\r\n");
+	PEER_UNTIL(site.loop, peer_has(&peer, "<GET /1>"));
+	peer_say(&peer, "GET /2 HTTP/1.1\r\nHost: h\r\n\r\n");
+	peer_connect(&fresh, &site.addr, 0);
+	peer_say(&fresh, "GET /3 HTTP/1.1\r\nHost: h\r\n\r\n");
+	httpd_drain(site.httpd);
+	PEER_UNTIL(site.loop, peer.has_ended && fresh.has_ended);
+	assert_true(peer_has(&peer, "<GET /2>"));
+	assert_true(peer_has(&fresh, "<GET /3>"));
+	assert_int_equal(peer_count_of(&peer, "Connection: close\r\n"), 1);
+	peer_close(&fresh);
+	end();
+}
+
 static void test_destroy_with_everything_open(void **state)
 {
 	struct peer half, busy, streaming;
@@ -867,6 +887,7 @@ int main(void)
 		cmocka_unit_test(test_leaves_while_it_waits),
 		cmocka_unit_test(test_linger_is_bounded),
 		cmocka_unit_test(test_drain),
+		cmocka_unit_test(test_drain_with_requests_on_their_way),
 		cmocka_unit_test(test_destroy_with_everything_open),
 		cmocka_unit_test(test_out_of_descriptors),
 		cmocka_unit_test(test_nth_allocation_fails),
