@@ -7,7 +7,7 @@
 #include "wire/date.h"
 
 #define SECOND_NS 1000000000ull
-#define OUTPUT_FIRST_GUESS 256 /* tokens of an answer before any has been seen */
+#define OUTPUT_FIRST_GUESS 256	/* tokens of an answer before any has been seen */
 #define TOKENS_MAX (1ull << 53) /* of one request: sums of many stay far from overflow */
 
 struct tenant {

@@ -76,8 +76,8 @@ struct tenant_window {
 
 struct tenant_verdict {
 	enum tenant_refusal refusal;
-	uint64_t limit;	 /* the one that stands against it … */
-	uint64_t needed; /* … and what the request would take of it */
+	uint64_t limit;		 /* the one that stands against it … */
+	uint64_t needed;	 /* … and what the request would take of it */
 	uint64_t retry_after_ns; /* 0: trying again is of no use, or (CONCURRENT) nobody knows */
 	struct tenant_window requests, tokens; /* afterwards */
 };

@@ -24,7 +24,8 @@ static const char usage_text[] =
 	"create   makes a key and shows it, this once. With --file its hash is added to the file,\n"
 	"         which keys.file or busbar serve --keys names; else the hash is shown as well.\n"
 	"list     the keys of a file: id, tenant, when they end\n"
-	"rotate   makes another key for the tenant; the old one goes on for DURATION (default 24h)\n"
+	"rotate   makes another key for the tenant; the old one goes on for DURATION (default "
+	"24h)\n"
 	"revoke   takes a key out\n"
 	"\n"
 	"  --file FILE       the file of keys; it is made when it is not there; comments are kept\n"
@@ -130,7 +131,8 @@ static int create_in(const struct keys_options *o, struct bb_str text, const cha
 	if (!rc)
 		rc = show_key(key);
 	if (!rc)
-		fprintf(stderr, "Key %s of tenant %s is in %s; `busbar reload` puts it into force.\n",
+		fprintf(stderr,
+			"Key %s of tenant %s is in %s; `busbar reload` puts it into force.\n",
 			record->id, o->tenant, o->file);
 	bb_buf_fini(&out);
 	return rc;
@@ -151,7 +153,8 @@ static int with_file(const struct keys_options *o,
 	if (rc && (rc != -BB_EABSENT || strcmp(o->command, "create") != 0)) {
 		rc = file_failed(o->file, rc);
 	} else {
-		static const char begin[] = "# API keys of busbar: hashes; see busbar keys --help\n";
+		static const char begin[] =
+			"# API keys of busbar: hashes; see busbar keys --help\n";
 		const struct bb_str all = rc ? BB_STR(begin) : (struct bb_str){ text, len };
 		rc = run(o, all, key, record);
 	}
@@ -202,7 +205,8 @@ static int rotate_in(const struct keys_options *o, struct bb_str text, const cha
 		rc = show_key(key);
 	if (!rc)
 		fprintf(stderr,
-			"Key %s of tenant %s is in %s; %s ends in %s. `busbar reload` puts this into "
+			"Key %s of tenant %s is in %s; %s ends in %s. `busbar reload` puts this "
+			"into "
 			"force.\n",
 			record->id, tenant, o->file, o->id, o->grace ? o->grace : "24h");
 	bb_buf_fini(&ended);
@@ -291,8 +295,8 @@ static int list_in(const struct keys_options *o, struct bb_str text, const char 
 
 static int run(const struct keys_options *o)
 {
-	const bool takes_id = strcmp(o->command, "rotate") == 0 ||
-			      strcmp(o->command, "revoke") == 0;
+	const bool takes_id =
+		strcmp(o->command, "rotate") == 0 || strcmp(o->command, "revoke") == 0;
 
 	if (strcmp(o->command, "create") == 0)
 		return o->id ? usage_error("create takes no ID") : create(o);

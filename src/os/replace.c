@@ -70,7 +70,8 @@ int file_replace(const char *path, const void *data, size_t len)
 	    rename(made, target))
 		goto fail_made;
 	close(fd);
-	/* The name must last as the contents do; a folder that cannot be synced has it all the same. */
+	/* The name must last as the contents do; a folder that cannot be synced has it all the
+	 * same. */
 	(void)!fsync(folder);
 	close(folder);
 	return 0;

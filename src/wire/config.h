@@ -129,8 +129,8 @@ struct config_tls {
 
 /* TLS towards an engine with an https:// URL. */
 struct config_engine_tls {
-	struct bb_str ca;	   /* path of a PEM file; empty: what the system trusts */
-	struct bb_str cert;	   /* our own; empty: none */
+	struct bb_str ca;   /* path of a PEM file; empty: what the system trusts */
+	struct bb_str cert; /* our own; empty: none */
 	struct bb_str key;
 	struct bb_str server_name; /* empty: the URL's host */
 	enum config_verify verify;
@@ -175,9 +175,9 @@ enum config_budget_kind { CONFIG_BUDGET_NONE, CONFIG_BUDGET_TOKENS, CONFIG_BUDGE
 
 /* For each calendar month, in UTC. */
 struct config_budget {
-	uint64_t amount;   /* tokens, or thousand-millionths of the currency's unit */
-	uint32_t kind;	   /* enum config_budget_kind */
-	char currency[4];  /* "EUR" */
+	uint64_t amount;  /* tokens, or thousand-millionths of the currency's unit */
+	uint32_t kind;	  /* enum config_budget_kind */
+	char currency[4]; /* "EUR" */
 };
 
 struct config_tenant_limits {
@@ -189,11 +189,11 @@ struct config_tenant_limits {
 struct config_tenant {
 	struct bb_str name;
 	struct config_place place;
-	bool is_from_keys_file;	     /* that is where its places are */
-	struct config_api_keys key;  /* both are the tenant's: two ways to write it */
+	bool is_from_keys_file;	    /* that is where its places are */
+	struct config_api_keys key; /* both are the tenant's: two ways to write it */
 	struct config_api_keys keys;
-	struct config_texts models;  /* patterns with "*"; empty: all */
-	uint64_t expires_s;	     /* Unix time; 0: never */
+	struct config_texts models; /* patterns with "*"; empty: all */
+	uint64_t expires_s;	    /* Unix time; 0: never */
 	struct config_tenant_limits limits;
 	struct config_budget budget;
 	enum config_priority priority;
@@ -225,7 +225,7 @@ struct config_engine {
 	struct bb_str url; /* "http[s]://HOST[:PORT][/base]" or "unix:PATH", no slash at the end */
 	struct config_place place;
 	enum config_engine_kind kind;
-	struct bb_str api_key;	    /* empty: none. A secret: never logged, never shown */
+	struct bb_str api_key; /* empty: none. A secret: never logged, never shown */
 	struct config_engine_tls tls;
 	struct config_texts models; /* as written; config.models has them all */
 	bool is_discovered; /* nothing says what it serves: it serves every model that it lists

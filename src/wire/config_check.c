@@ -250,8 +250,7 @@ const char *config_check_host(struct bb_str text)
 
 const char *config_check_host_pattern(struct bb_str text)
 {
-	const struct bb_str name =
-		bb_str_starts(text, BB_STR("*.")) ? bb_str_skip(text, 2) : text;
+	const struct bb_str name = bb_str_starts(text, BB_STR("*.")) ? bb_str_skip(text, 2) : text;
 
 	return config_check_host(name) ? "a name is like api.example.org or *.example.org" : NULL;
 }

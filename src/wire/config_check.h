@@ -49,6 +49,7 @@ config_check config_check_user;
 
 /*
  * A URL that config_check_url found good, as busbar writes it: no slash at its end, no ":80"
- * (":443" with https), the host in small letters. `room` must hold url.len bytes. The result points into it.
+ * (":443" with https), the host in small letters. `room` must hold url.len bytes. The result points
+ * into it.
  */
 struct bb_str config_url_normal(struct bb_str url, char *room);

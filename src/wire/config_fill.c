@@ -8,8 +8,9 @@
 #include "wire/date.h"
 #include "wire/spelling.h"
 
-void config_fill_error(struct config_reader *r, const struct config_map *m, const struct config_key *key,
-			struct config_place place, const char *format, ...)
+void config_fill_error(struct config_reader *r, const struct config_map *m,
+		       const struct config_key *key, struct config_place place, const char *format,
+		       ...)
 {
 	char why[CONFIG_WHY_MAX];
 	va_list ap;
@@ -46,8 +47,8 @@ struct bb_str config_fill_dup(struct config_reader *r, struct bb_str s)
 
 /* ---- values ---- */
 
-static void read_number(struct config_reader *r, const struct config_map *m, const struct config_key *key,
-			const struct yaml_item *item)
+static void read_number(struct config_reader *r, const struct config_map *m,
+			const struct config_key *key, const struct yaml_item *item)
 {
 	struct bb_buf why;
 	uint64_t value;
@@ -60,16 +61,16 @@ static void read_number(struct config_reader *r, const struct config_map *m, con
 	bb_buf_fini(&why);
 }
 
-static void store_text(struct config_reader *r, const struct config_map *m, const struct config_key *key,
-		       struct bb_str text)
+static void store_text(struct config_reader *r, const struct config_map *m,
+		       const struct config_key *key, struct bb_str text)
 {
 	const struct bb_str copy = config_fill_dup(r, text);
 
 	memcpy((char *)m->base + key->offset, &copy, sizeof(copy));
 }
 
-static void read_text(struct config_reader *r, const struct config_map *m, const struct config_key *key,
-		      const struct yaml_item *item)
+static void read_text(struct config_reader *r, const struct config_map *m,
+		      const struct config_key *key, const struct yaml_item *item)
 {
 	struct bb_str text = item->text;
 	const char *wrong = NULL;
@@ -86,8 +87,8 @@ static void read_text(struct config_reader *r, const struct config_map *m, const
 		store_text(r, m, key, text);
 }
 
-static void read_policy(struct config_reader *r, const struct config_map *m, const struct config_key *key,
-			const struct yaml_item *item)
+static void read_policy(struct config_reader *r, const struct config_map *m,
+			const struct config_key *key, const struct yaml_item *item)
 {
 	const char *const *names = r->env && r->env->policies ? r->env->policies : config_policies;
 	struct spelling like;
@@ -101,25 +102,27 @@ static void read_policy(struct config_reader *r, const struct config_map *m, con
 		spelling_offer(&like, bb_str_of(*names));
 	}
 	if (like.best.p)
-		config_fill_error(r, m, key, item->place, "unknown policy '%.*s' (did you mean '%.*s'?)",
-			    BB_ARG(item->text), BB_ARG(like.best));
+		config_fill_error(r, m, key, item->place,
+				  "unknown policy '%.*s' (did you mean '%.*s'?)",
+				  BB_ARG(item->text), BB_ARG(like.best));
 	else
-		config_fill_error(r, m, key, item->place, "unknown policy '%.*s'", BB_ARG(item->text));
+		config_fill_error(r, m, key, item->place, "unknown policy '%.*s'",
+				  BB_ARG(item->text));
 }
 
 /*
  * A text or a list of texts. Wrong ones are reported and kept, so that whoever counts them later
  * does not report a second mistake.
  */
-static void read_texts(struct config_reader *r, const struct config_map *m, const struct config_key *key,
-		       const struct yaml_item *item)
+static void read_texts(struct config_reader *r, const struct config_map *m,
+		       const struct config_key *key, const struct yaml_item *item)
 {
 	const bool is_list = item->kind == YAML_KIND_LIST;
 	const uint32_t count = is_list ? item->count : item->kind != YAML_KIND_NULL;
 
 	if (count < key->min || count > key->max) {
-		config_fill_error(r, m, key, item->place, "%u entries, where %u to %u are allowed", count,
-			    (unsigned)key->min, (unsigned)key->max);
+		config_fill_error(r, m, key, item->place, "%u entries, where %u to %u are allowed",
+				  count, (unsigned)key->min, (unsigned)key->max);
 		return;
 	}
 	struct config_text *texts = config_fill_alloc(r, count, sizeof(*texts));
@@ -132,10 +135,10 @@ static void read_texts(struct config_reader *r, const struct config_map *m, cons
 			wrong = key->check(from->text);
 		else if (from->kind != YAML_KIND_BROKEN)
 			config_fill_error(r, m, key, from->place, "expects texts, not %s",
-				    yaml_kind_text(from->kind));
+					  yaml_kind_text(from->kind));
 		if (wrong)
 			config_fill_error(r, m, key, from->place, "'%.*s': %s", BB_ARG(from->text),
-				    wrong);
+					  wrong);
 		texts[i].text = config_fill_dup(r, from->text);
 		texts[i].place = from->place;
 	}

@@ -19,9 +19,9 @@ static int link_name(struct linker *l, uint32_t index)
 	if (other == BB_MAP_NONE)
 		return bb_map_put(&l->names, t->name, index);
 	const struct config_place p = l->c->tenants.items[other].place;
-	config_errors_add(l->errors, t->place,
-			  "tenant '%.*s' is given twice (first at %s:%u:%u)", BB_ARG(t->name),
-			  other < l->first ? l->main_name : l->file_name, p.line, p.column);
+	config_errors_add(l->errors, t->place, "tenant '%.*s' is given twice (first at %s:%u:%u)",
+			  BB_ARG(t->name), other < l->first ? l->main_name : l->file_name, p.line,
+			  p.column);
 	return 0;
 }
 
@@ -86,7 +86,8 @@ static void warn_keys(struct bb_buf *out, const char *file, const struct config_
 	for (uint32_t i = 0; i < keys->count; i++)
 		if (keys->items[i].record.is_clear)
 			warn(out, file, keys->items[i].place,
-			     "a key is written in clear; `busbar keys create` gives a hash to write "
+			     "a key is written in clear; `busbar keys create` gives a hash to "
+			     "write "
 			     "instead",
 			     t->name);
 }

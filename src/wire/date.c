@@ -18,7 +18,8 @@ static uint64_t days_of(struct civil c)
 {
 	const uint64_t year = c.month > 2 ? c.year : c.year - 1;
 	const uint64_t era = year / 400, of_era = year % 400;
-	const unsigned of_year = (153 * (c.month > 2 ? c.month - 3 : c.month + 9) + 2) / 5 + c.day - 1;
+	const unsigned of_year =
+		(153 * (c.month > 2 ? c.month - 3 : c.month + 9) + 2) / 5 + c.day - 1;
 
 	return era * 146097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719468;
 }
@@ -27,8 +28,7 @@ static struct civil civil_of(uint64_t days)
 {
 	const uint64_t shifted = days + 719468, era = shifted / 146097;
 	const unsigned of_era = (unsigned)(shifted % 146097);
-	const unsigned years =
-		(of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+	const unsigned years = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
 	const unsigned of_year = of_era - (365 * years + years / 4 - years / 100);
 	const unsigned from_march = (5 * of_year + 2) / 153;
 	const unsigned month = from_march < 10 ? from_march + 3 : from_march - 9;
@@ -140,7 +140,8 @@ void date_write(uint64_t unix_s, struct bb_buf *out)
 
 	bb_buf_printf(out, "%04llu-%02u-%02u", (unsigned long long)c.year, c.month, c.day);
 	if (of_day)
-		bb_buf_printf(out, "T%02u:%02u:%02uZ", of_day / 3600, of_day / 60 % 60, of_day % 60);
+		bb_buf_printf(out, "T%02u:%02u:%02uZ", of_day / 3600, of_day / 60 % 60,
+			      of_day % 60);
 }
 
 uint64_t date_month(uint64_t unix_s)

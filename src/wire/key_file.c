@@ -251,7 +251,8 @@ static void keys_lines(struct bb_buf *b, size_t indent, struct bb_str stored)
 	bb_buf_printf(b, "- %.*s\n", BB_ARG(stored));
 }
 
-static void tenant_lines(struct bb_buf *b, size_t indent, struct bb_str tenant, struct bb_str stored)
+static void tenant_lines(struct bb_buf *b, size_t indent, struct bb_str tenant,
+			 struct bb_str stored)
 {
 	indent_add(b, indent);
 	bb_buf_printf(b, "%.*s:\n", BB_ARG(tenant));

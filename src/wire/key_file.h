@@ -34,7 +34,8 @@ BB_MUST int key_file_each(struct bb_str text,
 /* Adds a key to a tenant, who is made when new. */
 BB_MUST int key_file_add(struct bb_str text, struct bb_str tenant, const struct key_record *key,
 			 struct bb_buf *out, const char **why);
-/* The key of that id ends at a moment; 0: now, it is taken out. `tenant` (64 bytes and a NUL) gets whose it was. */
+/* The key of that id ends at a moment; 0: now, it is taken out. `tenant` (64 bytes and a NUL) gets
+ * whose it was. */
 #define KEY_FILE_TENANT_SIZE 65
 BB_MUST int key_file_end(struct bb_str text, struct bb_str id, uint64_t expires_s,
 			 char tenant[KEY_FILE_TENANT_SIZE], struct bb_buf *out, const char **why);

@@ -133,7 +133,8 @@ static int clear_parse(struct bb_str text, struct key_record *out, const char **
 			return -BB_EINVALID;
 		}
 	if (text.len < KEY_CLEAR_LEN_MIN || text.len > KEY_CLEAR_LEN_MAX) {
-		*why = "a key that is written in clear has 16 to 4096 characters; better make one by "
+		*why = "a key that is written in clear has 16 to 4096 characters; better make one "
+		       "by "
 		       "`busbar keys create` and write its hash";
 		return -BB_EINVALID;
 	}

@@ -48,8 +48,7 @@ static int reserve(struct tenants *t, struct tenant_time time, uint64_t prompt, 
 static void settle(struct tenants *t, struct tenant_time time, struct tenant_hold *hold,
 		   uint64_t prompt, uint64_t output)
 {
-	tenants_settle(t, time, hold,
-		       &(struct tenant_use){ TENANT_END_SERVED, prompt, output });
+	tenants_settle(t, time, hold, &(struct tenant_use){ TENANT_END_SERVED, prompt, output });
 }
 
 static void unserve(struct tenants *t, struct tenant_time time, struct tenant_hold *hold)

@@ -56,8 +56,8 @@ static enum auth_outcome ask(const struct auth *a, const struct field *fields, u
 
 	h.count = 0;
 	for (; fields->name; fields++)
-		h.headers[h.count++] = (struct http_header){ bb_str_of(fields->name),
-							     bb_str_of(fields->value) };
+		h.headers[h.count++] =
+			(struct http_header){ bb_str_of(fields->name), bb_str_of(fields->value) };
 	struct auth_client client;
 	const enum auth_outcome outcome = auth_check(a, &h, unix_s, gate, &client);
 	assert_int_equal(outcome == AUTH_OK, client.tenant != NULL);
@@ -74,10 +74,11 @@ static enum auth_outcome ask_key(const struct auth *a, const char *key, uint64_t
 	return ask(a, (struct field[]){ { "x-api-key", key }, { NULL, NULL } }, unix_s, tenant);
 }
 
-static const char two[] = "tenants:\n"
-			  "  a: {keys: [key-of-tenant-a-1, key-of-tenant-a-2]}\n"
-			  "  b: {key: key-of-tenant-b-1, models: ['llama*', chat], expires: 2026-12-31}\n"
-			  "  c: {}\n";
+static const char two[] =
+	"tenants:\n"
+	"  a: {keys: [key-of-tenant-a-1, key-of-tenant-a-2]}\n"
+	"  b: {key: key-of-tenant-b-1, models: ['llama*', chat], expires: 2026-12-31}\n"
+	"  c: {}\n";
 
 static void test_open(void **state)
 {
@@ -104,16 +105,24 @@ static void test_found(void **state)
 		{ { { "accept", "x" }, { "x-api-key", "key-of-tenant-b-1" } }, AUTH_OK, "b" },
 		/* the same twice, wherever */
 		{ { { "x-api-key", "key-of-tenant-a-1" },
-		    { "authorization", "Bearer key-of-tenant-a-1" } }, AUTH_OK, "a" },
+		    { "authorization", "Bearer key-of-tenant-a-1" } },
+		  AUTH_OK,
+		  "a" },
 		{ { { "x-api-key", "" }, { "authorization", "Bearer key-of-tenant-a-1" } },
-		  AUTH_OK, "a" },
+		  AUTH_OK,
+		  "a" },
 		/* different ones, even of the same tenant */
 		{ { { "x-api-key", "key-of-tenant-a-1" },
-		    { "authorization", "Bearer key-of-tenant-a-2" } }, AUTH_AMBIGUOUS, NULL },
+		    { "authorization", "Bearer key-of-tenant-a-2" } },
+		  AUTH_AMBIGUOUS,
+		  NULL },
 		{ { { "authorization", "Bearer key-of-tenant-a-1" },
-		    { "authorization", "Bearer key-of-tenant-b-1" } }, AUTH_AMBIGUOUS, NULL },
+		    { "authorization", "Bearer key-of-tenant-b-1" } },
+		  AUTH_AMBIGUOUS,
+		  NULL },
 		{ { { "x-api-key", "wrong" }, { "x-api-key", "key-of-tenant-a-1" } },
-		  AUTH_AMBIGUOUS, NULL },
+		  AUTH_AMBIGUOUS,
+		  NULL },
 		{ { { "accept", "x" } }, AUTH_MISSING, NULL },
 		{ { { "x-api-key", "" } }, AUTH_MISSING, NULL },
 		{ { { "api-key", "key-of-tenant-a-1" } }, AUTH_MISSING, NULL },
@@ -123,7 +132,8 @@ static void test_found(void **state)
 		{ { { "authorization", "key-of-tenant-a-1" } }, AUTH_SCHEME, NULL },
 		{ { { "authorization", "Basic key-of-tenant-a-1" } }, AUTH_SCHEME, NULL },
 		{ { { "authorization", "Basic x" }, { "x-api-key", "key-of-tenant-a-1" } },
-		  AUTH_SCHEME, NULL },
+		  AUTH_SCHEME,
+		  NULL },
 		{ { { "x-api-key", "key-of-tenant-a-" } }, AUTH_UNKNOWN, NULL },
 		{ { { "x-api-key", "key-of-tenant-a-11" } }, AUTH_UNKNOWN, NULL },
 		{ { { "x-api-key", "KEY-of-tenant-a-1" } }, AUTH_UNKNOWN, NULL },
@@ -278,8 +288,9 @@ static const char *token_of(EVP_PKEY *key, const char *tenant, uint64_t expires_
 
 static void test_tokens(void **state)
 {
-	struct config *c = parse("tenants: {a: {key: head.body.signature-1}, b: {expires: 2026-12-31}}\n"
-				 "auth: {jwt: {jwks: /k.json, leeway: 0s}}");
+	struct config *c =
+		parse("tenants: {a: {key: head.body.signature-1}, b: {expires: 2026-12-31}}\n"
+		      "auth: {jwt: {jwks: /k.json, leeway: 0s}}");
 	struct auth *a = make(c);
 	const struct auth_tenant *t = NULL;
 	EVP_PKEY *key = maker_key(JWT_EDDSA, 0), *stranger = maker_key(JWT_EDDSA, 0);
@@ -377,10 +388,10 @@ static void test_texts(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_open),	  cmocka_unit_test(test_found),
+		cmocka_unit_test(test_open),	       cmocka_unit_test(test_found),
 		cmocka_unit_test(test_hash_is_no_key), cmocka_unit_test(test_expiry),
-		cmocka_unit_test(test_models),	  cmocka_unit_test(test_tokens),
-		cmocka_unit_test(test_many),	  cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_models),	       cmocka_unit_test(test_tokens),
+		cmocka_unit_test(test_many),	       cmocka_unit_test(test_no_memory),
 		cmocka_unit_test(test_texts),
 	};
 

@@ -57,7 +57,8 @@ static const char whole[] =
 	"keys: {file: keys.yaml}\n"
 	"insecure_no_keys: true\n"
 	"auth: {jwt: {jwks: 'https://id.example/keys', issuer: 'https://id.example',\n"
-	"             audience: busbar, tenant_claim: org, algorithms: [RS256, EdDSA], leeway: 5s}}\n"
+	"             audience: busbar, tenant_claim: org, algorithms: [RS256, EdDSA], leeway: "
+	"5s}}\n"
 	"shield: {image_urls: ['https://img.example/'], allow: [kv_transfer_params]}\n"
 	"user: nobody\n"
 	"sandbox: off\n"
@@ -236,8 +237,9 @@ static void test_second_file(void **state)
 				      "f.yaml:1:11)\n" },
 		{ "tenants: {b: {key: " SECRET "}}",
 		  "k.yaml:1:20: error: this key is given twice (first of tenant 'a')\n" },
-		{ "listen: ':80'\n", "k.yaml:1:1: error: unknown key 'listen': a file of keys holds "
-				     "'tenants' only\n" },
+		{ "listen: ':80'\n",
+		  "k.yaml:1:1: error: unknown key 'listen': a file of keys holds "
+		  "'tenants' only\n" },
 		{ "[]", "k.yaml:1:1: error: a file of keys is a map, not a list\n" },
 		{ "tenants: {b: {kye: x}}",
 		  "k.yaml:1:15: error: unknown key 'kye' in 'tenants.b' (did you mean 'key'?)\n" },
@@ -288,10 +290,21 @@ static void test_needs_keys(void **state)
 static void test_budgets(void **state)
 {
 	static const char *const wrong[] = {
-		"",	       "5",		 "5 tokens",	   "5 tokens/day", "tokens/month",
-		"5 eur/month", "5 EURO/month",	 "-5 EUR/month",   "1.5 tokens/month",
-		"0 EUR/month", "0 tokens/month", "5. EUR/month",   ".5 EUR/month",
-		"5.0000000001 EUR/month",	 "1000000001 EUR/month",
+		"",
+		"5",
+		"5 tokens",
+		"5 tokens/day",
+		"tokens/month",
+		"5 eur/month",
+		"5 EURO/month",
+		"-5 EUR/month",
+		"1.5 tokens/month",
+		"0 EUR/month",
+		"0 tokens/month",
+		"5. EUR/month",
+		".5 EUR/month",
+		"5.0000000001 EUR/month",
+		"1000000001 EUR/month",
 		"1000000000000000001 tokens/month",
 	};
 	static const struct {

@@ -37,7 +37,8 @@ static const struct layout added[] = {
 	{ "tenants: {}\n", "tenants: {\"t\": {\"keys\": [\"" B "\"]}}\n" },
 	/* other tenants */
 	{ "tenants:\n    a:  # the first\n        key: " A "\n",
-	  "tenants:\n    t:\n      keys:\n        - " B "\n    a:  # the first\n        key: " A "\n" },
+	  "tenants:\n    t:\n      keys:\n        - " B "\n    a:  # the first\n        key: " A
+	  "\n" },
 	{ "tenants: {a: {key: '" A "'}}\n",
 	  "tenants: {\"t\": {\"keys\": [\"" B "\"]}, a: {key: '" A "'}}\n" },
 	/* the tenant without keys */
@@ -114,7 +115,8 @@ static const struct layout taken[] = {
 /* It gets an end. */
 static const struct layout ended[] = {
 	{ "tenants:\n  t:\n    key: " B "\n", "tenants:\n  t:\n    key: " B ":2026-12-31\n" },
-	{ "tenants:\n  t:\n    keys: ['" B "']\n", "tenants:\n  t:\n    keys: ['" B ":2026-12-31']\n" },
+	{ "tenants:\n  t:\n    keys: ['" B "']\n",
+	  "tenants:\n  t:\n    keys: ['" B ":2026-12-31']\n" },
 	{ "tenants:\n  t:\n    keys:\n      - " B ":2027-01-01T00:00:01Z # x\n",
 	  "tenants:\n  t:\n    keys:\n      - " B ":2026-12-31 # x\n" },
 };
@@ -166,8 +168,9 @@ static void test_refused(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		why = NULL;
 		bb_buf_init(&out, 1u << 16);
-		assert_int_equal(key_file_end(bb_str_of(cases[i].text), BB_STR("BBBBBBBB"), 1798675200,
-					      tenant, &out, &why), cases[i].rc);
+		assert_int_equal(key_file_end(bb_str_of(cases[i].text), BB_STR("BBBBBBBB"),
+					      1798675200, tenant, &out, &why),
+				 cases[i].rc);
 		assert_non_null(why);
 		bb_buf_fini(&out);
 	}
@@ -211,9 +214,10 @@ static void test_random(void **state)
 			memcpy(ids[count++], r.id, sizeof(r.id));
 		} else if (count) {
 			const unsigned which = (unsigned)bb_rng_below(&rng, count);
-			const uint64_t end = bb_rng_below(&rng, 3) ? 0 : bb_rng_below(&rng, 1u << 30) + 1;
-			rc = key_file_end(bb_buf_str(&text), bb_str_of(ids[which]), end, tenant, &out,
-					  &why);
+			const uint64_t end =
+				bb_rng_below(&rng, 3) ? 0 : bb_rng_below(&rng, 1u << 30) + 1;
+			rc = key_file_end(bb_buf_str(&text), bb_str_of(ids[which]), end, tenant,
+					  &out, &why);
 			if (end == 0)
 				memcpy(ids[which], ids[--count], sizeof(ids[0]));
 		} else {
@@ -268,8 +272,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_add),    cmocka_unit_test(test_end),
-		cmocka_unit_test(test_refused), cmocka_unit_test(test_random),
+		cmocka_unit_test(test_add),	  cmocka_unit_test(test_end),
+		cmocka_unit_test(test_refused),	  cmocka_unit_test(test_random),
 		cmocka_unit_test(test_no_memory),
 	};
 

@@ -87,7 +87,8 @@ static void test_record(void **state)
 		bb_buf_init(&text, 1000);
 		r.expires_s = expires_s;
 		key_record_write(&r, &text);
-		assert_null(memmem(text.p, text.len, key + 3 + KEY_ID_LEN, 4)); /* not the key itself */
+		assert_null(
+			memmem(text.p, text.len, key + 3 + KEY_ID_LEN, 4)); /* not the key itself */
 		assert_int_equal(key_record_parse(bb_buf_str(&text), &again, &why), 0);
 		assert_memory_equal(&again.digest, &r.digest, sizeof(r.digest));
 		assert_string_equal(again.id, r.id);
@@ -97,8 +98,9 @@ static void test_record(void **state)
 		const size_t bare = 5 + KEY_ID_LEN + 1 + 2 * KEY_DIGEST_SIZE;
 		for (size_t len = 3; len < text.len; len++) {
 			const bool is_record = len == bare || (expires_s && len == bare + 11);
-			assert_int_equal(key_record_parse((struct bb_str){ text.p, len }, &again, &why),
-					 is_record ? 0 : -BB_EINVALID);
+			assert_int_equal(
+				key_record_parse((struct bb_str){ text.p, len }, &again, &why),
+				is_record ? 0 : -BB_EINVALID);
 		}
 		bb_buf_fini(&text);
 	}
