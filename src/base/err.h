@@ -22,6 +22,8 @@
 	  "the text is malformed")                                                                  \
 	X(INVALID,   400, "invalid_request_error", "invalid_value",             false,              \
 	  "a value is outside of what is allowed")                                                  \
+	X(ENCODING,  415, "invalid_request_error", "unsupported_encoding",      false,              \
+	  "Content-Encoding is not supported; send the body plain")                                 \
 	X(HTTP,      400, "invalid_request_error", "bad_http",                  false,              \
 	  "the bytes are not valid HTTP/1.1")                                                       \
 	X(TIMEOUT,   408, "invalid_request_error", "request_timeout",           true,               \

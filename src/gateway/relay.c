@@ -115,7 +115,7 @@ static bool answer_fields_add(struct request *r, const struct http_head *h, bool
 	bb_buf_add_str(text, r->own_fields);
 	for (uint32_t i = 0; i < h->count; i++) {
 		const struct http_header *f = &h->headers[i];
-		if (http_is_hop_by_hop(f->name) || is_own_answer_field(f->name))
+		if (http_stays_here(h, f->name) || is_own_answer_field(f->name))
 			continue;
 		bb_buf_add_str(text, f->name);
 		bb_buf_lit(text, ": ");
@@ -136,7 +136,27 @@ static bool answer_fields_add(struct request *r, const struct http_head *h, bool
 /* A media type without its parameters. */
 bool relay_is_type(struct bb_str type, struct bb_str want)
 {
-	return type.len >= want.len && bb_str_eq_nocase((struct bb_str){ type.p, want.len }, want);
+	return bb_str_eq_nocase(bb_str_trim(bb_str_cut(&type, ';')), want);
+}
+
+/*
+ * What no client can make use of. A redirect would carry the prompt, with its key, to wherever the
+ * engine says: neither the gateway follows it, nor are clients led there.
+ */
+static const char *head_fault(const struct request *r, const struct http_head *h, struct bb_str type)
+{
+	const struct bb_str coding = http_head_get(h, BB_STR("content-encoding"));
+	const struct api_info *info = api_info((enum api)r->api);
+
+	if (h->status / 100 == 3)
+		return "the engine answered with a redirect, which is not followed";
+	if (coding.len && !bb_str_eq_nocase(coding, BB_STR("identity")))
+		return "the engine's answer is compressed, which was not asked for";
+	if (h->status < 300 && h->status != 204 && info->generates && info->body == API_BODY_JSON &&
+	    !relay_is_type(type, BB_STR("application/json")) &&
+	    !relay_is_type(type, BB_STR("text/event-stream")))
+		return "the engine's answer is neither JSON nor a stream of events";
+	return NULL;
 }
 
 static void on_head(struct call *c, const struct http_head *h)
@@ -146,6 +166,11 @@ static void on_head(struct call *c, const struct http_head *h)
 	const bool is_stream = relay_is_type(type, BB_STR("text/event-stream"));
 
 	r->engine_status = h->status;
+	const char *fault = head_fault(r, h, type);
+	if (fault) {
+		relay_break_off(r, fault, UPSTREAM_STATUS);
+		return;
+	}
 	if (h->status == 502 || h->status == 503 || h->status == 504) {
 		/* Busy or half dead: another one may do better; else its own words are passed on. */
 		if (!r->shown && r->candidates > 1 && r->attempts <= r->snapshot->config->upstream.retries) {

@@ -31,13 +31,18 @@ static enum event_fate event_take(struct request *r, const struct sse_event *e)
 	struct openai_chunk chunk = { 0 };
 	struct bb_str data = e->data;
 
+	if (r->has_done)
+		return EVENT_DROP; /* nothing follows the end */
 	if (e->is_comment || !data.p)
 		return r->relay == RELAY_ASSEMBLE ? EVENT_DROP : EVENT_KEEP;
 	metric_add(&r->worker->metrics->chunks, 1);
-	if (sse_is_done(e))
+	if (sse_is_done(e)) {
 		/* [DONE] after an error, or without a finish, would make half an answer look whole. */
-		return r->has_error || (has_finish_rule(r) && !r->has_finish) ? EVENT_DROP
-									      : EVENT_KEEP;
+		if (r->has_error || (has_finish_rule(r) && !r->has_finish))
+			return EVENT_DROP;
+		r->has_done = true;
+		return EVENT_KEEP;
+	}
 	if (e->multi) {
 		bb_buf_clear(&r->worker->text);
 		if (sse_data_join(e, &r->worker->text))
@@ -81,7 +86,9 @@ static struct taken events_take(struct request *r, char *data, size_t len)
 
 	while (t.rest.len && !t.is_bad) {
 		enum event_fate fate = EVENT_KEEP;
-		const size_t twin = r->relay == RELAY_EVENTS ? chunk_twin_match(&r->twin, t.rest) : 0;
+		const size_t twin = r->relay == RELAY_EVENTS && !r->has_done
+					    ? chunk_twin_match(&r->twin, t.rest)
+					    : 0;
 		if (twin) {
 			e.raw = (struct bb_str){ t.rest.p, twin };
 			t.rest = bb_str_skip(t.rest, twin);

@@ -52,6 +52,7 @@ struct request {
 	bool shown : 1;            /* the client has seen something of an engine's answer */
 	bool in_brain : 1;         /* brain_request_ended is owed */
 	bool has_first : 1;        /* the first token has come */
+	bool has_done : 1;         /* [DONE] was passed on */
 	bool has_finish : 1;       /* a finish_reason or the protocol's last event */
 	bool has_error : 1;        /* the engine reported an error in its stream */
 	bool fresh_conn : 1;       /* the next attempt must not reuse a connection */

@@ -65,6 +65,12 @@ static bool is_own_field(struct bb_str name, enum credentials credentials)
 	return false;
 }
 
+/* Servers behind CGI-like interfaces take Content_Length for Content-Length: it does not pass. */
+static bool is_ambiguous(struct bb_str name)
+{
+	return memchr(name.p, '_', name.len) != NULL;
+}
+
 /*
  * The header lines that every attempt sends. Clients' credentials pass on only where they are none
  * of the gateway's and no engine has a key of its own.
@@ -74,13 +80,12 @@ static bool fields_take(struct request *r, const struct http_head *h)
 	const enum credentials hides = r->snapshot->any_key || r->snapshot->auth ? CREDENTIALS_HIDE
 										 : CREDENTIALS_PASS;
 	struct bb_buf *text = &r->worker->text;
-	const struct bb_str connection = http_head_get(h, BB_STR("connection"));
 
 	bb_buf_clear(text);
 	for (uint32_t i = 0; i < h->count; i++) {
 		const struct http_header *f = &h->headers[i];
-		if (http_is_hop_by_hop(f->name) || is_own_field(f->name, hides) ||
-		    (connection.len && http_list_has(connection, f->name)))
+		if (http_stays_here(h, f->name) || is_own_field(f->name, hides) ||
+		    is_ambiguous(f->name))
 			continue;
 		bb_buf_add_str(text, f->name);
 		bb_buf_lit(text, ": ");
@@ -219,8 +224,7 @@ enum step request_scan(struct request *r)
 		return request_fail_step(r, -BB_ENOMEM, NULL, NULL);
 	const struct bb_str coding = http_head_get(h, BB_STR("content-encoding"));
 	if (coding.len && !bb_str_eq_nocase(coding, BB_STR("identity")))
-		return request_fail_step(r, -BB_EINVALID, "Content-Encoding is not supported; send the body plain",
-				 NULL);
+		return request_fail_step(r, -BB_EENCODING, NULL, NULL);
 	const bool is_multipart = multipart_is(r->content_type);
 	if (is_multipart && info->body == API_BODY_JSON)
 		return request_fail_step(r, -BB_EINVALID, "this endpoint takes a JSON body", NULL);

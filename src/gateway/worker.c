@@ -35,6 +35,7 @@ static void httpd_limits_of(const struct config *c, uint32_t workers, struct htt
 
 	*l = (struct httpd_limits){
 		.head_size_max = (uint32_t)cl->head_size,
+		.url_size_max = (uint32_t)cl->url_size,
 		.body_size_max = cl->body_size,
 		.buffers_max = cl->buffers / workers,
 		.connections_max = cl->connections ? (cl->connections + workers - 1) / workers : 0,

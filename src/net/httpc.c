@@ -408,6 +408,7 @@ int call_start(struct call *call, struct httpc_pool *p, enum call_conn which)
 	c->part_at = 0;
 	c->part_off = 0;
 	c->head_told = c->send_failed = false;
+	c->interims = 0;
 	c->keep_alive = false;
 	httpc_parse_reset(c, call);
 	if (c->state == HTTPC_CONNECTING) {

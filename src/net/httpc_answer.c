@@ -9,6 +9,7 @@
 #include "os/clock.h"
 
 #define READS_A_TURN 4
+#define INTERIMS_MAX 16
 
 _Thread_local struct httpc_scratch httpc_scratch;
 
@@ -84,6 +85,10 @@ static bool conn_take(struct httpc_conn *c, char *data, size_t len)
 		if (httpc_scratch.head.status / 100 == 1) {
 			if (httpc_scratch.head.status == 101) {
 				httpc_conn_fail(c, -BB_EUPSTREAM, "the engine switched protocols unasked");
+				return false;
+			}
+			if (++c->interims > INTERIMS_MAX) {
+				httpc_conn_fail(c, -BB_EUPSTREAM, "the engine sends 1xx without end");
 				return false;
 			}
 			httpc_parse_reset(c, call);

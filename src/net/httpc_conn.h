@@ -38,6 +38,7 @@ struct httpc_conn {
 	uint8_t part_at;     /* first part not wholly sent; UINT8_MAX: all is sent */
 	size_t part_off;
 	struct tls_session *tls; /* NULL: plain */
+	uint8_t interims;    /* 1xx heads of this answer */
 	bool *closed;        /* set when the connection is closed from inside of a callback */
 };
 

@@ -32,6 +32,7 @@ void httpd_limits_default(struct httpd_limits *l)
 {
 	*l = (struct httpd_limits){
 		.head_size_max = 32u << 10,
+		.url_size_max = 8u << 10,
 		.body_size_max = 32u << 20,
 		.buffers_max = 1u << 30,
 		.head_timeout_ns = 10 * OS_SECOND,
@@ -179,7 +180,7 @@ static void default_error(int err, const char *what, struct bb_buf *body)
 	bb_buf_printf(body, ",\"type\":\"%s\",\"param\":null,\"code\":\"%s\"}}", e->type, e->code);
 }
 
-void conn_refuse(struct httpd_conn *c, int err, const char *what)
+void conn_refuse_as(struct httpd_conn *c, int status, int err, const char *what)
 {
 	struct httpd *s = c->x.server;
 	struct bb_buf body;
@@ -192,14 +193,17 @@ void conn_refuse(struct httpd_conn *c, int err, const char *what)
 		s->ops->write_error(&c->x, err, what, &body, &type);
 	else
 		default_error(err, what, &body);
-	const int status = err == -BB_ELIMIT && !c->parser.head_done ? 431
-								     : bb_error_info(err)->http_status;
 	exchange_reply(&c->x, status, type,
 		       bb_error_info(err)->retryable ? BB_STR("Retry-After: 1\r\n") : BB_STR(""),
 		       bb_buf_str(&body));
 	bb_buf_fini(&body);
 	/* Bytes of the refused request may still be on their way. */
 	conn_set_state(c, CONN_BODY);
+}
+
+void conn_refuse(struct httpd_conn *c, int err, const char *what)
+{
+	conn_refuse_as(c, bb_error_info(err)->http_status, err, what);
 }
 
 static void conn_write(struct httpd_conn *c)

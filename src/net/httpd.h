@@ -34,6 +34,7 @@ struct peer_counts;
 
 struct httpd_limits {
 	uint32_t head_size_max;      /* 32 KiB: request line and header fields together */
+	uint32_t url_size_max;       /* 8 KiB: the request's target */
 	uint64_t body_size_max;      /* 32 MiB */
 	uint64_t buffers_max;        /* 1 GiB: all bodies of one server (thread) together */
 	uint32_t connections_max;    /* 0: as many as descriptors allow */

@@ -104,3 +104,5 @@ void conn_finish_soon(struct httpd_conn *c);
 void conn_gone(struct httpd_conn *c);
 /* Answers an error found by the server itself; the connection closes after it. */
 void conn_refuse(struct httpd_conn *c, int err, const char *what);
+/* The same with a status that is not the error's own. */
+void conn_refuse_as(struct httpd_conn *c, int status, int err, const char *what);

@@ -206,6 +206,22 @@ static void head_done(struct httpd_conn *c, char *rest, size_t rest_len)
 		conn_gone(c);
 }
 
+static bool is_url_too_long(const struct httpd_conn *c)
+{
+	return c->parser.target_len > c->x.server->limits.url_size_max;
+}
+
+/* A head that is malformed (-BB_EHTTP) or too large (-BB_ELIMIT). */
+static void refuse_head(struct httpd_conn *c, int err)
+{
+	if (is_url_too_long(c))
+		conn_refuse_as(c, 414, -BB_ELIMIT, "the request's target is longer than limits.url");
+	else if (err == -BB_ELIMIT)
+		conn_refuse_as(c, 431, err, "the request's head is too large or has too many fields");
+	else
+		conn_refuse_as(c, http1_status(&c->parser), err, http1_reason(&c->parser));
+}
+
 /* Feeds `len` new bytes of a head that begins at `base` (new bytes at base + from). */
 static void head_feed(struct httpd_conn *c, char *base, size_t from, size_t len)
 {
@@ -235,11 +251,8 @@ static void head_feed(struct httpd_conn *c, char *base, size_t from, size_t len)
 	s->head.target = (struct bb_str){ 0 };
 	int rc = http1_feed_head(&c->parser, c->head_split ? NULL : &s->head, base + from, len, &used);
 	head_len = from + (rc == 1 ? used : len);
-	if (rc < 0 || head_len > s->limits.head_size_max) {
-		if (rc == -BB_ELIMIT || rc >= 0)
-			conn_refuse(c, -BB_ELIMIT, "the request's head is too large or has too many fields");
-		else
-			conn_refuse(c, -BB_EHTTP, http1_reason(&c->parser));
+	if (rc < 0 || head_len > s->limits.head_size_max || is_url_too_long(c)) {
+		refuse_head(c, rc < 0 ? rc : -BB_ELIMIT);
 		return;
 	}
 	if (rc == 0) {
@@ -251,9 +264,9 @@ static void head_feed(struct httpd_conn *c, char *base, size_t from, size_t len)
 	if (c->head_split) {
 		http1_init(&c->parser, HTTP1_REQUEST);
 		rc = http1_feed_head(&c->parser, &s->head, base, head_len, &used);
-		BB_ASSERT(rc == 1 || rc == -BB_ELIMIT);
+		BB_ASSERT(rc != 0);
 		if (rc < 0) {
-			conn_refuse(c, -BB_ELIMIT, "the request's head has too many fields");
+			refuse_head(c, rc);
 			return;
 		}
 	}

@@ -65,6 +65,7 @@ struct config_cors {
 
 struct config_limits {
 	uint64_t head_size;
+	uint64_t url_size;
 	uint64_t body_size;
 	uint64_t buffers; /* bytes of all buffers together */
 	uint64_t header_timeout_ns;

@@ -3,11 +3,19 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "wire/http1_strict.h"
+
+/* Of a chunked body, beyond its payload: in all, for each chunk on top, and in one place. */
+#define OVERHEAD_MAX 16384
+#define OVERHEAD_PER_CHUNK 16
+#define GAP_MAX 16384
 
 static int on_url(llhttp_t *l, const char *at, size_t len)
 {
-	struct http_head *h = ((struct http1 *)l)->head;
+	struct http1 *p = (struct http1 *)l;
+	struct http_head *h = p->head;
 
+	p->target_len += len < UINT32_MAX - p->target_len ? (uint32_t)len : 0;
 	if (!h)
 		return 0;
 	if (!h->target.p)
@@ -46,13 +54,21 @@ static int on_value(llhttp_t *l, const char *at, size_t len)
 	return 0;
 }
 
-/* An empty value has no on_value: it must not look like a name that goes on. */
+/*
+ * An empty value has no on_value: it must not look like a name that goes on. Blanks around a value
+ * are no part of it (RFC 9110 §5.5); llhttp leaves those behind.
+ */
 static int on_value_complete(llhttp_t *l)
 {
 	struct http_head *h = ((struct http1 *)l)->head;
 
-	if (h && h->count && !h->headers[h->count - 1].value.p)
-		h->headers[h->count - 1].value = BB_STR("");
+	if (!h || !h->count)
+		return 0;
+	struct bb_str *v = &h->headers[h->count - 1].value;
+	while (v->len && (v->p[v->len - 1] == ' ' || v->p[v->len - 1] == '\t'))
+		v->len--;
+	if (!v->len)
+		*v = BB_STR("");
 	return 0;
 }
 
@@ -67,7 +83,7 @@ static int on_head_complete(llhttp_t *l)
 		p->reason = "not HTTP/1.0 or HTTP/1.1";
 		return HPE_USER;
 	}
-	if (l->flags & F_TRANSFER_ENCODING && !(l->flags & F_CHUNKED)) {
+	if (l->flags & F_TRANSFER_ENCODING && (!(l->flags & F_CHUNKED) || l->http_minor == 0)) {
 		/* Where such a body ends is a matter of opinion (RFC 9112 §6.1, §6.3): not ours. */
 		p->reason = "a Transfer-Encoding other than chunked";
 		return HPE_USER;
@@ -75,6 +91,7 @@ static int on_head_complete(llhttp_t *l)
 	p->head_done = true;
 	if (l->flags & F_CHUNKED && !has_no_body) {
 		p->framing = HTTP1_CHUNKED;
+		p->overhead_left = OVERHEAD_MAX;
 	} else if (l->flags & F_CONTENT_LENGTH && !has_no_body) {
 		p->framing = HTTP1_LENGTH;
 		p->left = l->content_length;
@@ -90,10 +107,40 @@ static int on_head_complete(llhttp_t *l)
 	return HPE_PAUSED;
 }
 
+static int on_chunk_header(llhttp_t *l)
+{
+	((struct http1 *)l)->overhead_left += OVERHEAD_PER_CHUNK;
+	return 0;
+}
+
+/* Counts the bytes from the last payload to `at`. */
+static bool gap_is_ok(struct http1 *p, const char *at)
+{
+	const size_t gap = p->gap + (size_t)(at - p->mark);
+
+	if (gap > GAP_MAX) {
+		p->reason = "a chunk's size, its extensions or the trailers are too long";
+		return false;
+	}
+	p->gap = (uint32_t)gap;
+	p->mark = at;
+	return true;
+}
+
 static int on_body(llhttp_t *l, const char *at, size_t len)
 {
 	struct http1 *p = (struct http1 *)l;
 
+	if (!gap_is_ok(p, at))
+		return HPE_USER;
+	/* The sum is looked at here, where it does not depend on how the bytes were cut. */
+	if (p->gap > p->overhead_left) {
+		p->reason = "chunks that are mostly extensions";
+		return HPE_USER;
+	}
+	p->overhead_left -= p->gap;
+	p->gap = 0;
+	p->mark = at + len;
 	if (p->out != at)
 		memmove(p->out, at, len);
 	p->out += len;
@@ -116,6 +163,7 @@ static const llhttp_settings_t settings = {
 	.on_header_value = on_value,
 	.on_header_value_complete = on_value_complete,
 	.on_headers_complete = on_head_complete,
+	.on_chunk_header = on_chunk_header,
 	.on_body = on_body,
 	.on_message_complete = on_message_complete,
 };
@@ -138,15 +186,21 @@ static void head_finish(struct http1 *p, struct http_head *h)
 	h->length = h->has_length ? l->content_length : 0;
 	h->is_upgrade = l->upgrade;
 	h->keep_alive = llhttp_should_keep_alive(l);
+	const struct bb_str expect = http_head_get(h, BB_STR("expect"));
+	h->expects_continue = expect.p && h->minor > 0 &&
+			      bb_str_eq_nocase(expect, BB_STR("100-continue"));
+}
+
+static void target_split(struct http_head *h)
+{
+	const char *mark = h->target.len ? memchr(h->target.p, '?', h->target.len) : NULL;
+
 	h->path = h->target;
 	h->query = (struct bb_str){ 0 };
-	const char *mark = h->target.len ? memchr(h->target.p, '?', h->target.len) : NULL;
 	if (mark) {
 		h->path.len = (size_t)(mark - h->target.p);
 		h->query = bb_str_skip(h->target, h->path.len + 1);
 	}
-	const struct bb_str expect = http_head_get(h, BB_STR("expect"));
-	h->expects_continue = expect.p && bb_str_eq_nocase(expect, BB_STR("100-continue"));
 }
 
 int http1_feed_head(struct http1 *p, struct http_head *head, const char *data, size_t len,
@@ -168,8 +222,14 @@ int http1_feed_head(struct http1 *p, struct http_head *head, const char *data, s
 	}
 	/* A pause in on_headers_complete stands behind the last line feed of the head. */
 	*used = (size_t)(llhttp_get_error_pos(&p->parser) - data);
-	if (head)
-		head_finish(p, head);
+	if (!head)
+		return 1;
+	head_finish(p, head);
+	p->reason = http1_head_fault(p->kind, head, &p->status);
+	p->failed = p->reason != NULL;
+	if (p->failed)
+		return -BB_EHTTP;
+	target_split(head);
 	return 1;
 }
 
@@ -192,6 +252,7 @@ int http1_feed_body(struct http1 *p, char *data, size_t len, struct bb_str *body
 		return 0;
 	}
 	p->out = data;
+	p->mark = data;
 	llhttp_resume(&p->parser);
 	llhttp_errno_t e = llhttp_execute(&p->parser, data, len);
 	if (e != HPE_OK && e != HPE_PAUSED) {
@@ -200,7 +261,8 @@ int http1_feed_body(struct http1 *p, char *data, size_t len, struct bb_str *body
 	}
 	body->len = (size_t)(p->out - data);
 	*used = e == HPE_OK ? len : (size_t)(llhttp_get_error_pos(&p->parser) - data);
-	return 0;
+	p->failed = !gap_is_ok(p, data + *used);
+	return p->failed ? -BB_EHTTP : 0;
 }
 
 bool http1_is_complete_at_eof(const struct http1 *p)
@@ -213,6 +275,11 @@ const char *http1_reason(const struct http1 *p)
 	const char *why = p->reason ? p->reason : llhttp_get_error_reason(&p->parser);
 
 	return why && *why ? why : "malformed HTTP";
+}
+
+int http1_status(const struct http1 *p)
+{
+	return p->status ? p->status : 400;
 }
 
 struct bb_str http_head_get(const struct http_head *h, struct bb_str name)
@@ -311,6 +378,18 @@ bool http_is_hop_by_hop(struct bb_str name)
 				 1u << 18 | 1u << 19;
 	return name.len < 32 && lengths >> name.len & 1 &&
 	       http_name_is(name, names, sizeof(names) / sizeof(names[0]));
+}
+
+bool http_stays_here(const struct http_head *h, struct bb_str name)
+{
+	if (http_is_hop_by_hop(name))
+		return true;
+	for (uint32_t i = 0; i < h->count; i++)
+		if (h->headers[i].name.len == 10 &&
+		    bb_str_eq_nocase(h->headers[i].name, BB_STR("connection")) &&
+		    http_list_has(h->headers[i].value, name))
+			return true;
+	return false;
 }
 
 bool http_list_has(struct bb_str list, struct bb_str token)

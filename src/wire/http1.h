@@ -6,8 +6,13 @@
  * out is always framed anew from these, never forwarded.
  * Threads: pure functions on caller's state.
  * Memory: a parser owns nothing. A head points into the bytes that were fed.
- * Errors: -BB_EHTTP for malformed bytes (http1_reason says why, static text), -BB_ELIMIT for too
- * many header fields.
+ * Errors: -BB_EHTTP for malformed bytes (http1_reason says why, static text; http1_status what a
+ * server answers), -BB_ELIMIT for too many header fields.
+ *
+ * What is refused beyond llhttp's own strictness, because two parsers might differ on it: any
+ * Transfer-Encoding but a single "chunked"; several fields where one decides; a request line with
+ * more than single spaces, another protocol's name, or bytes that no URI has; a Host that is
+ * missing, or no host; chunks that are mostly extensions, and endless trailers (which are dropped).
  */
 #pragma once
 
@@ -28,7 +33,7 @@ struct http_header {
 
 struct http_head {
 	enum llhttp_method method; /* requests: HTTP_GET, HTTP_HEAD, HTTP_POST, … of llhttp.h */
-	struct bb_str target;    /* requests: as it came */
+	struct bb_str target;    /* requests: as it came, of an absolute one what follows the host */
 	struct bb_str path;      /* requests: the target without its query */
 	struct bb_str query;     /* requests: without the '?' */
 	int status;              /* responses */
@@ -59,9 +64,14 @@ enum http1_framing { HTTP1_NO_BODY, HTTP1_LENGTH, HTTP1_CHUNKED, HTTP1_UNTIL_CLO
 struct http1 {
 	llhttp_t parser;
 	uint64_t left;             /* HTTP1_LENGTH: bytes of the body still to come */
+	uint64_t overhead_left;    /* HTTP1_CHUNKED: bytes that sizes and extensions may still take */
+	const char *mark;          /* HTTP1_CHUNKED: behind the last payload byte of this call */
+	uint32_t gap;              /* HTTP1_CHUNKED: bytes since the last payload byte, without this call */
 	struct http_head *head;    /* collected into while the head is parsed, else NULL */
 	char *out;                 /* where the next body byte goes (unframing in place) */
 	const char *reason;        /* why it failed, where llhttp does not know */
+	uint32_t target_len;       /* requests: bytes of the target so far */
+	uint16_t status;           /* the answer to a bad request where it is not 400 */
 	uint8_t kind;              /* enum http1_kind */
 	uint8_t framing;           /* enum http1_framing, valid once the head is done */
 	bool head_done;
@@ -93,11 +103,15 @@ BB_MUST int http1_feed_body(struct http1 *p, char *data, size_t len, struct bb_s
 bool http1_is_complete_at_eof(const struct http1 *p);
 /* Why the last call failed. */
 const char *http1_reason(const struct http1 *p);
+/* What a server answers to it: 400 or 417. */
+int http1_status(const struct http1 *p);
 
 const char *http_status_text(int status);
 /* Is it one of these? `names` are lower case and not empty, `name` is in any case and not empty. */
 bool http_name_is(struct bb_str name, const struct bb_str *names, size_t count);
 /* A field that belongs to one connection and is never passed on (RFC 9110 §7.6.1), framing included. */
 bool http_is_hop_by_hop(struct bb_str name);
+/* The same, or one that a Connection field of this head names. */
+bool http_stays_here(const struct http_head *h, struct bb_str name);
 /* True when a token like "close" stands in a comma-separated list, in any case. */
 bool http_list_has(struct bb_str list, struct bb_str token);

@@ -111,7 +111,9 @@ static int parse_head(struct run *r, struct http1 *p)
 			return 1;
 		init(r, p);
 		const int again = http1_feed_head(p, &r->head, r->data + begin, r->at - begin, &used);
-		BB_ASSERT(again == 1 ? used == r->at - begin : again == -BB_ELIMIT);
+		/* What a head means is looked at when it is collected. */
+		BB_ASSERT(again == 1 ? used == r->at - begin
+				     : again == -BB_ELIMIT || again == -BB_EHTTP);
 		return again;
 	}
 	return 0;

@@ -511,7 +511,7 @@ def test_giant_answer():
     piece = b"y" * 65536
 
     def script(engine, conn, request):
-        conn.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: audio/wav\r\nContent-Length: {size}\r\n\r\n".encode())
+        conn.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n".encode())
         for _ in range(size // len(piece)):
             conn.sendall(piece)
 
