@@ -49,7 +49,12 @@ static enum event_fate event_take(struct request *r, const struct sse_event *e)
 			return EVENT_BAD;
 		data = bb_buf_str(&r->worker->text);
 	}
-	if (openai_chunk_scan((enum api)r->api, e->event, data, &chunk))
+	/*
+	 * What only looks like the end is none. And an engine is believed what it says, but not that it
+	 * is JSON: a client that cannot read one event loses the stream.
+	 */
+	if (bb_str_eq(bb_str_trim(data), BB_STR("[DONE]")) || json_check(data, JSON_DEPTH_MAX, NULL) ||
+	    openai_chunk_scan((enum api)r->api, e->event, data, &chunk))
 		return EVENT_BAD;
 	if (chunk.has_usage)
 		usage_merge(&r->usage, &chunk.usage);

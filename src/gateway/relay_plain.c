@@ -52,12 +52,13 @@ void relay_error_ended(struct request *r)
 	}
 	r->begun = r->shown = true;
 	r->step = REQUEST_DONE;
-	if (json_check(bb_buf_str(&r->held), JSON_DEPTH_MAX, &at) == 0) {
+	if (json_check(bb_buf_str(&r->held), JSON_DEPTH_MAX, &at) == 0 &&
+	    json_type_of(bb_buf_str(&r->held)) == JSON_OBJECT) {
 		exchange_reply(r->x, r->status, r->content_type, r->answer_fields,
 			       bb_buf_str(&r->held));
 		return;
 	}
-	/* Not JSON: the SDK would fail on it; the words are kept. */
+	/* No JSON object: the SDK would fail on it; the words are kept. */
 	struct bb_buf *text = &r->worker->text;
 	snprintf(message, sizeof(message), "the engine answered %d: %.*s", r->engine_status,
 		 (int)(r->held.len > 300 ? 300 : r->held.len), r->held.p ? r->held.p : "");

@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "wire/utf8.h"
+
 void chunk_twin_learn(struct chunk_twin *t, struct bb_arena *arena, struct bb_str raw,
 		      struct bb_str text)
 {
@@ -29,13 +31,16 @@ size_t chunk_twin_match(const struct chunk_twin *t, struct bb_str rest)
 	size_t most = rest.len - t->before - t->behind;
 	if (most > CHUNK_TWIN_TEXT_MAX)
 		most = CHUNK_TWIN_TEXT_MAX;
+	unsigned char all = 0;
 	size_t n = 0;
 	for (; n < most && from[n] != '"'; n++) {
-		if ((unsigned char)from[n] < 0x20)
-			return 0;
-		if (from[n] == '\\')
-			n++; /* whatever is escaped does not end the string */
+		const unsigned char c = (unsigned char)from[n];
+		if (c < 0x20 || c == '\\')
+			return 0; /* an escape must be a right one: the scan knows */
+		all |= c;
 	}
+	if (all & 0x80 && utf8_check((struct bb_str){ from, n }) != n)
+		return 0;
 	if (n == 0 || n > most || (n == most && from[n] != '"') ||
 	    memcmp(from + n, t->bytes + t->before, t->behind) != 0)
 		return 0;

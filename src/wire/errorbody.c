@@ -1,6 +1,9 @@
 #include "wire/errorbody.h"
 
+#include <string.h>
+
 #include "base/err.h"
+#include "wire/utf8.h"
 
 const char *anthropic_error_type(int http_status)
 {
@@ -21,12 +24,40 @@ static struct bb_str message_or_default(int err, struct bb_str message)
 	return message.len ? message : bb_str_of(bb_error_info(err)->text);
 }
 
+/* Messages quote what others sent: bytes that are no UTF-8, or the half of a letter, become '?'. */
+static void message_add(struct bb_buf *b, int err, struct bb_str message)
+{
+	char text[1024];
+	struct bb_str rest = message_or_default(err, message);
+	size_t n = 0;
+
+	if (utf8_check(rest) == rest.len) {
+		bb_buf_add_json(b, rest);
+		return;
+	}
+	while (rest.len && n < sizeof(text)) {
+		size_t good = utf8_check(rest);
+		if (good > sizeof(text) - n)
+			good = sizeof(text) - n;
+		memcpy(text + n, rest.p, good);
+		n += good;
+		rest = bb_str_skip(rest, good);
+		if (rest.len && n < sizeof(text)) {
+			text[n++] = '?';
+			rest = bb_str_skip(rest, 1);
+		}
+	}
+	while (n && utf8_check((struct bb_str){ text, n }) != n)
+		n--; /* cut at the end of the room */
+	bb_buf_add_json(b, (struct bb_str){ text, n });
+}
+
 static void openai_form(struct bb_buf *b, int err, struct bb_str message, const char *param)
 {
 	const struct bb_error_info *info = bb_error_info(err);
 
 	bb_buf_lit(b, "{\"error\":{\"message\":");
-	bb_buf_add_json(b, message_or_default(err, message));
+	message_add(b, err, message);
 	bb_buf_lit(b, ",\"type\":");
 	bb_buf_add_json(b, bb_str_of(info->type));
 	bb_buf_lit(b, ",\"param\":");
@@ -44,7 +75,7 @@ static void anthropic_form(struct bb_buf *b, int err, struct bb_str message)
 	bb_buf_lit(b, "{\"type\":\"error\",\"error\":{\"type\":");
 	bb_buf_add_json(b, bb_str_of(anthropic_error_type(bb_error_info(err)->http_status)));
 	bb_buf_lit(b, ",\"message\":");
-	bb_buf_add_json(b, message_or_default(err, message));
+	message_add(b, err, message);
 	bb_buf_lit(b, "}}");
 }
 
@@ -70,7 +101,7 @@ static void response_failed_form(struct bb_buf *b, int err, struct bb_str messag
 	bb_buf_lit(b, ",\"status\":\"failed\",\"error\":{\"code\":");
 	bb_buf_add_json(b, response_code(err));
 	bb_buf_lit(b, ",\"message\":");
-	bb_buf_add_json(b, message_or_default(err, message));
+	message_add(b, err, message);
 	bb_buf_lit(b, "},\"incomplete_details\":null,\"model\":");
 	bb_buf_add_json(b, s->model);
 	bb_buf_lit(b, ",\"output\":[],\"usage\":null}}");

@@ -24,6 +24,30 @@ static int on_url(llhttp_t *l, const char *at, size_t len)
 	return 0;
 }
 
+/* llhttp takes the protocols that borrowed HTTP's first line as well (RTSP, ICE). */
+static int on_protocol(llhttp_t *l, const char *at, size_t len)
+{
+	struct http1 *p = (struct http1 *)l;
+
+	for (size_t i = 0; i < len; i++)
+		if (p->protocol_len > 3 || at[i] != "HTTP"[p->protocol_len++]) {
+			p->reason = "not HTTP/1.0 or HTTP/1.1";
+			return HPE_USER;
+		}
+	return 0;
+}
+
+/* The reason of an answer is text, like a field's value (RFC 9112 §4). */
+static int on_status(llhttp_t *l, const char *at, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (((unsigned char)at[i] < 0x20 && at[i] != '\t') || at[i] == 0x7f) {
+			((struct http1 *)l)->reason = "a status line with control characters";
+			return HPE_USER;
+		}
+	return 0;
+}
+
 static int on_field(llhttp_t *l, const char *at, size_t len)
 {
 	struct http_head *h = ((struct http1 *)l)->head;
@@ -159,6 +183,8 @@ static int on_message_complete(llhttp_t *l)
 
 static const llhttp_settings_t settings = {
 	.on_url = on_url,
+	.on_protocol = on_protocol,
+	.on_status = on_status,
 	.on_header_field = on_field,
 	.on_header_value = on_value,
 	.on_header_value_complete = on_value_complete,

@@ -72,6 +72,7 @@ struct http1 {
 	const char *reason;        /* why it failed, where llhttp does not know */
 	uint32_t target_len;       /* requests: bytes of the target so far */
 	uint16_t status;           /* the answer to a bad request where it is not 400 */
+	uint8_t protocol_len;      /* letters of "HTTP" so far */
 	uint8_t kind;              /* enum http1_kind */
 	uint8_t framing;           /* enum http1_framing, valid once the head is done */
 	bool head_done;
