@@ -27,11 +27,31 @@ void bb_arena_fini(struct bb_arena *a)
 	*a = (struct bb_arena){ .max = a->max };
 }
 
+static bool arena_add_block(struct bb_arena *a, size_t room)
+{
+	if (room > a->max - a->total)
+		return false;
+	struct bb_arena_block *b = bb_alloc(sizeof(*b) + room);
+	if (!b)
+		return false;
+	b->next = a->blocks;
+	b->size = room;
+	a->blocks = b;
+	a->used = 0;
+	a->total += room;
+	return true;
+}
+
+static size_t aligned(size_t size)
+{
+	return (size + 15) & ~(size_t)15;
+}
+
 void *bb_arena_alloc(struct bb_arena *a, size_t size)
 {
 	if (size > a->max)
 		return NULL;
-	size = (size + 15) & ~(size_t)15;
+	size = aligned(size);
 	if (!a->blocks || size > a->blocks->size - a->used) {
 		size_t room = BB_ARENA_BLOCK - sizeof(struct bb_arena_block);
 		/* The last block is as large as what is left, or as what is asked for. */
@@ -39,20 +59,17 @@ void *bb_arena_alloc(struct bb_arena *a, size_t size)
 			room = a->max - a->total;
 		if (room < size)
 			room = size;
-		if (room > a->max - a->total)
+		if (!arena_add_block(a, room))
 			return NULL;
-		struct bb_arena_block *b = bb_alloc(sizeof(*b) + room);
-		if (!b)
-			return NULL;
-		b->next = a->blocks;
-		b->size = room;
-		a->blocks = b;
-		a->used = 0;
-		a->total += room;
 	}
 	void *p = a->blocks->data + a->used;
 	a->used += size;
 	return p;
+}
+
+int bb_arena_reserve(struct bb_arena *a, size_t size)
+{
+	return size <= a->max && arena_add_block(a, aligned(size)) ? 0 : -BB_ENOMEM;
 }
 
 struct bb_str bb_arena_dup(struct bb_arena *a, struct bb_str s)

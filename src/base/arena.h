@@ -24,6 +24,8 @@ struct bb_arena {
 };
 
 void bb_arena_init(struct bb_arena *a, size_t max);
+/* Takes one block of just `size` bytes at once, for what is kept long and known in size. */
+BB_MUST int bb_arena_reserve(struct bb_arena *a, size_t size);
 void bb_arena_fini(struct bb_arena *a);
 /* Aligned for any type; not zeroed. */
 void *bb_arena_alloc(struct bb_arena *a, size_t size) BB_MUST;

@@ -130,6 +130,7 @@ static void show(struct request *r)
 	request_drop_body(r);
 	exchange_put(r->x, bb_buf_str(&r->early));
 	bb_buf_fini(&r->early);
+	request_slim(r);
 }
 
 /*

@@ -4,6 +4,7 @@
 #include "gateway/request_steps.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/log.h"
@@ -38,6 +39,55 @@ void request_drop_body(struct request *r)
 {
 	if (r->x && call_is_sent(&r->call))
 		exchange_drop_body(r->x);
+}
+
+/* A text of the old arena, in the new one; no text when there is none. */
+static bool move_text(struct bb_arena *to, struct bb_str *s)
+{
+	if (!s->p)
+		return true;
+	*s = bb_arena_dup(to, *s);
+	return s->p != NULL;
+}
+
+static size_t room_of(struct bb_str s)
+{
+	return s.p ? s.len + 16 : 0;
+}
+
+void request_slim(struct request *r)
+{
+	struct bb_arena small;
+	struct bb_str id = r->id, model = r->model, name = r->model_name;
+	struct chunk_twin twin = r->twin;
+	const size_t twin_len = twin.bytes ? twin.room : 0;
+
+	if (!call_is_sent(&r->call) || r->tap)
+		return; /* the request's parts are still needed, or the answer is no stream */
+	bb_arena_init(&small, REQUEST_ARENA_MAX);
+	if (bb_arena_reserve(&small, room_of(id) + room_of(model) + room_of(name) + twin_len + 64))
+		return; /* as it was: only larger */
+	bool ok = move_text(&small, &id) && move_text(&small, &model) && move_text(&small, &name);
+	if (ok && twin_len) {
+		char *bytes = bb_arena_alloc(&small, twin_len);
+		ok = bytes != NULL;
+		if (ok)
+			twin.bytes = memcpy(bytes, twin.bytes, twin_len);
+	}
+	if (!ok) {
+		bb_arena_fini(&small);
+		return;
+	}
+	bb_arena_fini(&r->arena);
+	r->arena = small;
+	r->id = id;
+	r->model = model;
+	r->model_name = name;
+	r->twin = twin;
+	r->body_facts = NULL;
+	r->target = r->fields = r->own_fields = r->answer_fields = r->content_type =
+		r->model_span = r->error_payload = r->failure_why = (struct bb_str){ 0 };
+	r->call.parts = NULL;
 }
 
 void request_leave_engine(struct request *r, enum request_outcome outcome)

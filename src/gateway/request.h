@@ -129,6 +129,8 @@ void request_leave_engine(struct request *r, enum request_outcome outcome);
 bool request_retry(struct request *r, enum request_outcome outcome, enum upstream_error what);
 /* The client gave its body; it is not needed any more once an answer is shown. */
 void request_drop_body(struct request *r);
+/* A stream at rest keeps what its end needs: who asked for what. The rest of the arena goes. */
+void request_slim(struct request *r);
 
 /* relay.c */
 extern const struct call_ops relay_ops;

@@ -244,6 +244,9 @@ enum step request_send(struct request *r)
 	if (rc)
 		return send_failed(r, rc);
 	r->call.ops = &relay_ops;
+	r->call.parts = bb_arena_alloc(&r->arena, (count + 1) * sizeof(struct iovec));
+	if (!r->call.parts)
+		return send_failed(r, -BB_ENOMEM);
 	r->call.parts[0] = (struct iovec){ (char *)head.p, head.len };
 	for (uint32_t i = 0; i < count; i++)
 		r->call.parts[i + 1] = (struct iovec){ (char *)parts[i].p, parts[i].len };

@@ -8,6 +8,7 @@
 #define FETCH_TYPE_MAX 128
 
 struct fetch {
+	struct iovec part;
 	struct call call;
 	struct httpc_pool *pool;
 	struct loop_timer timer;
@@ -183,7 +184,8 @@ int fetch_start(struct httpc_pool *pool, const struct fetch_request *r, struct f
 	if (rc)
 		goto fail_free;
 	f->call.ops = &fetch_ops;
-	f->call.parts[0] = (struct iovec){ f->request.p, f->request.len };
+	f->part = (struct iovec){ f->request.p, f->request.len };
+	f->call.parts = &f->part;
 	f->call.part_count = 1;
 	rc = call_begin(f);
 	if (rc)

@@ -58,7 +58,7 @@ struct httpc_conn;
 struct call {
 	const struct call_ops *ops;
 	struct httpc_conn *conn;   /* NULL when no call is under way */
-	struct iovec parts[CALL_PARTS_MAX];
+	struct iovec *parts;       /* the caller's; at most CALL_PARTS_MAX */
 	uint8_t part_count;
 	bool is_head_method;
 	bool is_paused;

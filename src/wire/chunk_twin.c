@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#define ROOM_TO_GROW 16 /* an index or a time may get another digit */
+
 #include "wire/utf8.h"
 
 void chunk_twin_learn(struct chunk_twin *t, struct bb_arena *arena, struct bb_str raw,
@@ -10,12 +12,14 @@ void chunk_twin_learn(struct chunk_twin *t, struct bb_arena *arena, struct bb_st
 	const size_t before = (size_t)(text.p - raw.p);
 	const size_t behind = raw.len - before - text.len;
 
-	if (before + behind > CHUNK_TWIN_MAX)
+	if (before + behind > CHUNK_TWIN_MAX || (t->bytes && before + behind > t->room))
 		return;
-	if (!t->bytes)
-		t->bytes = bb_arena_alloc(arena, CHUNK_TWIN_MAX);
-	if (!t->bytes)
-		return;
+	if (!t->bytes) {
+		t->bytes = bb_arena_alloc(arena, before + behind + ROOM_TO_GROW);
+		if (!t->bytes)
+			return;
+		t->room = (uint16_t)(before + behind + ROOM_TO_GROW);
+	}
 	memcpy(t->bytes, raw.p, before);
 	memcpy(t->bytes + before, text.p + text.len, behind);
 	t->before = (uint16_t)before;

@@ -4,7 +4,7 @@
  * For: the relay's hot path. The chunks of one stream are equal byte for byte but for the token's
  * text. Once one was scanned (chunk.h), the next that has the same bytes before and behind its
  * text means the same, and two comparisons replace a scan.
- * Threads: one owner. Memory: a block of CHUNK_TWIN_MAX bytes in the owner's arena, once.
+ * Threads: one owner. Memory: as many bytes as the first event needs, in the owner's arena, once.
  * Errors: none; what does not match is scanned.
  */
 #pragma once
@@ -20,6 +20,7 @@
 struct chunk_twin {
 	char *bytes; /* NULL: nothing learned yet */
 	uint16_t before, behind;
+	uint16_t room; /* of `bytes` */
 };
 
 /* `text` is the span of the token's text inside of the event's raw bytes. */

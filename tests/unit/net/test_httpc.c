@@ -12,6 +12,7 @@
 /* An owner of calls and what it was told. */
 struct owner {
 	struct call call; /* first: call_ops get back to the owner by it */
+	struct iovec parts[4];
 	int heads, ends, failures;
 	int status;
 	int err;
@@ -106,6 +107,7 @@ static const char request_head[] = "POST /x HTTP/1.1\r\nHost: e\r\nContent-Lengt
 static void prepare(struct owner *o)
 {
 	o->call.ops = &ops;
+	o->call.parts = o->parts;
 	o->call.parts[0] = (struct iovec){ (char *)request_head, sizeof(request_head) - 1 };
 	o->call.parts[1] = (struct iovec){ (char *)"body", 4 };
 	o->call.part_count = 2;
@@ -444,6 +446,7 @@ static void test_engine_that_does_not_read(void **state)
 	begin(&l);
 	prepare(&owner);
 	snprintf(head, sizeof(head), "POST /x HTTP/1.1\r\nContent-Length: %zu\r\n\r\n", sizeof(big));
+	owner.call.parts = owner.parts;
 	owner.call.parts[0] = (struct iovec){ head, strlen(head) };
 	owner.call.parts[1] = (struct iovec){ big, sizeof(big) };
 	assert_int_equal(call_start(&owner.call, pool, CALL_ANY_CONN), 0);
@@ -464,6 +467,7 @@ static void test_large_request(void **state)
 	begin(NULL);
 	prepare(&owner);
 	snprintf(head, sizeof(head), "POST /x HTTP/1.1\r\nContent-Length: %zu\r\n\r\n", sizeof(big));
+	owner.call.parts = owner.parts;
 	owner.call.parts[0] = (struct iovec){ head, strlen(head) };
 	owner.call.parts[1] = (struct iovec){ big, sizeof(big) / 2 };
 	owner.call.parts[2] = (struct iovec){ big + sizeof(big) / 2, sizeof(big) / 2 };
@@ -492,6 +496,7 @@ static void test_early_answer(void **state)
 		prepare(&owner);
 		snprintf(head, sizeof(head), "POST /x HTTP/1.1\r\nContent-Length: %zu\r\n\r\n",
 			 sizeof(big));
+		owner.call.parts = owner.parts;
 		owner.call.parts[0] = (struct iovec){ head, strlen(head) };
 		owner.call.parts[1] = (struct iovec){ big, sizeof(big) };
 		assert_int_equal(call_start(&owner.call, pool, CALL_ANY_CONN), 0);
