@@ -60,7 +60,7 @@ void auth_set_ledger(struct auth *a, uint32_t tenant, uint32_t ledger);
 uint32_t auth_tenant_count(const struct auth *a);
 const struct auth_tenant *auth_tenant_at(const struct auth *a, uint32_t tenant);
 
-/* Tokens are taken from now on, checked with the keys of this ring; only before the table is shared. */
+/* Takes tokens from now on, checked with the keys of a ring; only before the table is shared. */
 void auth_accept_tokens(struct auth *a, struct jwks_ring *ring);
 
 struct auth_client {

@@ -115,6 +115,10 @@ static int token_keys_of(struct control *c, struct snapshot *s, struct jwks_sour
 			 (int)(shown.len > 100 ? 100 : shown.len), shown.p, what);
 		return rc;
 	}
+	if (!s->config->jwt.audience.len || !s->config->jwt.issuer.len)
+		BB_LOG(BB_LOG_WARN, "token_keys",
+		       "auth.jwt: without 'issuer' and 'audience', tokens that were made for other "
+		       "applications are taken as well");
 	auth_accept_tokens(s->auth, jwks_source_ring(source));
 	*out = source;
 	return 0;

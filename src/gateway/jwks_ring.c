@@ -5,9 +5,9 @@
 #include "base/alloc.h"
 
 struct jwks_ring {
-	uint32_t refs;    /* atomic */
+	uint32_t refs;	  /* atomic */
 	uint32_t version; /* atomic; written under the lock */
-	bool has_wish;    /* atomic */
+	bool has_wish;	  /* atomic */
 	pthread_mutex_t lock;
 	struct jwks *set;
 };

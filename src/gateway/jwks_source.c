@@ -60,7 +60,7 @@ static void log_set(const struct jwks_source *s, const struct jwks *set)
 		       s->shown, passed_over, why);
 }
 
-/* Puts a new set into force. One that is the same as before changes nothing, so caches stay warm. */
+/* Puts a new set into force. One that is the same as before changes nothing: caches stay warm. */
 static int take_text(struct jwks_source *s, struct bb_str text, const char **why)
 {
 	const uint64_t hash = bb_hash(text.p ? text.p : "", text.len, 0) | 1;
@@ -216,8 +216,8 @@ static void on_tick(struct loop_timer *t)
 {
 	struct jwks_source *s = BB_CONTAINER(t, struct jwks_source, tick);
 	const uint64_t now_ns = loop_now_ns(s->loop);
-	const bool is_wished = jwks_ring_has_wish(s->ring) &&
-			       (!s->wished_ns || now_ns - s->wished_ns >= AGAIN_NS);
+	const bool is_wished =
+		jwks_ring_has_wish(s->ring) && (!s->wished_ns || now_ns - s->wished_ns >= AGAIN_NS);
 
 	if (is_wished) {
 		jwks_ring_drop_wish(s->ring);
@@ -239,7 +239,8 @@ static bool is_url(struct bb_str where)
 static int split_url(const char *where, struct sock_url *url, const char **path, const char **why)
 {
 	const char *authority = strstr(where, "://") + 3;
-	const struct bb_str base = { where, (size_t)(authority - where) + strcspn(authority, "/?#") };
+	const size_t base_len = (size_t)(authority - where) + strcspn(authority, "/?#");
+	const struct bb_str base = { where, base_len };
 
 	*path = base.p + base.len;
 	if (strchr(where, '#')) {

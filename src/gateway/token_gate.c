@@ -7,11 +7,10 @@
 
 struct token_gate {
 	struct token_cache *cache; /* NULL: no token has come yet */
-	struct jwks_ring *ring;	   /* where `keys` come from; a reference, so that no other is mistaken
-				      for it */
-	struct jwks *keys;	   /* NULL: not loaded */
-	uint32_t version;	   /* of the keys; the cache holds what they found right */
-	struct jwt_claims claims;  /* of the latest token */
+	struct jwks_ring *ring; /* of `keys`; held, so that no other takes its place */
+	struct jwks *keys;	/* NULL: not loaded */
+	uint32_t version;	/* of the keys; the cache holds what they found right */
+	struct jwt_claims claims; /* of the latest token */
 };
 
 int token_gate_create(struct token_gate **out)
@@ -90,8 +89,7 @@ enum token_outcome token_gate_check(struct token_gate *g, const struct token_rul
 				    struct bb_str token, const struct key_digest *sealed,
 				    uint64_t unix_s, struct bb_str *tenant, const char **why)
 {
-	if ((!g->cache || g->ring != rules->ring ||
-	     g->version != jwks_ring_version(rules->ring)) &&
+	if ((!g->cache || g->ring != rules->ring || g->version != jwks_ring_version(rules->ring)) &&
 	    renew(g, rules->ring))
 		return TOKEN_NO_MEMORY;
 	if (!g->keys)

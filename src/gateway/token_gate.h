@@ -35,8 +35,9 @@ BB_MUST int token_gate_create(struct token_gate **out);
 void token_gate_destroy(struct token_gate *g); /* NULL is allowed */
 /*
  * `sealed` is the token's digest under a secret (key_text.h) that other rules do not have: what was
- * right under them is not remembered for these. When it is right, `*tenant` is the name that it gives, valid until the next call, or empty when it gives
- * none; when it is wrong, `*why` is a sentence that holds nothing of it.
+ * right under them is not remembered for these. When the token is right, `*tenant` is the name that
+ * it gives, valid until the next call, or empty when it gives none; when it is wrong, `*why` is a
+ * sentence that holds nothing of it.
  */
 enum token_outcome token_gate_check(struct token_gate *g, const struct token_rules *rules,
 				    struct bb_str token, const struct key_digest *sealed,

@@ -32,8 +32,7 @@ struct bb_str jwt_alg_name(enum jwt_alg alg)
 /* ---- the members of a JWK ---- */
 
 /* Those that decide something; each may be there once. */
-#define MEMBERS(X)                                                                                 \
-	X(kty) X(use) X(key_ops) X(alg) X(kid) X(crv) X(n) X(e) X(x) X(y) X(d) X(k)
+#define MEMBERS(X) X(kty) X(use) X(key_ops) X(alg) X(kid) X(crv) X(n) X(e) X(x) X(y) X(d) X(k)
 
 struct jwk {
 #define X(name) struct bb_str name; /* as JSON; p == NULL: absent */

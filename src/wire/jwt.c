@@ -194,9 +194,9 @@ static bool read_time(const struct wanted *w, uint64_t *out)
 	return true;
 }
 
-static int check_times(const struct wanted *exp, const struct wanted *nbf,
-		       const struct wanted *iat, uint64_t leeway_s, uint64_t now_s,
-		       uint64_t *valid_until_s, enum jwt_fault *fault)
+static int check_times(const struct wanted *exp, const struct wanted *nbf, const struct wanted *iat,
+		       uint64_t leeway_s, uint64_t now_s, uint64_t *valid_until_s,
+		       enum jwt_fault *fault)
 {
 	uint64_t expires_s, begins_s = 0, issued_s = 0;
 
@@ -264,8 +264,7 @@ static int check_claims(struct bb_str part, const struct jwt_policy *p, uint64_t
 
 	if (!read_part(part, room, sizeof(room), m, sizeof(m) / sizeof(m[0])))
 		return refuse(JWT_FAULT_CLAIMS, fault);
-	const int rc =
-		check_times(exp, nbf, iat, p->leeway_s, now_s, &out->valid_until_s, fault);
+	const int rc = check_times(exp, nbf, iat, p->leeway_s, now_s, &out->valid_until_s, fault);
 	if (rc)
 		return rc;
 	if (p->issuer.len && !(is_string(iss) && json_string_eq(iss->value, p->issuer)))

@@ -2,10 +2,10 @@
  * fuzz_jwt.c: no text makes a token or a set of keys do harm, and nobody but the key's owner makes
  * a token that passes.
  *
- * The first byte says what the rest is: 'k' a set of keys, which is asked for keys afterwards; 't' a
- * token against a fixed set: only the one token that the key's owner made may pass, and in that one
- * spelling; anything else: a header and, behind a line feed, claims, which are signed with the key of
- * the set, so that the checks behind the signature are reached.
+ * The first byte says what the rest is: 'k' a set of keys, which is asked for keys afterwards; 't'
+ * a token against a fixed set: only the one token that the key's owner made may pass, and in that
+ * one spelling; anything else: a header and, behind a line feed, claims, which are signed with the
+ * key of the set, so that the checks behind the signature are reached.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -22,9 +22,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 /* Ed25519 with the private key of 32 bytes 'k'. */
-static const char set_text[] =
-	"{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\","
-	"\"x\":\"gyClGXfYw4yopJJ8Zw31gh5El2GUXhXp77JqFQnSMOo\"}]}";
+static const char set_text[] = "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"kid\":\"a\","
+			       "\"x\":\"gyClGXfYw4yopJJ8Zw31gh5El2GUXhXp77JqFQnSMOo\"}]}";
 /* {"alg":"EdDSA","kid":"a"} . {"exp":1800000100,"sub":"t"} */
 static const char right_token[] =
 	"eyJhbGciOiJFZERTQSIsImtpZCI6ImEifQ.eyJleHAiOjE4MDAwMDAxMDAsInN1YiI6InQifQ."
@@ -98,7 +97,8 @@ static void add_base64url(struct bb_buf *b, const uint8_t *p, size_t size)
 
 	for (size_t i = 0; i < size; i += 3) {
 		const size_t left = size - i < 3 ? size - i : 3;
-		const uint32_t bits = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
+		const uint32_t bits = (uint32_t)p[i] << 16 |
+				      (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
 				      (left > 2 ? p[i + 2] : 0u);
 		for (size_t k = 0; k <= left; k++)
 			BB_ASSERT(bb_buf_add(b, &digits[bits >> (18 - 6 * k) & 63], 1) == 0);

@@ -420,6 +420,19 @@ def test_file_reload(sim, tmp_path):
         assert is_in(g, API_KEY)
 
 
+def test_warnings(sim, tmp_path):
+    """Without an audience every token of the provider is good, and the log says so."""
+    path = tmp_path / "keys.json"
+    write_set(path, ED)
+    careless = config(path)
+    del careless["auth"]["jwt"]["audience"]
+    with Gateway([sim], careless) as g:
+        assert "made for other applications" in g.log()
+        assert is_in(g, ED.token(aud="another")) and is_in(g, ED.token(aud=None))
+    with Gateway([sim], config(path)) as g:
+        assert "made for other applications" not in g.log()
+
+
 def test_bad_key_files(sim, tmp_path):
     """A gateway does not start with keys that it cannot use, and says why."""
     path = tmp_path / "keys.json"

@@ -1,6 +1,6 @@
 /*
- * Goal: keys come from a file and from a server, new ones replace old ones, whatever is wrong leaves
- * the old ones in force, and wishes of strangers do not make a flood of fetches.
+ * Goal: keys come from a file and from a server, new ones replace old ones, whatever is wrong
+ * leaves the old ones in force, and wishes of strangers do not make a flood of fetches.
  */
 #include <stdlib.h>
 #include <unistd.h>
@@ -223,7 +223,7 @@ static void test_url(void **state)
 		int status;
 		const char *body;
 	} wrong[] = {
-		{ 404, "{}" }, { 302, keys_text[1] }, { 500, keys_text[1] },
+		{ 404, "{}" }, { 302, keys_text[1] },	 { 500, keys_text[1] },
 		{ 200, "" },   { 200, "{\"keys\":[]}" }, { 200, "<html>" },
 	};
 	for (size_t i = 0; i < UNIT_COUNT(wrong); i++) {
@@ -298,8 +298,8 @@ static void test_names(void **state)
 static void test_bad_urls(void **state)
 {
 	static const char *const bad[] = {
-		"http://",	       "http://:80/",	    "http://a:b/",   "http://a@b/k",
-		"https://a/k#x",       "http://[::1/k",	    "http://a:99999/",
+		"http://",	 "http://:80/",	  "http://a:b/",     "http://a@b/k",
+		"https://a/k#x", "http://[::1/k", "http://a:99999/",
 	};
 
 	for (size_t i = 0; i < UNIT_COUNT(bad); i++) {

@@ -51,7 +51,8 @@ static void put(uint32_t set, uint32_t number, uint64_t valid_until_s)
 static bool has(uint32_t set, uint32_t number, uint64_t now_s)
 {
 	const struct key_digest d = digest_of(set, number);
-	const struct jwt_claims *c = token_cache_find(cache, &d, now_s), wanted = claims_of(number, 0);
+	const struct jwt_claims *c = token_cache_find(cache, &d, now_s),
+				wanted = claims_of(number, 0);
 
 	if (c)
 		assert_string_equal(c->tenant, wanted.tenant);
@@ -138,8 +139,8 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_time),   cmocka_unit_test(test_exact),
-		cmocka_unit_test(test_full),   cmocka_unit_test(test_random),
+		cmocka_unit_test(test_time),	  cmocka_unit_test(test_exact),
+		cmocka_unit_test(test_full),	  cmocka_unit_test(test_random),
 		cmocka_unit_test(test_no_memory),
 	};
 

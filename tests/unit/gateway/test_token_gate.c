@@ -80,8 +80,8 @@ static enum token_outcome ask_at(const struct sample *s, struct jwks_ring *r, ui
 	struct bb_str name = { NULL, 0 };
 	const char *why = NULL;
 
-	const enum token_outcome outcome = token_gate_check(gate, &rules, bb_str_of(s->text),
-							    &s->sealed, now_s, &name, &why);
+	const enum token_outcome outcome =
+		token_gate_check(gate, &rules, bb_str_of(s->text), &s->sealed, now_s, &name, &why);
 	assert_int_equal(outcome == TOKEN_WRONG, why != NULL);
 	if (outcome == TOKEN_RIGHT)
 		assert_str(name, tenant);
@@ -169,7 +169,8 @@ static void test_rules(void **state)
 {
 	struct sample a;
 
-	make(first, "1", "{\"sub\":\"a\",\"t\":\"x\",\"exp\":1800000010,\"iss\":\"i\",\"aud\":[\"u\"]}", &a);
+	make(first, "1",
+	     "{\"sub\":\"a\",\"t\":\"x\",\"exp\":1800000010,\"iss\":\"i\",\"aud\":[\"u\"]}", &a);
 	hang(ring, first, "1");
 	config.issuer = BB_STR("i");
 	config.audience = BB_STR("u");

@@ -32,7 +32,8 @@ static inline void maker_base64url(const void *data, size_t size, struct maker_t
 
 	for (size_t i = 0; i < size; i += 3) {
 		const size_t left = size - i < 3 ? size - i : 3;
-		const uint32_t bits = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
+		const uint32_t bits = (uint32_t)p[i] << 16 |
+				      (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
 				      (left > 2 ? p[i + 2] : 0u);
 		for (size_t k = 0; k <= left; k++) {
 			assert_true(out->len + 1 < sizeof(out->p));
@@ -44,7 +45,7 @@ static inline void maker_base64url(const void *data, size_t size, struct maker_t
 
 static inline EVP_PKEY *maker_key(enum jwt_alg alg, unsigned rsa_bits)
 {
-	EVP_PKEY *k = alg == JWT_RS256   ? EVP_RSA_gen(rsa_bits)
+	EVP_PKEY *k = alg == JWT_RS256	 ? EVP_RSA_gen(rsa_bits)
 		      : alg == JWT_ES256 ? EVP_EC_gen("P-256")
 					 : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 
@@ -83,20 +84,22 @@ static inline const char *maker_jwk(const EVP_PKEY *key, enum jwt_alg alg, const
 	case JWT_RS256:
 		maker_number(key, OSSL_PKEY_PARAM_RSA_N, 0, a, sizeof(a));
 		maker_number(key, OSSL_PKEY_PARAM_RSA_E, 0, b, sizeof(b));
-		snprintf(out, sizeof(out), "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"%s\"%s}", a, b, more);
+		snprintf(out, sizeof(out), "{\"kty\":\"RSA\",\"n\":\"%s\",\"e\":\"%s\"%s}", a, b,
+			 more);
 		break;
 	case JWT_ES256:
 		maker_number(key, OSSL_PKEY_PARAM_EC_PUB_X, 32, a, sizeof(a));
 		maker_number(key, OSSL_PKEY_PARAM_EC_PUB_Y, 32, b, sizeof(b));
 		snprintf(out, sizeof(out),
-			 "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"%s\",\"y\":\"%s\"%s}", a, b, more);
+			 "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"%s\",\"y\":\"%s\"%s}", a, b,
+			 more);
 		break;
 	case JWT_EDDSA:
 		assert_int_equal(EVP_PKEY_get_raw_public_key(key, raw, &size), 1);
 		text.len = 0;
 		maker_base64url(raw, size, &text);
-		snprintf(out, sizeof(out), "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"%s\"%s}", text.p,
-			 more);
+		snprintf(out, sizeof(out), "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"%s\"%s}",
+			 text.p, more);
 		break;
 	case JWT_ALG_COUNT: fail();
 	}
@@ -111,9 +114,9 @@ static inline size_t maker_sign(EVP_PKEY *key, enum jwt_alg alg, const void *dat
 	size_t size = 2048;
 	const unsigned char *at = out;
 
-	assert_int_equal(EVP_DigestSignInit(ctx, NULL, alg == JWT_EDDSA ? NULL : EVP_sha256(), NULL,
-					    key),
-			 1);
+	assert_int_equal(
+		EVP_DigestSignInit(ctx, NULL, alg == JWT_EDDSA ? NULL : EVP_sha256(), NULL, key),
+		1);
 	assert_int_equal(EVP_DigestSign(ctx, out, &size, data, len), 1);
 	EVP_MD_CTX_free(ctx);
 	if (alg != JWT_ES256)

@@ -18,8 +18,8 @@ static void test_round_trip(void **state)
 		text.len = 0;
 		maker_base64url(bytes, size, &text);
 		assert_int_equal(BASE64URL_SIZE(text.len), size);
-		assert_int_equal(base64url_decode((struct bb_str){ text.p, text.len }, back, size, &len),
-				 0);
+		assert_int_equal(
+			base64url_decode((struct bb_str){ text.p, text.len }, back, size, &len), 0);
 		assert_int_equal(len, size);
 		assert_memory_equal(back, bytes, size);
 		if (size)

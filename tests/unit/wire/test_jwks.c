@@ -52,27 +52,38 @@ static const struct {
 	const char *jwk, *text, *signature;
 } examples[] = {
 	{ JWT_RS256,
-	  "{\"kty\":\"RSA\",\"n\":\"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-"
-	  "4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-"
-	  "bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT"
+	  "{\"kty\":\"RSA\",\"n\":\"ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_"
+	  "wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-"
+	  "4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMsD1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_"
+	  "7OMg0LOL-"
+	  "bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-"
+	  "UTo7WTBEMa2R2CapHg665xsmtdVMTBQY4uDZlxvb3qCo5ZwKh9kG4LT"
 	  "6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ\","
 	  "\"e\":\"AQAB\"}",
-	  "eyJhbGciOiJSUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS"
+	  "eyJhbGciOiJSUzI1NiJ9."
+	  "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS"
 	  "9pc19yb290Ijp0cnVlfQ",
-	  "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5juj"
-	  "Gbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7"
-	  "K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np"
+	  "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_"
+	  "O8W2Fp5juj"
+	  "Gbds9uJdbF9CUAr7t1dnZcAcQjbKBYNX4BAynRFdiuB--f_"
+	  "nZLgrnbyTyWzO75vRK5h6xBArLIARNPvkSjtQBMHlb1L07Qe7"
+	  "K0GarZRmB_eSN9383LcOLn6_dO--xi12jzDwusC-"
+	  "eOkHWEsqtFZESc6BfI7noOPqvhJ1phCnvWh6IeYI2w9QOYEUipUTI8np"
 	  "6LbgGY9Fs98rqVt5AXLIhWkWywlVmtVrBp0igcN_IoypGlUPQGe77Rw" },
 	{ JWT_ES256,
 	  "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","
 	  "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}",
-	  "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS"
+	  "eyJhbGciOiJFUzI1NiJ9."
+	  "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS"
 	  "9pc19yb290Ijp0cnVlfQ",
-	  "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q" },
+	  "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-"
+	  "Kg6NU1Q" },
 	{ JWT_EDDSA,
-	  "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
+	  "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"11qYAYKxCrfVS_"
+	  "7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}",
 	  "eyJhbGciOiJFZERTQSJ9.RXhhbXBsZSBvZiBFZDI1NTE5IHNpZ25pbmc",
-	  "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_MuM0KAg" },
+	  "hgyY0il_MGCjP0JzlnLWG1PPOt7-09PGcvMg3AIbQR6dWbhijcNR4ki4iylGjg5BhVsPt9g7sVvpAr_"
+	  "MuM0KAg" },
 };
 
 static void test_examples(void **state)
@@ -101,7 +112,8 @@ static void test_examples(void **state)
 		assert_int_equal(jwks_key_verify(k, text, signature, size - 1), -BB_EAUTH);
 		assert_int_equal(jwks_key_verify(k, text, signature, size + 1), -BB_EAUTH);
 		assert_int_equal(jwks_key_verify(k, text, signature, 0), -BB_EAUTH);
-		assert_int_equal(jwks_key_verify(k, bb_str_skip(text, 1), signature, size), -BB_EAUTH);
+		assert_int_equal(jwks_key_verify(k, bb_str_skip(text, 1), signature, size),
+				 -BB_EAUTH);
 		memset(signature, 0, size);
 		assert_int_equal(jwks_key_verify(k, text, signature, size), -BB_EAUTH);
 		assert_int_equal(ERR_peek_error(), 0);
@@ -193,10 +205,12 @@ static void test_malformed(void **state)
 		{ "{\"kty\":\"RSA\",\"n\":\"AQAB\",\"e\":\"AQAAAAAAAAAAAQ\"}", "too long" },
 		{ "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AAAA\",\"y\":\"AAAA\"}", "32 bytes" },
 		/* not on the curve, and the point that is no point */
-		{ "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","
+		{ "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":"
+		  "\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","
 		  "\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a4\"}",
 		  "make no key" },
-		{ "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
+		{ "{\"kty\":\"EC\",\"crv\":\"P-256\",\"x\":"
+		  "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\","
 		  "\"y\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}",
 		  "make no key" },
 		{ "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}", "32 bytes" },
@@ -207,7 +221,8 @@ static void test_malformed(void **state)
 		assert_passed_over(bad[i].jwk, bad[i].why);
 }
 
-/* An exponent of 1 would let everyone sign; one that is even makes no key; a short modulus is weak. */
+/* An exponent of 1 would let everyone sign; one that is even makes no key; a short modulus is weak.
+ */
 static void test_weak_rsa(void **state)
 {
 	static const char *const exponents[] = { "AQ", "Ag", "", "AAAA", "AQAA" };
@@ -229,7 +244,8 @@ static void test_weak_rsa(void **state)
 	long_n[0] = 'A';
 	long_n[1] = 'f';
 	long_n[len - 1] = '8';
-	snprintf(jwk, sizeof(jwk), "{\"kty\":\"RSA\",\"n\":\"%.*s\",\"e\":\"AQAB\"}", (int)len, long_n);
+	snprintf(jwk, sizeof(jwk), "{\"kty\":\"RSA\",\"n\":\"%.*s\",\"e\":\"AQAB\"}", (int)len,
+		 long_n);
 	assert_passed_over(jwk, "too long");
 	free(long_n);
 }
@@ -301,7 +317,8 @@ static void test_names(void **state)
 	const char *why;
 	char more[2200];
 
-	struct jwks *s = set_of(maker_jwk(keys[JWT_EDDSA], JWT_EDDSA, ",\"kid\":\"\\u0061\\/b\""), &why);
+	struct jwks *s =
+		set_of(maker_jwk(keys[JWT_EDDSA], JWT_EDDSA, ",\"kid\":\"\\u0061\\/b\""), &why);
 	assert_int_equal(jwks_find(s, JWT_EDDSA, BB_STR("\"a/b\""), &k), JWKS_FOUND);
 	assert_str(k->kid, "a/b");
 	assert_int_equal(jwks_find(s, JWT_EDDSA, BB_STR("\"\\u0061/\\u0062\""), &k), JWKS_FOUND);
@@ -386,10 +403,10 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_examples), cmocka_unit_test(test_purpose),
+		cmocka_unit_test(test_examples),  cmocka_unit_test(test_purpose),
 		cmocka_unit_test(test_malformed), cmocka_unit_test(test_weak_rsa),
-		cmocka_unit_test(test_sets),	 cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_names),	 cmocka_unit_test(test_find),
+		cmocka_unit_test(test_sets),	  cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_names),	  cmocka_unit_test(test_find),
 		cmocka_unit_test(test_no_memory),
 	};
 

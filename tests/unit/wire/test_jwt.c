@@ -21,8 +21,9 @@ static const char *const headers[JWT_ALG_COUNT] = {
 	"{\"alg\":\"ES256\",\"typ\":\"at+jwt\",\"kid\":\"e\"}",
 	"{\"alg\":\"EdDSA\",\"kid\":\"d\"}",
 };
-static const char claims[] = "{\"iss\":\"https://id.example\",\"aud\":\"busbar\",\"sub\":\"clinic\","
-			     "\"exp\":1800000060,\"nbf\":1799999990,\"iat\":1799999990}";
+static const char claims[] =
+	"{\"iss\":\"https://id.example\",\"aud\":\"busbar\",\"sub\":\"clinic\","
+	"\"exp\":1800000060,\"nbf\":1799999990,\"iat\":1799999990}";
 static const struct jwt_policy policy = {
 	.allowed = { true, true, true },
 	.issuer = BB_STR_INIT("https://id.example"),
@@ -104,10 +105,11 @@ static void test_accepted(void **state)
 
 static void test_is_like(void **state)
 {
-	static const char *const not[] = { "", "a", "a.b", "a..c", ".b.c", "a.b.", "a.b.c.d", "bb-abc" };
+	static const char *const not [] = { "",	    "a",    "a.b",     "a..c",
+					    ".b.c", "a.b.", "a.b.c.d", "bb-abc" };
 
-	for (size_t i = 0; i < UNIT_COUNT(not); i++)
-		assert_false(jwt_is_like(bb_str_of(not[i])));
+	for (size_t i = 0; i < UNIT_COUNT(not ); i++)
+		assert_false(jwt_is_like(bb_str_of(not [i])));
 	assert_true(jwt_is_like(BB_STR("a.b.c")));
 }
 
@@ -117,9 +119,9 @@ static void test_times(void **state)
 		uint64_t now_s;
 		int fault;
 	} rows[] = {
-		{ 1800000069, ACCEPTED },	    { 1800000070, JWT_FAULT_EXPIRED },
-		{ UINT64_MAX, JWT_FAULT_EXPIRED },  { 1799999980, ACCEPTED },
-		{ 1799999979, JWT_FAULT_EARLY },    { 0, JWT_FAULT_EARLY },
+		{ 1800000069, ACCEPTED },	   { 1800000070, JWT_FAULT_EXPIRED },
+		{ UINT64_MAX, JWT_FAULT_EXPIRED }, { 1799999980, ACCEPTED },
+		{ 1799999979, JWT_FAULT_EARLY },   { 0, JWT_FAULT_EARLY },
 	};
 	struct jwt_claims c;
 
@@ -168,7 +170,8 @@ static void test_claims(void **state)
 		{ "{\"exp\":1800000001,\"iss\":\"https://id.example\"}", JWT_FAULT_AUDIENCE },
 		{ "{\"exp\":1800000001,\"iss\":\"https://id.example\",\"aud\":\"Busbar\"}",
 		  JWT_FAULT_AUDIENCE },
-		{ "{\"exp\":1800000001,\"iss\":\"https://id.example\",\"aud\":[]}", JWT_FAULT_AUDIENCE },
+		{ "{\"exp\":1800000001,\"iss\":\"https://id.example\",\"aud\":[]}",
+		  JWT_FAULT_AUDIENCE },
 		{ "{\"exp\":1800000001,\"iss\":\"https://id.example\",\"aud\":[[\"busbar\"]]}",
 		  JWT_FAULT_AUDIENCE },
 		{ "{\"exp\":1800000001,\"iss\":\"https://id.example\",\"aud\":{\"busbar\":1}}",
@@ -187,7 +190,8 @@ static void test_claims(void **state)
 		{ "{\"exp\":1800000001}x", JWT_FAULT_CLAIMS },
 		{ "{\"exp\":1800000001,}", JWT_FAULT_CLAIMS },
 		{ "{\"exp\":1800000001,\"a\":\"\xff\"}", JWT_FAULT_CLAIMS },
-		{ "{\"exp\":1800000001,\"a\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}", JWT_FAULT_CLAIMS },
+		{ "{\"exp\":1800000001,\"a\":[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]}",
+		  JWT_FAULT_CLAIMS },
 	};
 
 	for (size_t i = 0; i < UNIT_COUNT(rows); i++) {
@@ -207,14 +211,17 @@ static void test_lenient_policy(void **state)
 
 	p.issuer = p.audience = BB_STR("");
 	p.leeway_s = 0;
-	assert_int_equal(judge_at(signed_token(headers[JWT_EDDSA], "{\"exp\":1800000001,\"iss\":7}"), &p,
-				  NOW, &c),
-			 ACCEPTED);
+	assert_int_equal(
+		judge_at(signed_token(headers[JWT_EDDSA], "{\"exp\":1800000001,\"iss\":7}"), &p,
+			 NOW, &c),
+		ACCEPTED);
 	assert_int_equal(c.valid_until_s, 1800000001);
-	assert_int_equal(judge_at(signed_token(headers[JWT_EDDSA], "{\"exp\":1800000000}"), &p, NOW, &c),
-			 JWT_FAULT_EXPIRED);
+	assert_int_equal(
+		judge_at(signed_token(headers[JWT_EDDSA], "{\"exp\":1800000000}"), &p, NOW, &c),
+		JWT_FAULT_EXPIRED);
 	p.leeway_s = UINT64_MAX;
-	assert_int_equal(judge_at(signed_token(headers[JWT_EDDSA], "{\"exp\":1}"), &p, NOW, &c), ACCEPTED);
+	assert_int_equal(judge_at(signed_token(headers[JWT_EDDSA], "{\"exp\":1}"), &p, NOW, &c),
+			 ACCEPTED);
 	assert_int_equal(c.valid_until_s, UINT64_MAX);
 }
 
@@ -249,8 +256,9 @@ static void test_tenant(void **state)
 		struct jwt_claims c;
 		p.issuer = p.audience = BB_STR("");
 		p.tenant_claim = bb_str_of(rows[i].claim);
-		assert_int_equal(judge_at(signed_token(headers[JWT_EDDSA], rows[i].text), &p, NOW, &c),
-				 ACCEPTED);
+		assert_int_equal(
+			judge_at(signed_token(headers[JWT_EDDSA], rows[i].text), &p, NOW, &c),
+			ACCEPTED);
 		assert_string_equal(c.tenant, rows[i].tenant);
 		assert_int_equal(c.tenant_len, strlen(rows[i].tenant));
 	}
@@ -325,8 +333,9 @@ static void test_allowed(void **state)
 			struct jwt_claims c;
 			for (enum jwt_alg b = 0; b < JWT_ALG_COUNT; b++)
 				p.allowed[b] = b == only;
-			assert_int_equal(judge_at(maker_token(keys[a], a, headers[a], claims), &p, NOW, &c),
-					 a == only ? ACCEPTED : JWT_FAULT_ALGORITHM);
+			assert_int_equal(
+				judge_at(maker_token(keys[a], a, headers[a], claims), &p, NOW, &c),
+				a == only ? ACCEPTED : JWT_FAULT_ALGORITHM);
 		}
 }
 
@@ -346,8 +355,8 @@ static void test_key_confusion(void **state)
 		maker_base64url(lies[i], strlen(lies[i]), &text);
 		text.p[text.len++] = '.';
 		maker_base64url(claims, strlen(claims), &text);
-		assert_non_null(HMAC(EVP_sha256(), der, der_len, (unsigned char *)text.p, text.len, mac,
-				     &mac_len));
+		assert_non_null(HMAC(EVP_sha256(), der, der_len, (unsigned char *)text.p, text.len,
+				     mac, &mac_len));
 		text.p[text.len++] = '.';
 		maker_base64url(mac, mac_len, &text);
 		assert_int_equal(judge((struct bb_str){ text.p, text.len }),
@@ -378,10 +387,12 @@ static void test_no_other_text(void **state)
 			copy[i] = '=';
 			assert_int_not_equal(judge((struct bb_str){ copy, token.len }), ACCEPTED);
 			memmove(copy + i, token.p + i + 1, token.len - i - 1);
-			assert_int_not_equal(judge((struct bb_str){ copy, token.len - 1 }), ACCEPTED);
+			assert_int_not_equal(judge((struct bb_str){ copy, token.len - 1 }),
+					     ACCEPTED);
 			memcpy(copy, token.p, i + 1);
 			memcpy(copy + i + 1, token.p + i, token.len - i);
-			assert_int_not_equal(judge((struct bb_str){ copy, token.len + 1 }), ACCEPTED);
+			assert_int_not_equal(judge((struct bb_str){ copy, token.len + 1 }),
+					     ACCEPTED);
 		}
 		free(copy);
 	}
@@ -391,9 +402,10 @@ static void test_no_other_text(void **state)
 static void test_ecdsa_forms(void **state)
 {
 	static struct maker_text text;
-	static const uint8_t order[32] = { 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff,
-					   0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17,
-					   0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51 };
+	static const uint8_t order[32] = { 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00,
+					   0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+					   0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84,
+					   0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51 };
 	uint8_t signature[2048] = { 0 };
 	size_t size = sizeof(signature);
 
@@ -404,7 +416,8 @@ static void test_ecdsa_forms(void **state)
 	const size_t signed_len = text.len;
 	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
 	assert_int_equal(EVP_DigestSignInit(ctx, NULL, EVP_sha256(), NULL, keys[JWT_ES256]), 1);
-	assert_int_equal(EVP_DigestSign(ctx, signature, &size, (unsigned char *)text.p, text.len), 1);
+	assert_int_equal(EVP_DigestSign(ctx, signature, &size, (unsigned char *)text.p, text.len),
+			 1);
 	EVP_MD_CTX_free(ctx);
 	for (int i = 0; i < 3; i++) {
 		text.len = signed_len;
@@ -422,11 +435,11 @@ static void test_ecdsa_forms(void **state)
 
 static void test_shapes(void **state)
 {
-	static const char *const not[] = { "", "a", ".", "..", "...", "a.b", "a..c", ".b.c", "a.b.",
-					   "a.b.c.d", "a.b.c.d.e" };
+	static const char *const not [] = { "",	    "a",    ".",    "..",      "...",	   "a.b",
+					    "a..c", ".b.c", "a.b.", "a.b.c.d", "a.b.c.d.e" };
 
-	for (size_t i = 0; i < UNIT_COUNT(not); i++)
-		assert_int_equal(judge(bb_str_of(not[i])), JWT_FAULT_SHAPE);
+	for (size_t i = 0; i < UNIT_COUNT(not ); i++)
+		assert_int_equal(judge(bb_str_of(not [i])), JWT_FAULT_SHAPE);
 	assert_int_equal(judge(BB_STR("a.b.c")), JWT_FAULT_HEADER);
 }
 
@@ -486,14 +499,14 @@ static void test_no_memory(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_accepted),      cmocka_unit_test(test_is_like),
-		cmocka_unit_test(test_times),	      cmocka_unit_test(test_claims),
+		cmocka_unit_test(test_accepted),       cmocka_unit_test(test_is_like),
+		cmocka_unit_test(test_times),	       cmocka_unit_test(test_claims),
 		cmocka_unit_test(test_lenient_policy), cmocka_unit_test(test_tenant),
-		cmocka_unit_test(test_headers),	      cmocka_unit_test(test_allowed),
-		cmocka_unit_test(test_key_confusion), cmocka_unit_test(test_stranger),
-		cmocka_unit_test(test_no_other_text), cmocka_unit_test(test_ecdsa_forms),
-		cmocka_unit_test(test_shapes),	      cmocka_unit_test(test_size),
-		cmocka_unit_test(test_texts),	      cmocka_unit_test(test_no_memory),
+		cmocka_unit_test(test_headers),	       cmocka_unit_test(test_allowed),
+		cmocka_unit_test(test_key_confusion),  cmocka_unit_test(test_stranger),
+		cmocka_unit_test(test_no_other_text),  cmocka_unit_test(test_ecdsa_forms),
+		cmocka_unit_test(test_shapes),	       cmocka_unit_test(test_size),
+		cmocka_unit_test(test_texts),	       cmocka_unit_test(test_no_memory),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
