@@ -186,7 +186,7 @@ def event(text=None, finish=None, **more):
                                    "choices": [choice], **more}).encode() + b"\n\n"
 
 
-A, B = event("aa"), event("bb")
+A, B = event("first"), event("second")
 FINISH = event(finish="stop")
 DONE = b"data: [DONE]\n\n"
 
@@ -195,28 +195,28 @@ def stream(*events):
     return STREAM + b"".join(chunk(e) for e in events) + LAST
 
 
-passed("stream", "a good one", stream(A, B, FINISH, DONE), stream=True, shows=("aa", "bb"), reused=True)
+passed("stream", "a good one", stream(A, B, FINISH, DONE), stream=True, shows=("first", "second"), reused=True)
 passed("stream_one_byte_at_a_time", "cuts change nothing", *[stream(A, B, FINISH, DONE)[i:i + 1] for i in range(len(stream(A, B, FINISH, DONE)))],
-       stream=True, shows=("aa", "bb"), reused=True)
+       stream=True, shows=("first", "second"), reused=True)
 passed("stream_crlf", "WHATWG HTML §9.2: any line ends", stream(A.replace(b"\n", b"\r\n"), B.replace(b"\n", b"\r"), FINISH, DONE), stream=True,
-       shows=("aa", "bb"), reused=True)
+       shows=("first", "second"), reused=True)
 passed("stream_line_ends_in_text", "escaped line ends and marks are text", stream(event("\n\ndata: [DONE]\n\n"), FINISH, DONE), stream=True,
        shows=("\n\ndata: [DONE]\n\n",), reused=True)
-passed("stream_goes_on_behind_done", "nothing follows [DONE]", stream(A, FINISH, DONE, event("evil"), DONE), stream=True, shows=("aa",),
+passed("stream_goes_on_behind_done", "nothing follows [DONE]", stream(A, FINISH, DONE, event("evil"), DONE), stream=True, shows=("first",),
        never=b"evil", reused=True)
-passed("stream_garbage_behind_done", "nothing follows [DONE]", stream(A, FINISH, DONE, b"data: evil\n\n", b"evil\n\n"), stream=True, shows=("aa",),
+passed("stream_garbage_behind_done", "nothing follows [DONE]", stream(A, FINISH, DONE, b"data: evil\n\n", b"evil\n\n"), stream=True, shows=("first",),
        never=b"evil", reused=True)
-passed("stream_done_twice", "one [DONE] is enough", stream(A, FINISH, DONE, DONE), stream=True, shows=("aa",), reused=True)
-passed("stream_cut_behind_the_finish", "nothing of the answer is missing", STREAM + chunk(A) + chunk(FINISH), stream=True, closes=True, shows=("aa",))
-broken("stream_done_without_finish", "a fake [DONE] does not make half an answer whole", stream(A, DONE), shows=("aa",), reused=True)
+passed("stream_done_twice", "one [DONE] is enough", stream(A, FINISH, DONE, DONE), stream=True, shows=("first",), reused=True)
+passed("stream_cut_behind_the_finish", "nothing of the answer is missing", STREAM + chunk(A) + chunk(FINISH), stream=True, closes=True, shows=("first",))
+broken("stream_done_without_finish", "a fake [DONE] does not make half an answer whole", stream(A, DONE), shows=("first",), reused=True)
 refused("stream_only_done", "a fake [DONE] alone", stream(DONE), stream=True, reused=True)
 refused("stream_empty", "no event at all", stream(), stream=True, reused=True)
 refused("stream_no_json_first", "garbage before anything was shown", stream(b"data: evil\n\n", A, FINISH, DONE), stream=True, never=b"evil", reused=None)
 refused("stream_giant_first", "an event without end before anything was shown", STREAM + b"ffffff\r\ndata: ", *[b"x" * KIB] * 200, stream=True)
-broken("stream_done_first", "a fake [DONE] before the text", stream(DONE, A), shows=("aa",), reused=True)
-broken("stream_cut", "the connection closes", STREAM + chunk(A), closes=True, shows=("aa",))
-broken("stream_cut_inside_an_event", "the connection closes inside of an event", STREAM + chunk(A) + chunk(B[:20]), closes=True, shows=("aa",))
-broken("stream_cut_inside_a_chunk", "the connection closes inside of a chunk", STREAM + chunk(A) + b"40\r\n" + B[:9], closes=True, shows=("aa",))
+broken("stream_done_first", "a fake [DONE] before the text", stream(DONE, A), shows=("first",), reused=True)
+broken("stream_cut", "the connection closes", STREAM + chunk(A), closes=True, shows=("first",))
+broken("stream_cut_inside_an_event", "the connection closes inside of an event", STREAM + chunk(A) + chunk(B[:20]), closes=True, shows=("first",))
+broken("stream_cut_inside_a_chunk", "the connection closes inside of a chunk", STREAM + chunk(A) + b"40\r\n" + B[:9], closes=True, shows=("first",))
 for name, bad in [
     ("no_json", b"data: evil\n\n"), ("half_json", b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"evil\n\n'),
     ("line_end_in_json", b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"a\n\nb"}}]}\n\n'), ("array", b"data: [1]\n\n"),
@@ -229,11 +229,11 @@ for name, bad in [
     ("giant_without_end", b"data: " + b"x" * 200 * KIB), ("giant_comment", b":" + b"x" * 200 * KIB), ("giant_name", b"x" * 200 * KIB),
     ("lone_surrogate", b'data: {"id":"c","choices":[{"index":0,"delta":{"content":"\\ud800"}}]}\n\n'),
 ]:
-    broken("event_" + name, "an event that is no event of this protocol ends the stream", stream(A, bad, B, FINISH, DONE), shows=("aa",), never=b"bb", reused=None)
+    broken("event_" + name, "an event that is no event of this protocol ends the stream", stream(A, bad, B, FINISH, DONE), shows=("first",), never=b"second", reused=None)
 broken("stream_error_object", "the engine's own error is the last word", stream(A, b'data: {"error":{"message":"boom","type":"x","code":500}}\n\n', DONE),
-       shows=("aa",), reused=True)
+       shows=("first",), reused=True)
 CASES.append(Case("stream_bad_chunk", "framing that breaks in the middle", [STREAM, chunk(A), b"xyz\r\n" + B], (BROKEN, REFUSED), stream=True,
-                  shows=("aa",)))
+                  shows=("first",)))
 refused("stream_that_is_html", "the client asked for events", plain(b"<html>evil</html>", kind=b"text/html"), stream=True, never=b"evil")
 refused("stream_gzip", "compressed events", OK + EVENTS + CHUNKED + b"Content-Encoding: gzip\r\n\r\n" + chunk(gzip.compress(A)) + LAST, stream=True)
 refused("stream_redirect", "a redirect instead of events", plain(b"", b"307 Go", b"Location: http://evil/\r\n"), stream=True, never=b"evil")
