@@ -10,9 +10,9 @@
 #include "brain/policy/policy.h"
 #include "cmd/cmd.h"
 #include "cmd/config_file.h"
+#include "cmd/confine.h"
 #include "cmd/version.h"
 #include "gateway/gateway.h"
-#include "os/sandbox.h"
 #include "records/log_sink.h"
 
 #define URLS_MAX 256
@@ -28,10 +28,8 @@ struct serve_options {
 	const char *policy;
 	const char *log_level;
 	const char *access_log;
-	const char *user;
-	bool no_sandbox;
+	struct confinement confinement;
 	bool insecure_no_keys;
-	bool allow_core;
 	const char *engines[URLS_MAX];
 	uint32_t engine_count;
 };
@@ -102,11 +100,11 @@ static int options_parse(int argc, char **argv, struct serve_options *o)
 		case OPT_POLICY: o->policy = optarg; break;
 		case OPT_LOG_LEVEL: o->log_level = optarg; break;
 		case OPT_ACCESS: o->access_log = optarg; break;
-		case OPT_USER: o->user = optarg; break;
-		case OPT_NO_SANDBOX: o->no_sandbox = true; break;
+		case OPT_USER: o->confinement.user = optarg; break;
+		case OPT_NO_SANDBOX: o->confinement.off = "--no-sandbox"; break;
 		case OPT_KEYS: o->keys_path = optarg; break;
 		case OPT_INSECURE_NO_KEYS: o->insecure_no_keys = true; break;
-		case OPT_ALLOW_CORE: o->allow_core = true; break;
+		case OPT_ALLOW_CORE: o->confinement.cores = CONFINE_CORES; break;
 		case OPT_ENGINE:
 			if (o->engine_count == URLS_MAX) {
 				fprintf(stderr, "busbar serve: at most %d --engine options; use a file\n",
@@ -255,75 +253,6 @@ static struct config *reload(void *user, struct bb_buf *report)
 	return c;
 }
 
-/* ---- what the process gives up, see os/sandbox.h ---- */
-
-static bool is_sandboxed(const struct serve_options *o)
-{
-	return !o->no_sandbox && !sandbox_missing();
-}
-
-/* Before the first thread: the only places where something is written. */
-static int confine_paths(const struct serve_options *o, const struct config *c)
-{
-	struct sandbox_path paths[18];
-	uint32_t count = 0;
-
-	if (!is_sandboxed(o))
-		return 0;
-	for (uint32_t i = 0; i < c->listen.count && i < 16; i++)
-		if (bb_str_starts(c->listen.items[i].text, BB_STR("unix:")))
-			paths[count++] = (struct sandbox_path){ c->listen.items[i].text.p + 5,
-								SANDBOX_SOCKET };
-	if (bb_str_starts(c->admin, BB_STR("unix:")))
-		paths[count++] = (struct sandbox_path){ c->admin.p + 5, SANDBOX_SOCKET };
-	if (c->access_log_path.len && !bb_str_eq(c->access_log_path, BB_STR("-")))
-		paths[count++] = (struct sandbox_path){ c->access_log_path.p, SANDBOX_APPEND };
-	const int rc = sandbox_paths(paths, count);
-	if (rc == -BB_EABSENT) {
-		BB_LOG(BB_LOG_INFO, "sandbox",
-		       "this kernel has no Landlock: writing is limited by the rights of the user alone");
-		return 0;
-	}
-	if (rc && errno == ENOENT)
-		return 0; /* whoever opens the file fails too, and tells its name */
-	if (rc)
-		BB_LOG(BB_LOG_ERROR, "sandbox", "the kernel refuses to limit writing: %s",
-		       strerror(errno));
-	return rc;
-}
-
-/* Once ports and files are open: root goes, then every system call that is not needed. */
-static int confine(void *user)
-{
-	const struct serve_options *o = user;
-	const char *why;
-
-	if (o->user && user_become(o->user, &why)) {
-		BB_LOG(BB_LOG_ERROR, "sandbox", "--user %s: %s", o->user, why);
-		return -BB_ESYSTEM;
-	}
-	if (process_is_root())
-		BB_LOG(BB_LOG_WARN, "sandbox", "running as root; --user NAME gives that up");
-	if (process_pin_privileges() || (!o->allow_core && process_hide())) {
-		BB_LOG(BB_LOG_ERROR, "sandbox", "the kernel refuses to lock the process: %s",
-		       strerror(errno));
-		return -BB_ESYSTEM;
-	}
-	if (!is_sandboxed(o)) {
-		BB_LOG(BB_LOG_WARN, "sandbox", "system calls are not filtered: %s",
-		       o->no_sandbox ? "--no-sandbox" : sandbox_missing());
-		return 0;
-	}
-	if (sandbox_enter()) {
-		BB_LOG(BB_LOG_ERROR, "sandbox",
-		       "the kernel refuses to filter system calls: %s; --no-sandbox runs without",
-		       strerror(errno));
-		return -BB_ESYSTEM;
-	}
-	BB_LOG(BB_LOG_INFO, "sandbox", "system calls are filtered");
-	return 0;
-}
-
 /* The configuration to start with; 0 or an exit code. */
 static int config_open(struct serve_options *o, struct config **out, char *keys_name)
 {
@@ -343,12 +272,16 @@ static int config_open(struct serve_options *o, struct config **out, char *keys_
 		return rc;
 	}
 	/* Only for the start; the texts live as long as the first configuration does. */
-	if (!o->user && c->user.len)
-		o->user = c->user.p;
-	if (c->sandbox == CONFIG_OFF)
-		o->no_sandbox = true;
+	confine_settings(&o->confinement, c);
 	*out = c;
 	return 0;
+}
+
+static int on_started(void *user)
+{
+	const struct serve_options *o = user;
+
+	return confine_process(&o->confinement);
 }
 
 int cmd_serve(int argc, char **argv)
@@ -361,7 +294,7 @@ int cmd_serve(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 0 : rc;
-	if (!o.allow_core && process_hide()) { /* before the first secret is read */
+	if (confine_secrets(&o.confinement)) { /* before the first one is read */
 		fprintf(stderr, "busbar serve: core dumps cannot be switched off; see --allow-core\n");
 		return 1;
 	}
@@ -379,10 +312,10 @@ int cmd_serve(int argc, char **argv)
 		.config = c,
 		.identity = { busbar_version, busbar_commit, busbar_variant },
 		.reload = reload,
-		.confine = confine,
+		.confine = on_started,
 		.user = &o,
 	};
-	if (confine_paths(&o, c)) {
+	if (confine_paths(&o.confinement, c)) {
 		config_free(c);
 		return 1;
 	}

@@ -13,7 +13,7 @@
 #define PATH_SIZE 4096
 
 /* Named here because the kernel's headers may be older than the kernel. */
-#define FS_REFER (1ULL << 13)    /* version 2 */
+#define FS_REFER (1ULL << 13)	 /* version 2 */
 #define FS_TRUNCATE (1ULL << 14) /* version 3 */
 
 #define FILE_BITS (LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_MAKE_REG)
@@ -23,7 +23,8 @@
 	 LANDLOCK_ACCESS_FS_REMOVE_DIR)
 #define HANDLED_BITS                                                                               \
 	(FOLDER_BITS | FS_REFER | LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |      \
-	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM)
+	 LANDLOCK_ACCESS_FS_MAKE_FIFO | LANDLOCK_ACCESS_FS_MAKE_BLOCK |                            \
+	 LANDLOCK_ACCESS_FS_MAKE_SYM)
 
 static uint64_t handled_by(int version)
 {
@@ -71,7 +72,8 @@ static int rule_add(int ruleset, const struct sandbox_path *p, uint64_t handled)
 		.allowed_access = bits[p->access] & handled,
 		.parent_fd = fd,
 	};
-	const long rc = syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
+	const long rc =
+		syscall(SYS_landlock_add_rule, ruleset, LANDLOCK_RULE_PATH_BENEATH, &rule, 0);
 	const int saved = errno;
 	close(fd);
 	errno = saved;

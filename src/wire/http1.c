@@ -410,6 +410,8 @@ bool http_stays_here(const struct http_head *h, struct bb_str name)
 {
 	if (http_is_hop_by_hop(name))
 		return true;
+	if (!h->names_fields)
+		return false;
 	for (uint32_t i = 0; i < h->count; i++)
 		if (h->headers[i].name.len == 10 &&
 		    bb_str_eq_nocase(h->headers[i].name, BB_STR("connection")) &&

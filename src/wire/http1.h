@@ -42,6 +42,7 @@ struct http_head {
 	bool chunked;
 	bool has_length;         /* Content-Length was given */
 	bool expects_continue;   /* Expect: 100-continue */
+	bool names_fields;       /* a Connection field names others that belong to it */
 	bool is_upgrade;         /* 101, CONNECT or Upgrade: never accepted here */
 	uint64_t length;         /* Content-Length, bytes */
 	uint32_t count;

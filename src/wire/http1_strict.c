@@ -4,9 +4,18 @@
 
 #define HOST_MAX 262 /* 255 for a name, a colon and a port */
 
-/* Fields that decide something, of which there must not be a second one for someone else to take. */
-enum singleton { FIELD_HOST, FIELD_EXPECT, FIELD_API_KEY, FIELD_TYPE, FIELD_AUTHORIZATION,
-		 FIELD_CODING, FIELD_TRANSFER, FIELD_COUNT };
+/* Fields that decide something, of which there must not be a second one for someone else to take.
+ */
+enum singleton {
+	FIELD_HOST,
+	FIELD_EXPECT,
+	FIELD_API_KEY,
+	FIELD_TYPE,
+	FIELD_AUTHORIZATION,
+	FIELD_CODING,
+	FIELD_TRANSFER,
+	FIELD_COUNT
+};
 
 static const struct bb_str names[FIELD_COUNT] = {
 	[FIELD_HOST] = BB_STR_INIT("host"),
@@ -46,9 +55,18 @@ static enum singleton singleton_of(struct bb_str name)
 	return bb_str_eq_nocase(name, names[f]) ? f : FIELD_COUNT;
 }
 
-static const char *find_singletons(const struct http_head *h, struct bb_str values[FIELD_COUNT])
+/* Does a Connection field say more than what happens to the connection? */
+static bool names_fields(const struct http_header *f)
+{
+	return f->name.len == 10 && bb_str_eq_nocase(f->name, BB_STR("connection")) &&
+	       !bb_str_eq_nocase(f->value, BB_STR("keep-alive")) &&
+	       !bb_str_eq_nocase(f->value, BB_STR("close"));
+}
+
+static const char *find_singletons(struct http_head *h, struct bb_str values[FIELD_COUNT])
 {
 	for (uint32_t i = 0; i < h->count; i++) {
+		h->names_fields |= names_fields(&h->headers[i]);
 		const enum singleton f = singleton_of(h->headers[i].name);
 		if (f == FIELD_COUNT)
 			continue;
@@ -63,42 +81,24 @@ static const char *find_singletons(const struct http_head *h, struct bb_str valu
 
 enum { IN_URI = 1, IN_HOST = 2 };
 
-/* RFC 3986 without '#', which starts a fragment and is never sent; brackets are common in queries. */
-static uint8_t class_of(unsigned char c)
-{
-	if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9'))
-		return IN_URI | IN_HOST;
-	switch (c) {
-	case '-':
-	case '.':
-	case '_':
-	case '~':
-	case '%': return IN_URI | IN_HOST;
-	case '/':
-	case '?':
-	case ':':
-	case '@':
-	case '!':
-	case '$':
-	case '&':
-	case '\'':
-	case '(':
-	case ')':
-	case '*':
-	case '+':
-	case ',':
-	case ';':
-	case '=':
-	case '[':
-	case ']': return IN_URI;
-	default: return 0;
-	}
-}
+#define BOTH (IN_URI | IN_HOST)
+
+/* RFC 3986 without '#', which starts a fragment and is never sent; brackets are common in queries.
+ */
+static const uint8_t classes[256] = {
+	['a' ... 'z'] = BOTH, ['A' ... 'Z'] = BOTH, ['0' ... '9'] = BOTH, ['-'] = BOTH,
+	['.'] = BOTH,	      ['_'] = BOTH,	    ['~'] = BOTH,	  ['%'] = BOTH,
+	['/'] = IN_URI,	      ['?'] = IN_URI,	    [':'] = IN_URI,	  ['@'] = IN_URI,
+	['!'] = IN_URI,	      ['$'] = IN_URI,	    ['&'] = IN_URI,	  ['\''] = IN_URI,
+	['('] = IN_URI,	      [')'] = IN_URI,	    ['*'] = IN_URI,	  ['+'] = IN_URI,
+	[','] = IN_URI,	      [';'] = IN_URI,	    ['='] = IN_URI,	  ['['] = IN_URI,
+	[']'] = IN_URI,
+};
 
 static bool is_all(struct bb_str s, uint8_t class)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (!(class_of((unsigned char)s.p[i]) & class))
+		if (!(classes[(unsigned char)s.p[i]] & class))
 			return false;
 	return true;
 }
@@ -123,7 +123,7 @@ static bool is_host(struct bb_str s)
 		if (!end)
 			return false;
 		for (const char *c = s.p + 1; c < end; c++)
-			if (*c != ':' && !(class_of((unsigned char)*c) & IN_HOST))
+			if (*c != ':' && !(classes[(unsigned char)*c] & IN_HOST))
 				return false;
 		s = bb_str_skip(s, (size_t)(end - s.p) + 1);
 		return s.len == 0 || (s.p[0] == ':' && is_port(bb_str_skip(s, 1)));
@@ -141,7 +141,7 @@ static bool is_host(struct bb_str s)
 /* ---- request lines ---- */
 
 /*
- * llhttp lets several spaces pass, and the protocols that borrowed HTTP's first line (RTSP, ICE).
+ * llhttp lets several spaces pass.
  * The head is complete, so its bytes go on behind the target, with "HTTP/1.1" at least.
  */
 static bool is_clean_line(const struct http_head *h)
@@ -210,6 +210,8 @@ static const char *request_fault(struct http_head *h, const struct bb_str values
 const char *http1_head_fault(enum http1_kind kind, struct http_head *h, uint16_t *status)
 {
 	struct bb_str values[FIELD_COUNT] = { 0 };
+
+	h->names_fields = false;
 	const char *fault = find_singletons(h, values);
 
 	if (fault)

@@ -75,6 +75,13 @@ def test_filter_can_be_left_out(sim):
 
 
 @needs_filter
+def test_filter_can_be_left_out_by_the_file(sim):
+    with Gateway([sim], config={"sandbox": "off"}) as g:
+        assert "sandbox: off" in g.wait_log("system calls are not filtered")
+        assert facts(g.process.pid)["Seccomp"].strip() == "0"
+
+
+@needs_filter
 def test_life_goes_on_behind_the_filter(sim):
     """Names are looked up, a reload finds a new engine, the log is rotated, the admin API answers."""
     port = sim.port
@@ -161,6 +168,12 @@ def test_root_becomes_a_user(sim):
 
 
 @needs_root
+def test_root_becomes_the_user_of_the_file(sim):
+    with own_gateway([sim], {"user": "nobody"}, prepare=give_to("nobody")) as g:
+        assert facts(g.process.pid)["Uid"].split() == [str(pwd.getpwnam("nobody").pw_uid)] * 4
+
+
+@needs_root
 def test_root_is_warned(sim):
     with Gateway([sim]) as g:
         assert "--user" in g.wait_log("running as root")
@@ -171,7 +184,7 @@ def test_user_that_is_not_there():
                             "127.0.0.1:0", "--user", "no-such-user-here"],
                            capture_output=True, text=True, timeout=30)
     assert ended.returncode == 1
-    assert "--user no-such-user-here: there is no such user" in ended.stderr
+    assert "the user no-such-user-here: there is no such user" in ended.stderr
 
 
 def test_nothing_is_written_elsewhere(sim, folder):

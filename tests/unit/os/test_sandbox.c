@@ -28,7 +28,8 @@
 #define CHECK(condition)                                                                           \
 	do {                                                                                       \
 		if (!(condition)) {                                                                \
-			print_error("%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition, errno); \
+			print_error("%s:%d: %s (errno %d)\n", __FILE__, __LINE__, #condition,      \
+				    errno);                                                        \
 			_exit(1);                                                                  \
 		}                                                                                  \
 	} while (0)
@@ -378,7 +379,8 @@ static void become_nobody(void)
 	const char *why;
 
 	CHECK(user_become("nobody", &why) == 0);
-	CHECK(!process_is_root() && getuid() == geteuid() && getuid() == getpwnam("nobody")->pw_uid);
+	CHECK(!process_is_root() && getuid() == geteuid() &&
+	      getuid() == getpwnam("nobody")->pw_uid);
 	CHECK(getgroups(0, NULL) <= 1);
 	CHECK(setuid(0) == -1 && setgid(0) == -1);
 	CHECK(user_become("nobody", &why) == 0);
@@ -434,7 +436,8 @@ static bool is_left_out_of_dumps(const void *p)
 
 static void secrets_stay_out_of_dumps(void **state)
 {
-	char *pages = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *pages =
+		mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	assert_true(pages != MAP_FAILED);
 	memcpy(pages + 4096 + 100, "secret", 6);
@@ -445,7 +448,8 @@ static void secrets_stay_out_of_dumps(void **state)
 	assert_false(is_left_out_of_dumps(pages + 2 * 4096));
 	secret_hide(pages, 0);
 	assert_false(is_left_out_of_dumps(pages));
-	secret_hide(pages + 4095, 4098); /* the end of the first, all of the second, a byte of the third */
+	secret_hide(pages + 4095,
+		    4098); /* the end of the first, all of the second, a byte of the third */
 	assert_true(is_left_out_of_dumps(pages));
 	assert_true(is_left_out_of_dumps(pages + 2 * 4096));
 	secret_wipe(pages + 4096 + 100, 6);
@@ -457,12 +461,14 @@ static void secrets_stay_out_of_dumps(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(what_is_not_needed_is_refused, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(what_is_not_needed_is_refused, make_folder,
+						remove_folder),
 		cmocka_unit_test_setup_teardown(what_is_needed_works, make_folder, remove_folder),
 		cmocka_unit_test(intruders_end),
 		cmocka_unit_test(threads_that_run_already_are_held_too),
 		cmocka_unit_test(a_failed_assertion_still_ends_the_process),
-		cmocka_unit_test_setup_teardown(writing_is_kept_to_its_places, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(writing_is_kept_to_its_places, make_folder,
+						remove_folder),
 		cmocka_unit_test(root_goes_for_good),
 		cmocka_unit_test(no_core_dumps),
 		cmocka_unit_test(secrets_stay_out_of_dumps),

@@ -84,7 +84,8 @@ static void requests_with_two_meanings_are_refused(void **state)
 
 	for (size_t i = 0; i < UNIT_COUNT(cases); i++)
 		assert_fault(HTTP1_REQUEST, cases[i].bytes, 400, cases[i].why);
-	assert_fault(HTTP1_REQUEST, "GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", 417, "Expect");
+	assert_fault(HTTP1_REQUEST, "GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n", 417,
+		     "Expect");
 }
 
 static void requests_with_one_meaning_pass(void **state)
@@ -112,7 +113,8 @@ static void requests_with_one_meaning_pass(void **state)
 
 static void absolute_targets_become_paths(void **state)
 {
-	assert_int_equal(feed(HTTP1_REQUEST, "GET http://A.b:80/p/q?r=s HTTP/1.1\r\nHost: a.B:80\r\n\r\n", 9),
+	assert_int_equal(feed(HTTP1_REQUEST,
+			      "GET http://A.b:80/p/q?r=s HTTP/1.1\r\nHost: a.B:80\r\n\r\n", 9),
 			 1);
 	assert_str(head.target, "/p/q?r=s");
 	assert_str(head.path, "/p/q");
@@ -148,7 +150,8 @@ static void answers_with_two_meanings_are_refused(void **state)
 	static const struct {
 		const char *bytes, *why;
 	} cases[] = {
-		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "other than chunked" },
+		{ "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+		  "other than chunked" },
 		{ "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", "other than chunked" },
 		{ "HTTP/1.1 200 OK\r\nContent-Type: a\r\nContent-Type: b\r\n\r\n",
 		  "more than one Content-Type" },
@@ -229,11 +232,13 @@ static void overhead_is_bounded(void **state)
 	assert_unframes(chunks, -BB_EHTTP);
 	n = 0;
 	for (int i = 0; i < 1000; i++)
-		n += (size_t)snprintf(chunks + n, sizeof(chunks) - n, "1;aaaaaaaaaabbbbbbbbbbccccc\r\nx\r\n");
+		n += (size_t)snprintf(chunks + n, sizeof(chunks) - n,
+				      "1;aaaaaaaaaabbbbbbbbbbccccc\r\nx\r\n");
 	snprintf(chunks + n, sizeof(chunks) - n, "0\r\n\r\n");
 	assert_unframes(chunks, 1000);
 	for (int i = 0; i < 1300; i++)
-		n += (size_t)snprintf(chunks + n, sizeof(chunks) - n, "1;aaaaaaaaaabbbbbbbbbbccccc\r\nx\r\n");
+		n += (size_t)snprintf(chunks + n, sizeof(chunks) - n,
+				      "1;aaaaaaaaaabbbbbbbbbbccccc\r\nx\r\n");
 	snprintf(chunks + n, sizeof(chunks) - n, "0\r\n\r\n");
 	assert_unframes(chunks, -BB_EHTTP);
 }
@@ -242,8 +247,10 @@ static void overhead_is_bounded(void **state)
 
 static void every_connection_field_counts(void **state)
 {
-	assert_int_equal(feed(HTTP1_REQUEST, "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n"
-					     "Connection: a , X-Hop\r\nX-Hop: 1\r\nX-On: 2\r\n\r\n", 8),
+	assert_int_equal(feed(HTTP1_REQUEST,
+			      "GET / HTTP/1.1\r\nHost: a\r\nConnection: keep-alive\r\n"
+			      "Connection: a , X-Hop\r\nX-Hop: 1\r\nX-On: 2\r\n\r\n",
+			      8),
 			 1);
 	assert_true(http_stays_here(&head, BB_STR("x-hop")));
 	assert_true(http_stays_here(&head, BB_STR("Connection")));
