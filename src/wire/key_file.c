@@ -354,6 +354,30 @@ static void add_tenant(const struct editor *e, struct bb_str tenant, struct bb_s
 	bb_buf_fini(&new);
 }
 
+static bool is_map_or_none(const struct yaml_item *item)
+{
+	return !item || item->kind == YAML_KIND_MAP || item->kind == YAML_KIND_NULL;
+}
+
+/* To wherever the tenant has its keys. */
+static int add_somewhere(const struct editor *e, struct bb_str tenant, struct bb_str stored,
+			 struct bb_buf *out)
+{
+	const struct yaml_item *t = yaml_tree_find(e->tenants, tenant);
+	const struct yaml_item *keys = yaml_tree_find(t, BB_STR("keys"));
+
+	if (!is_map_or_none(e->root) || !is_map_or_none(e->tenants) || !is_map_or_none(t) ||
+	    (keys && keys->kind == YAML_KIND_MAP))
+		return -BB_EINVALID;
+	if (keys)
+		add_to_keys(e, keys, stored, out);
+	else if (t)
+		add_to_tenant(e, t, stored, out);
+	else
+		add_tenant(e, tenant, stored, out);
+	return 0;
+}
+
 int key_file_add(struct bb_str text, struct bb_str tenant, const struct key_record *key,
 		 struct bb_buf *out, const char **why)
 {
@@ -372,16 +396,11 @@ int key_file_add(struct bb_str text, struct bb_str tenant, const struct key_reco
 	if (rc == -BB_EINVALID)
 		*why = "the file has mistakes; `busbar keys list` tells them";
 	if (!rc) {
-		const struct yaml_item *t = yaml_tree_find(e.tenants, tenant);
-		const struct yaml_item *keys = yaml_tree_find(t, BB_STR("keys"));
-		if (keys)
-			add_to_keys(&e, keys, bb_buf_str(&stored), out);
-		else if (t)
-			add_to_tenant(&e, t, bb_buf_str(&stored), out);
-		else
-			add_tenant(&e, tenant, bb_buf_str(&stored), out);
-		rc = check(text, out, weight(&added), why);
+		*why = LAYOUT;
+		rc = add_somewhere(&e, tenant, bb_buf_str(&stored), out);
 	}
+	if (!rc)
+		rc = check(text, out, weight(&added), why);
 	if (stored.err == 0)
 		editor_close(&e);
 	bb_buf_fini(&stored);

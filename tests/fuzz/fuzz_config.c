@@ -43,6 +43,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct config *c = parse((struct bb_str){ (const char *)data, size });
 	if (!c)
 		return 0;
+	/* Keys are shown as "***", which is no key. */
+	for (uint32_t i = 0; i < c->tenants.count; i++)
+		c->tenants.items[i].key.count = c->tenants.items[i].keys.count = 0;
 	bb_buf_init(&first, 16u << 20);
 	bb_buf_init(&second, 16u << 20);
 	config_print(c, &first);

@@ -177,7 +177,18 @@ static void test_refused(void **state)
 	bb_buf_init(&out, 1u << 16);
 	assert_int_equal(key_file_add(BB_STR(""), BB_STR("a b"), &b, &out, &why), -BB_EINVALID);
 	assert_non_null(strstr(why, "tenant"));
-	assert_int_equal(key_file_add(BB_STR("[]"), BB_STR("t"), &b, &out, &why), -BB_EINVALID);
+	static const char *const odd[] = { "[]",
+					   "x",
+					   "tenants: [t]",
+					   "tenants: x",
+					   "tenants: {t: [x]}",
+					   "tenants: {t: x}",
+					   "tenants: {t: {keys: {a: b}}}" };
+	for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+		bb_buf_clear(&out);
+		assert_int_equal(key_file_add(bb_str_of(odd[i]), BB_STR("t"), &b, &out, &why),
+				 -BB_EINVALID);
+	}
 	bb_buf_clear(&out);
 	/* A document that has ended takes no more. */
 	assert_int_equal(key_file_add(BB_STR("listen: ':1'\n...\n"), BB_STR("t"), &b, &out, &why),
