@@ -160,4 +160,4 @@ install: all
 		install -Dm644 "$$page" "$(DESTDIR)$(PREFIX)/share/man/man$$s/$${page##*/}"; done
 
 -include $(OBJ:.o=.d) $(O)/cmd/main.d $(ENGINE_OBJ:.o=.d) $(UNIT:=.d)
--include tests/tests.mk tests/robust.mk bench/bench.mk
+-include tests/tests.mk tests/robust.mk bench/bench.mk packaging/packaging.mk
