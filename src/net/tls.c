@@ -210,7 +210,9 @@ static int server_identity(struct tls_context *c, const struct tls_server_config
 
 	if (!ssl)
 		return -BB_ENOMEM;
-	int rc = use_identity(ssl, identity->cert_path, identity->key_path, why);
+	int rc = SSL_CTX_set_app_data(ssl, c) == 1 ? 0 : -BB_ENOMEM;
+	if (!rc)
+		rc = use_identity(ssl, identity->cert_path, identity->key_path, why);
 	if (!rc && config->client_ca_path)
 		rc = use_client_ca(ssl, config->client_ca_path, why);
 	if (rc) {
@@ -219,7 +221,6 @@ static int server_identity(struct tls_context *c, const struct tls_server_config
 	}
 	/* Clients leave without close_notify all the time; HTTP's own framing tells what was cut. */
 	SSL_CTX_set_options(ssl, SSL_OP_IGNORE_UNEXPECTED_EOF);
-	SSL_CTX_set_app_data(ssl, c);
 	SSL_CTX_set_alpn_select_cb(ssl, on_alpn, NULL);
 	SSL_CTX_set_tlsext_servername_callback(ssl, on_server_name);
 	SSL_CTX_set_tlsext_servername_arg(ssl, c);
