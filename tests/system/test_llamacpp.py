@@ -104,7 +104,7 @@ def test_endpoint_that_is_switched_off(gateway, model):
 @pytest.mark.parametrize("stream", [False, True])
 def test_leaving_frees_the_slot(gateway, server, model, stream):
     """Long before the answer would have been finished."""
-    body = json.dumps(chat(model, max_tokens=7000, stream=stream)).encode()
+    body = json.dumps(chat(model, max_tokens=1900, stream=stream)).encode()
     with gateway.raw_connect() as c:
         c.sendall(b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
                   % (CHAT.encode(), len(body), body))
@@ -121,7 +121,7 @@ def test_death_in_a_stream():
     """Killed: an error event, and the engine is down."""
     with LlamaServer() as server, Gateway([server.url]) as g:
         name = g.status()["models"][0]["name"]
-        with g.stream(CHAT, chat(name, max_tokens=7000)) as s:
+        with g.stream(CHAT, chat(name, max_tokens=1900)) as s:
             s.first_payload()
             server.kill()
             payloads = s.payloads()
