@@ -47,7 +47,10 @@ struct sandbox_path {
  */
 BB_MUST int sandbox_paths(const struct sandbox_path *paths, uint32_t count);
 
-/* No core dumps, and no other process of the same user may look inside. */
+/*
+ * No core dumps, and no other process of the same user may look inside. Does nothing where a
+ * sanitizer is built in.
+ */
 BB_MUST int process_hide(void);
 /* Programs started from here on cannot gain privileges; they are not given back. */
 BB_MUST int process_pin_privileges(void);
