@@ -57,8 +57,6 @@ void control_kick(struct gateway *g, struct engine_id id)
 
 	if (__atomic_exchange_n(&link->kick_pending, true, __ATOMIC_ACQ_REL))
 		return;
-	link->control = g->control;
-	link->kick.run = on_kick;
 	loop_post(g->control->loop, &link->kick);
 }
 
@@ -373,6 +371,10 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	rc = configure_brain(c, c->snapshot);
 	if (rc)
 		goto fail;
+	for (uint32_t i = 0; i < GATEWAY_ENGINES_MAX; i++) { /* before there are workers that kick */
+		g->links[i].control = c;
+		g->links[i].kick.run = on_kick;
+	}
 	*out = c;
 	return 0;
 
