@@ -15,26 +15,32 @@ from processes import Process
 HERE = os.path.dirname(os.path.abspath(__file__))
 FIRST_PORT = 27200
 BACKEND_PORT = 27199
+TLS_PORT = 27220
 HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer sk-local"}
 
 # command: what is run; {name} is filled in. Absent: the backend itself is measured.
 # program: what must be on the machine. package: where it comes from (Debian), for the message.
 # pip: what goes into a virtual environment of its own.
 # conf: a file of conf/ that is filled in. skip: steps it cannot do.
+# tls_conf, tls_options: what --tls adds; has_tls: its conf has a place for it.
+# wrapped_options: without them a tool that counts cannot do its work.
 GATEWAYS = {
     "direct": {},
     "busbar": {
         "program": "{busbar}",
         "command": ["{busbar}", "serve", "--listen", "127.0.0.1:{port}", "--admin",
                     "127.0.0.1:{admin_port}", "--threads", "1", "--engine", "{backend}"],
+        "tls_conf": "busbar-tls.yaml", "tls_options": ["-c", "{work}/busbar-tls.yaml"],
+        "wrapped_options": ["--no-sandbox"],
     },
     "nginx": {
-        "program": "nginx", "package": "nginx-light", "conf": "nginx.conf",
+        "program": "nginx", "package": "nginx-light", "conf": "nginx.conf", "has_tls": True,
         "command": ["nginx", "-p", "{work}", "-e", "{work}/nginx-error.log", "-c",
                     "{work}/nginx.conf"],
+        "wrapped_options": ["-g", "master_process off;"],
     },
     "haproxy": {
-        "program": "haproxy", "package": "haproxy", "conf": "haproxy.cfg",
+        "program": "haproxy", "package": "haproxy", "conf": "haproxy.cfg", "has_tls": True,
         "command": ["haproxy", "-f", "{work}/haproxy.cfg"],
     },
     "smg": {
@@ -145,8 +151,54 @@ class Backend:
         wait_for_answer(self.process, self.port, 20)
 
 
+def make_certificate(work):
+    """A certificate of its own for the gateways of --tls: P-256, which all of them can."""
+    made = subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-days", "30", "-subj", "/CN=localhost", "-keyout", "tls.key", "-out", "tls.pem"],
+        cwd=work, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise SystemExit(f"openssl cannot make a certificate: {made.stderr.strip()}")
+    with open(os.path.join(work, "tls-both.pem"), "w", encoding="ascii") as both:
+        for name in ("tls.pem", "tls.key"):
+            with open(os.path.join(work, name), encoding="ascii") as f:
+                both.write(f.read())
+
+
+def tls_values(work):
+    """What --tls puts into the files of conf/; the client decides on the cipher, for all alike."""
+    return {"nginx_listen": " ssl",
+            "nginx_certificate": f"ssl_certificate {work}/tls.pem; ssl_certificate_key {work}/tls.key; "
+                                 "ssl_protocols TLSv1.2 TLSv1.3;",
+            "haproxy_bind": f" ssl crt {work}/tls-both.pem alpn http/1.1"}
+
+
+NO_TLS_VALUES = {"nginx_listen": "", "nginx_certificate": "", "haproxy_bind": ""}
+
+
+class TlsClient:
+    """HAProxy as the client's end of TLS, beside the load generator, which speaks none."""
+
+    def __init__(self, settings, cores, started):
+        program = find_program("haproxy")
+        if not program:
+            raise SystemExit("--tls needs haproxy as the client's end (apt-get install haproxy)")
+        with open(os.path.join(HERE, "conf", "tls-client.cfg"), encoding="utf-8") as f:
+            text = f.read()
+        for gateway in started:
+            text += (f"listen {gateway.name}\n\tbind 127.0.0.1:{gateway.load_port}\n"
+                     f"\tserver it 127.0.0.1:{gateway.port} ssl verify none force-tlsv13 "
+                     "ciphersuites TLS_AES_256_GCM_SHA384\n")
+        path = os.path.join(settings.work, "tls-client.cfg")
+        with open(path, "w", encoding="utf-8") as f:
+            f.write(text)
+        self.process = Process([program, "-f", path], cores,
+                               os.path.join(settings.work, "tls-client.log"))
+
+
 class Gateway:
-    """One gateway in front of the backend; `port` is where it listens."""
+    """One gateway in front of the backend; `port` is where it listens, `load_port` where the load
+    goes: the same, or with --tls the client's end of it."""
 
     def __init__(self, name, settings):
         self.name = name
@@ -154,10 +206,13 @@ class Gateway:
         self.process = None
         index = list(GATEWAYS).index(name)
         self.port = FIRST_PORT + 2 * index if self.spec.get("command") else BACKEND_PORT
+        self.tls = getattr(settings, "tls", False)
+        self.load_port = TLS_PORT + index if self.tls else self.port
         self.values = {
             "port": self.port, "admin_port": self.port + 1, "work": settings.work,
             "backend": f"http://127.0.0.1:{BACKEND_PORT}", "backend_port": BACKEND_PORT,
             "busbar": settings.busbar, "venv": "",
+            **(tls_values(settings.work) if self.tls else NO_TLS_VALUES),
         }
         self.log = os.path.join(settings.work, f"{name}.log")
         self._prepare()
@@ -170,14 +225,19 @@ class Gateway:
             package = self.spec.get("package")
             raise Missing(f"{program} is not installed" +
                           (f" (apt-get install {package})" if package else ""))
-        if "conf" in self.spec:
-            with open(os.path.join(HERE, "conf", self.spec["conf"]), encoding="utf-8") as f:
-                text = f.read()
-            for key, value in self.values.items():
-                text = text.replace(f"@{key.upper()}@", str(value))
-            with open(os.path.join(self.values["work"], self.spec["conf"]), "w",
-                      encoding="utf-8") as f:
-                f.write(text)
+        if self.tls and not ("tls_conf" in self.spec or self.spec.get("has_tls")):
+            raise Missing("nothing says how it is set up for TLS")
+        for conf in ("conf", "tls_conf") if self.tls else ("conf",):
+            if conf in self.spec:
+                self._fill_in(self.spec[conf])
+
+    def _fill_in(self, name):
+        with open(os.path.join(HERE, "conf", name), encoding="utf-8") as f:
+            text = f.read()
+        for key, value in self.values.items():
+            text = text.replace(f"@{key.upper()}@", str(value))
+        with open(os.path.join(self.values["work"], name), "w", encoding="utf-8") as f:
+            f.write(text)
 
     def start(self, cores, backend, wrapper=()):
         """Starts it and returns the seconds to its first answer; None for the backend itself.
@@ -188,11 +248,14 @@ class Gateway:
             self.process = backend.process
             return None
         check_port_is_free(self.port)
-        command = [part.format(**self.values) for part in self.spec["command"]]
+        parts = list(self.spec["command"])
+        parts += self.spec.get("tls_options", []) if self.tls else []
+        parts += self.spec.get("wrapped_options", []) if wrapper else []
+        command = [part.format(**self.values) for part in parts]
         command[0] = find_program(command[0]) or command[0]
         self.process = Process([*wrapper, *command], cores, self.log, self.spec.get("env"))
         try:
-            return wait_for_answer(self.process, self.port, self.spec.get("start_s", 30))
+            return wait_for_answer(self.process, self.load_port, self.spec.get("start_s", 30))
         except Missing:
             self.process.stop()
             raise

@@ -5,6 +5,7 @@
     python3 bench/instructions.py --check             and fails when a budget is exceeded
     python3 bench/instructions.py --write             and sets the budgets 10 % above
     python3 bench/instructions.py --gateway haproxy   for comparison
+    python3 bench/instructions.py --tls --gateway nginx
 
 The gateway runs under callgrind, which counts instructions in user space: the same on a busy
 machine as on a quiet one. Each work is measured in two runs that differ only in the number of
@@ -74,7 +75,7 @@ def one_run(settings, gateway, backend, arguments, lasts_s):
         begin = time.monotonic()
         done = subprocess.run(
             [settings.busbar, "bench", "load", "--json", "--seed", "1", "--duration", "120s", "--url",
-             f"http://127.0.0.1:{gateway.port}/v1/chat/completions", *arguments],
+             f"http://127.0.0.1:{gateway.load_port}/v1/chat/completions", *arguments],
             capture_output=True, text=True, check=True,
             preexec_fn=lambda: os.sched_setaffinity(0, cores[2]))
         said = json.loads(done.stdout)
@@ -122,7 +123,8 @@ def write_budgets(found, compiler):
 
 def read_arguments():
     parser = argparse.ArgumentParser(description="Counts instructions per request and chunk.")
-    parser.add_argument("--gateway", default="busbar", choices=["busbar", "haproxy"])
+    parser.add_argument("--gateway", default="busbar", choices=["busbar", "nginx", "haproxy"])
+    parser.add_argument("--tls", action="store_true", help="it speaks TLS, as in run.py --tls")
     parser.add_argument("--works", default=",".join(WORKS))
     parser.add_argument("--busbar", default=os.path.join(ROOT, "build", "busbar"))
     parser.add_argument("--work", default=os.path.join(ROOT, "build", "bench"))
@@ -131,6 +133,8 @@ def read_arguments():
     settings = parser.parse_args()
     settings.busbar = os.path.abspath(settings.busbar)
     settings.work = os.path.abspath(settings.work)
+    if settings.tls and (settings.check or settings.write):
+        parser.error("budgets are without TLS")
     if not shutil.which("valgrind"):
         parser.error("valgrind is not installed (apt-get install valgrind)")
     if not os.path.exists(settings.busbar):
@@ -143,9 +147,12 @@ def main():
     settings.busbar = gateways.own_copy(settings.busbar, settings.work)
     budgets = read_budgets()["instructions"] if settings.check else {}
     backend = gateways.Backend(settings.busbar, split_cores()[1], settings.work)
-    found, over = {}, []
+    found, over, others = {}, [], [backend.process]
     try:
         gateway = gateways.Gateway(settings.gateway, settings)
+        if settings.tls:
+            gateways.make_certificate(settings.work)
+            others.append(gateways.TlsClient(settings, split_cores()[2], [gateway]).process)
         for name in settings.works.split(","):
             found[name] = measure(settings, gateway, backend, WORKS[name])
             budget = budgets.get(name)
@@ -154,7 +161,8 @@ def main():
             if budget and found[name] > budget:
                 over.append(name)
     finally:
-        backend.process.stop()
+        for process in others:
+            process.stop()
     if settings.write:
         write_budgets(found, compiler_of(settings.busbar))
     if over:

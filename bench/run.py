@@ -4,6 +4,7 @@
     python3 bench/run.py                         direct, busbar, nginx, haproxy
     python3 bench/run.py --peers all             and smg
     python3 bench/run.py --gateways direct,nginx --steps chunks --rounds 1
+    python3 bench/run.py --tls                   busbar, nginx, haproxy with TLS towards the client
 
 All gateways are up at the same time, idle but for the one under load, and each step goes through
 all of them before the next step begins: what disturbs the machine for a while disturbs all alike.
@@ -33,6 +34,8 @@ def read_arguments():
     parser.add_argument("--gateways", help="comma-separated: " + ", ".join(gateways.GATEWAYS))
     parser.add_argument("--peers", choices=["default", "all"], default="default")
     parser.add_argument("--steps", help="comma-separated: " + ", ".join(steps.STEPS))
+    parser.add_argument("--tls", action="store_true",
+                        help="the gateways speak TLS: 1.3, AES-256-GCM, one P-256 certificate")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--tries", type=int, default=2,
                         help="how often a step is done that other programs disturb")
@@ -43,8 +46,11 @@ def read_arguments():
     settings.busbar = os.path.abspath(settings.busbar)
     settings.work = os.path.abspath(settings.work)
     wanted = gateways.PEERS if settings.peers == "all" else gateways.DEFAULT
+    if settings.tls:
+        wanted = [name for name in gateways.DEFAULT if name != "direct"]
     settings.names = settings.gateways.split(",") if settings.gateways else wanted
-    settings.chosen = settings.steps.split(",") if settings.steps else list(steps.STEPS)
+    settings.chosen = settings.steps.split(",") if settings.steps else \
+        steps.TLS_STEPS if settings.tls else list(steps.STEPS)
     for name in settings.names:
         if name not in gateways.GATEWAYS:
             parser.error(f"unknown gateway: {name}")
@@ -70,43 +76,47 @@ def memory_during(process, delay_s, room):
     return thread
 
 
-def run_step(settings, step, gateway, backend, cores):
+def cpu_of(processes):
+    return [p.usage()["cpu_s"] for p in processes]
+
+
+def run_step(settings, step, gateway, others, cores):
     """One step through one gateway; the load generator's JSON with the gateway's own figures."""
     arguments = steps.STEPS[step]
     option = dict(zip(arguments, arguments[1:]))
     process, memory = gateway.process, {}
-    before, backend_before = process.usage(), backend.process.usage()
+    before, others_before = process.usage(), cpu_of(others)
     busy, ended, begin = machine_busy_s(), ended_children_s(), time.monotonic()
     watcher = memory_during(
         process, seconds(option["--warmup"]) + seconds(option["--duration"]) / 2, memory)
     done = subprocess.run(
         [settings.busbar, "bench", "load", "--json", "--url",
-         f"http://127.0.0.1:{gateway.port}/v1/chat/completions", "--header",
+         f"http://127.0.0.1:{gateway.load_port}/v1/chat/completions", "--header",
          "Authorization: Bearer sk-local", *arguments],
         capture_output=True, text=True, check=False,
         preexec_fn=lambda: os.sched_setaffinity(0, cores))
     elapsed = time.monotonic() - begin
     watcher.join()
-    after, backend_after = process.usage(), backend.process.usage()
+    after, others_after = process.usage(), cpu_of(others)
     try:
         result = json.loads(done.stdout)
     except ValueError:
         print(f"  {gateway.name}: the load generator failed: {done.stderr.strip()}")
         return None
     own = after["cpu_s"] - before["cpu_s"] + ended_children_s() - ended
-    if process is not backend.process:
-        own += backend_after["cpu_s"] - backend_before["cpu_s"]
+    own += sum(now - before_it for other, now, before_it in zip(others, others_after, others_before)
+               if other is not process)
     result["gateway_cpu_s"] = after["cpu_s"] - before["cpu_s"]
     result["other_cpu"] = max(0.0, (machine_busy_s() - busy - own) / elapsed)
     result["memory"] = memory
     return result
 
 
-def least_disturbed(settings, step, gateway, backend, cores):
+def least_disturbed(settings, step, gateway, others, cores):
     """Does the step again when other programs took part of the machine; the quietest one counts."""
     best = None
     for _ in range(settings.tries):
-        result = run_step(settings, step, gateway, backend, cores)
+        result = run_step(settings, step, gateway, others, cores)
         time.sleep(1 if step in steps.HOLDS else 0.1)  # connections are taken down
         if result is None:
             break
@@ -136,18 +146,27 @@ def tell(step, name, result):
     print(", ".join(text), flush=True)
 
 
-def start_gateways(settings, backend, core_sets):
-    """Those that can be started here, with what their start took."""
-    started, results = [], {}
+def prepare_gateways(settings):
+    found = []
     for name in settings.names:
         try:
-            gateway = gateways.Gateway(name, settings)
-            first_answer_s = gateway.start(core_sets[0], backend)
+            found.append(gateways.Gateway(name, settings))
         except gateways.Missing as why:
             print(f"{name}: skipped: {why}", flush=True)
+    return found
+
+
+def start_gateways(prepared, backend, core_sets):
+    """Those that can be started here, with what their start took."""
+    started, results = [], {}
+    for gateway in prepared:
+        try:
+            first_answer_s = gateway.start(core_sets[0], backend)
+        except gateways.Missing as why:
+            print(f"{gateway.name}: skipped: {why}", flush=True)
             continue
         started.append(gateway)
-        results[name] = {"start": {"first_answer_s": first_answer_s}}
+        results[gateway.name] = {"start": {"first_answer_s": first_answer_s}}
     time.sleep(1)  # what they still do after their first answer is not idle
     for gateway in started:
         results[gateway.name]["start"]["memory"] = gateway.process.usage()
@@ -156,16 +175,19 @@ def start_gateways(settings, backend, core_sets):
 
 def run_round(settings, number, core_sets):
     backend = gateways.Backend(settings.busbar, core_sets[1], settings.work)
-    started = []
+    others, started = [backend.process], []
     try:
-        started, results = start_gateways(settings, backend, core_sets)
+        prepared = prepare_gateways(settings)
+        if settings.tls:
+            others.append(gateways.TlsClient(settings, core_sets[2], prepared).process)
+        started, results = start_gateways(prepared, backend, core_sets)
         for index, step in enumerate(settings.chosen):
             # Nobody is always first: the order turns with each step and round.
             turn = (index + number) % max(1, len(started))
             for gateway in started[turn:] + started[:turn]:
                 if step in gateway.spec.get("skip", []):
                     continue
-                result = least_disturbed(settings, step, gateway, backend, core_sets[2])
+                result = least_disturbed(settings, step, gateway, others, core_sets[2])
                 tell(step, gateway.name, result)
                 if result is not None:
                     results[gateway.name][step] = result
@@ -173,7 +195,8 @@ def run_round(settings, number, core_sets):
     finally:
         for gateway in started:
             gateway.stop()
-        backend.process.stop()
+        for process in others:
+            process.stop()
 
 
 def about(settings, names):
@@ -194,16 +217,19 @@ def main():
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     core_sets = split_cores()
+    if settings.tls:
+        gateways.make_certificate(settings.work)
     results = {"rounds": []}
     for number in range(settings.rounds):
         print(f"round {number + 1} of {settings.rounds}", flush=True)
         results["rounds"].append(run_round(settings, number, core_sets))
     names = [n for n in settings.names if any(n in r for r in results["rounds"])]
     results["gateways"], results["about"] = names, about(settings, names)
-    with open(os.path.join(settings.work, "results.json"), "w", encoding="utf-8") as f:
+    name = "results-tls" if settings.tls else "results"
+    with open(os.path.join(settings.work, f"{name}.json"), "w", encoding="utf-8") as f:
         json.dump(results, f, indent=1)
     table = tables.markdown(results)
-    with open(os.path.join(settings.work, "results.md"), "w", encoding="utf-8") as f:
+    with open(os.path.join(settings.work, f"{name}.md"), "w", encoding="utf-8") as f:
         f.write(table)
     print("\n" + table)
     return 0

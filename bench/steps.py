@@ -34,6 +34,8 @@ STEPS = {
     "max_32k": whole("32k", 64),
     "max_256k": whole("256k", 32),
 }
+# What --tls goes through: the client's end of TLS takes a share of the load's core.
+TLS_STEPS = ["sse_8", "hold_1000", "chunks", "max_1k", "max_32k", "max_256k"]
 HOLDS = {"hold_1000": 1000, "hold_9000": 9000}
 
 
