@@ -30,6 +30,20 @@ ENDLESS = [{"role": "user", "content": "[[tokens=100000 itl=1000]] go on"}]
 QUICK = {"interval": "50ms", "timeout": "2s", "unhealthy_after": 1}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def openssl_is_not_instrumented(tmp_path_factory):
+    """ThreadSanitizer does not see the atomics of a libcrypto that it was not built into, and takes what
+    they guard for races; our own code in its callbacks is watched all the same."""
+    path = tmp_path_factory.mktemp("tsan") / "suppressions"
+    path.write_text("called_from_lib:libcrypto.so.3\ncalled_from_lib:libssl.so.3\n", encoding="ascii")
+    before = os.environ.get("TSAN_OPTIONS")
+    os.environ["TSAN_OPTIONS"] = f"{before + ' ' if before else ''}suppressions={path}"
+    yield
+    os.environ.pop("TSAN_OPTIONS")
+    if before is not None:
+        os.environ["TSAN_OPTIONS"] = before
+
+
 @pytest.fixture(scope="module")
 def pki(tmp_path_factory):
     """Authorities and certificates that all tests share; none of them writes here."""
