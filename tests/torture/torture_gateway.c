@@ -264,7 +264,7 @@ static bool knock(void)
 
 static bool is_status(const char *answer, int status)
 {
-	return strlen(answer) > 12 && atol(answer + 9) == status;
+	return strlen(answer) > 12 && strtol(answer + 9, NULL, 10) == status;
 }
 
 #define CHAT "/v1/chat/completions"
