@@ -5,6 +5,7 @@
 
 #include "cmd/cmd.h"
 #include "cmd/config_file.h"
+#include "gateway/gateway.h"
 #include "wire/config_print.h"
 
 #define OUTPUT_MAX (64u << 20)
@@ -55,6 +56,12 @@ static int check_file(const char *path, enum what what)
 	const int rc = config_file_load(path, &c);
 	if (rc)
 		return rc;
+	char why[256];
+	if (gateway_check_listeners(c, NULL, why, sizeof(why))) { /* what serve would refuse as well */
+		fprintf(stderr, "%s: error: %s\n", config_file_name(path), why);
+		config_free(c);
+		return 2;
+	}
 	bb_buf_init(&text, OUTPUT_MAX);
 	if (what == WHAT_CONFIG)
 		config_print(c, &text);

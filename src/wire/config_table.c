@@ -183,7 +183,7 @@ const struct config_key config_keys[] = {
 	  .initial = "0", .max = UINT32_MAX,
 	  .text = "Requests after which a client's connection is closed; 0 is no limit." },
 	{ .path = "limits.json_depth", ROOT(COUNT, limits.json_depth), .initial = "64", .min = 8,
-	  .max = 1024,
+	  .max = 64,
 	  .text = "How deeply arrays and objects of a request may be nested." },
 	{ .path = "limits.sse_line", ROOT(SIZE, limits.sse_line), .initial = "1MiB", .min = 4 * KIB,
 	  .max = 64 * MIB,
