@@ -382,7 +382,7 @@ static void test_find(void **state)
 
 static void test_no_memory(void **state)
 {
-	char text[4096];
+	static char text[3 * MAKER_TEXT_SIZE];
 	int rc = -BB_ENOMEM;
 
 	snprintf(text, sizeof(text), "{\"keys\":[%s]}",
