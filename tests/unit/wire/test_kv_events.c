@@ -4,37 +4,13 @@
  * read; hostile batches are refused as a whole, and odd events are passed over alone.
  * The captures stand in tests/data/vllm-kv-events; run from the repository's root.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
+#include "capture.h"
 
 #include "base/alloc.h"
 #include "wire/kv_events.h"
 
-#define DATA "tests/data/vllm-kv-events/"
-#define FILE_SIZE_MAX 65536
 #define HASHES_MAX 4096
 #define TOKENS_MAX 65536
-
-static char file_bytes[FILE_SIZE_MAX];
-
-static struct bb_str load(const char *name)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), DATA "%s", name);
-	FILE *f = fopen(path, "rb");
-	if (!f)
-		fail_msg("%s: not found (run from the repository's root)", path);
-	const size_t len = fread(file_bytes, 1, sizeof(file_bytes), f);
-	fclose(f);
-	assert_in_range(len, 1, sizeof(file_bytes) - 1);
-	return (struct bb_str){ file_bytes, len };
-}
 
 /* What a batch held, and what writing it again gives. */
 struct seen {

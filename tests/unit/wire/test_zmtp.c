@@ -4,35 +4,11 @@
  * peers are told apart.
  * The captures stand in tests/data/vllm-kv-events; run from the repository's root.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
+#include "capture.h"
 
 #include "wire/zmtp.h"
 
-#define DATA "tests/data/vllm-kv-events/"
-#define FILE_SIZE_MAX 65536
 #define SIZE_MAX_MESSAGE 32768
-
-static char file_bytes[FILE_SIZE_MAX];
-
-static struct bb_str load(const char *name)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), DATA "%s", name);
-	FILE *f = fopen(path, "rb");
-	if (!f)
-		fail_msg("%s: not found (run from the repository's root)", path);
-	const size_t len = fread(file_bytes, 1, sizeof(file_bytes), f);
-	fclose(f);
-	assert_in_range(len, 1, sizeof(file_bytes) - 1);
-	return (struct bb_str){ file_bytes, len };
-}
 
 /* What the other side of a captured stream saw. */
 struct seen {
@@ -74,7 +50,7 @@ static int feed(struct zmtp_session *s, struct bb_str in, size_t piece, struct s
 static void subscriber_reads_what_a_publisher_sent(void **state)
 {
 	const struct bb_str in = load("zmtp-pub-to-sub.bin");
-	static const size_t pieces[] = { 1, 2, 7, 64, 1000, FILE_SIZE_MAX };
+	static const size_t pieces[] = { 1, 2, 7, 64, 1000, CAPTURE_SIZE_MAX };
 
 	for (size_t i = 0; i < sizeof(pieces) / sizeof(pieces[0]); i++) {
 		struct zmtp_session s;
@@ -156,7 +132,7 @@ static void frames_come_out_as_they_went_in(void **state)
 	struct bb_buf b;
 	size_t at = 0;
 
-	bb_buf_init(&b, FILE_SIZE_MAX);
+	bb_buf_init(&b, CAPTURE_SIZE_MAX);
 	zmtp_session_init(&s, ZMTP_SUB, SIZE_MAX_MESSAGE);
 	while (at < in.len) {
 		assert_int_equal(zmtp_session_take(&s, bb_str_skip(in, at), &e), 0);
