@@ -23,17 +23,19 @@ static uint64_t lower8(const char *p)
 
 bool bb_str_eq_nocase(struct bb_str a, struct bb_str b)
 {
-	size_t i = 0;
-
 	if (a.len != b.len)
 		return false;
-	for (; i + 8 <= a.len; i += 8)
+	if (a.len < 8) {
+		for (size_t i = 0; i < a.len; i++)
+			if (lower(a.p[i]) != lower(b.p[i]))
+				return false;
+		return true;
+	}
+	/* Eight at a time; the last eight may have bytes again that were compared before. */
+	for (size_t i = 0; i + 8 < a.len; i += 8)
 		if (lower8(a.p + i) != lower8(b.p + i))
 			return false;
-	for (; i < a.len; i++)
-		if (lower(a.p[i]) != lower(b.p[i]))
-			return false;
-	return true;
+	return lower8(a.p + a.len - 8) == lower8(b.p + b.len - 8);
 }
 
 ptrdiff_t bb_str_find(struct bb_str s, struct bb_str needle)

@@ -157,16 +157,19 @@ bool usage_find(struct bb_str answer, struct bb_str *object)
 {
 	static const struct bb_str key = BB_STR_INIT("\"usage\":");
 	struct json_member m;
+	const size_t from = answer.len > USAGE_TAIL_MAX + key.len ? answer.len - USAGE_TAIL_MAX :
+								    key.len;
 	size_t at = answer.len;
 
 	/* An unescaped quote in front makes it a key; a string cannot hold one. */
-	for (size_t i = 0; i < USAGE_TAIL_MAX && at > key.len; i++) {
-		at--;
-		if (answer.p[at] != ':' || memcmp(answer.p + at + 1 - key.len, key.p, key.len) != 0)
-			continue;
-		if (at >= key.len && answer.p[at - key.len] == '\\')
-			continue;
-		if (is_tail(bb_str_skip(answer, at + 1), object))
+	while (at > from) {
+		const char *const colon = memrchr(answer.p + from, ':', at - from);
+		if (!colon)
+			break;
+		at = (size_t)(colon - answer.p);
+		if (memcmp(colon + 1 - key.len, key.p, key.len) == 0 &&
+		    answer.p[at - key.len] != '\\' &&
+		    is_tail(bb_str_skip(answer, at + 1), object))
 			return true;
 	}
 	if (!json_get(answer, BB_STR("usage"), &m) || m.type != JSON_OBJECT)

@@ -17,6 +17,28 @@ static void slices_compare(void **state)
 	assert_int_equal(bb_str_of(NULL).len, 0);
 }
 
+/* Whatever the length, every byte counts, and nothing else does. */
+static void every_byte_is_compared_without_case(void **state)
+{
+	static const char upper[] = "X-RATELIMIT-REMAINING-TOKENS";
+	char other[sizeof(upper)];
+
+	for (size_t len = 0; len < sizeof(upper); len++) {
+		memset(other, '!', sizeof(other));
+		for (size_t i = 0; i < len; i++)
+			other[i] = (char)(upper[i] == '-' ? '-' : upper[i] | 0x20);
+		assert_true(bb_str_eq_nocase((struct bb_str){ upper, len },
+					     (struct bb_str){ other, len }));
+		for (size_t i = 0; i < len; i++) {
+			const char was = other[i];
+			other[i] = '*';
+			assert_false(bb_str_eq_nocase((struct bb_str){ upper, len },
+						      (struct bb_str){ other, len }));
+			other[i] = was;
+		}
+	}
+}
+
 static void prefixes_suffixes_and_skips(void **state)
 {
 	assert_true(bb_str_starts(BB_STR("unix:/x"), BB_STR("unix:")));
@@ -170,6 +192,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(slices_compare),
+		cmocka_unit_test(every_byte_is_compared_without_case),
 		cmocka_unit_test(prefixes_suffixes_and_skips),
 		cmocka_unit_test(searching),
 		cmocka_unit_test(trimming),
