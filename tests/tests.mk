@@ -4,6 +4,7 @@
 #   make fuzz-corpus                   every saved input through every parser, under gcc's ASan and UBSan
 #   make fuzz FUZZ_SECONDS=60          libFuzzer (clang), that long for each parser
 #   make fuzz FUZZ=http1               one of them
+#   make coverage                      lines that unit tests and corpus run; fails when wire has too few
 #   make check                         everything that ends by itself in a few minutes
 
 FUZZ_SECONDS ?= 60
@@ -20,7 +21,8 @@ unit-build: $(UNIT)
 FUZZ_OBJ := $(FUZZ_SRC:src/%.c=$(O)/%.o)
 $(O)/replay/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDOPT) -o $@ $< tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD) $(LIBS)
+	$(say) LD $@
+	$(Q)$(CC) $(CFLAGS) $(LDOPT) -o $@ $< tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD) $(LIBS)
 
 ifeq ($(B),asan)
 fuzz-corpus: $(FUZZ:%=$(O)/replay/%)
@@ -28,6 +30,17 @@ fuzz-corpus: $(FUZZ:%=$(O)/replay/%)
 else
 fuzz-corpus:
 	@$(MAKE) --no-print-directory B=asan O=build/asan CC=gcc fuzz-corpus
+endif
+
+# ---- coverage ----
+COVERAGE_ARGS ?=
+.PHONY: coverage
+ifeq ($(B),cov)
+coverage: $(UNIT) $(FUZZ:%=$(O)/replay/%)
+	$(PYTHON) tools/coverage.py $(COVERAGE_ARGS)
+else
+coverage:
+	@$(MAKE) --no-print-directory B=cov O=build/cov CC=gcc coverage
 endif
 
 # ---- libFuzzer ----

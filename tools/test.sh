@@ -16,7 +16,7 @@ jobs=-j$(nproc)
 logs=build/test
 install=1
 only=
-lanes='tidy build unit docs system unit-asan clang fuzz-corpus system-asan system-tsan'
+lanes='tidy build unit docs system unit-asan clang fuzz-corpus coverage system-asan system-tsan'
 passed=0; failed=0; skipped=0; failures=
 
 while [ $# -gt 0 ]; do
@@ -86,6 +86,7 @@ lane_docs() {
 }
 
 lane_fuzz_corpus() { make "$jobs" fuzz-corpus; }
+lane_coverage() { make "$jobs" coverage; }
 
 # The SDKs: a virtual environment and a folder of node modules, made once for each requirements file.
 prepare_system() {

@@ -69,6 +69,10 @@ static const struct mistake mistakes[] = {
 	  "f:1:9: error: listen: expects a text or a list of texts, not a map\n" },
 	{ "listen: [[a]]", "f:1:10: error: listen: expects texts, not a list\n" },
 	{ "listen: []", "f:1:9: error: listen: 0 entries, where 1 to 16 are allowed\n" },
+	{ "tenants: {t: {keys: [[a]]}}",
+	  "f:1:22: error: tenants.t.keys: expects texts, not a list\n" },
+	{ "tls: {cert: c, key: k, sni: [3]}",
+	  "f:1:30: error: tls.sni[0]: expects a map, not a value\n" },
 	{ "- a", "f:1:1: error: a configuration is a map, not a list\n" },
 	{ "models: {m: 3}", "f:1:10: error: model 'm' has no engine: list URLs under 'engines', or "
 			    "the model in an engine's 'models'\n"
@@ -229,6 +233,37 @@ static void test_too_long(void **state)
 	bb_buf_fini(&out);
 }
 
+/* Lists have an end, which is told where the list begins, and what is in it is not looked at. */
+static void test_too_many(void **state)
+{
+	static const struct {
+		const char *begin, *before, *after, *end, *report;
+		unsigned count;
+	} lists[] = {
+		{ "models:\n", " m", ": {}\n", "", "f:2:2: error: models: more than 4096\n", 4097 },
+		{ "engines: [", "e", ",", "]", "f:1:10: error: engines: more than 4096\n", 4097 },
+		{ "tenants:\n", " t", ": {}\n", "", "f:2:2: error: tenants: more than 16384\n", 16385 },
+		{ "tenants: {t: {keys: [", "k", ",", "]}}",
+		  "f:1:21: error: tenants.t.keys: more than 1024 keys\n", 1025 },
+		{ "tls: {cert: c, key: k, sni: [", "", ",", "]}",
+		  "f:1:29: error: tls.sni: more than 256\n", 257 },
+	};
+
+	for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+		struct bb_buf text, out;
+		bb_buf_init(&text, CONFIG_TEXT_MAX);
+		bb_buf_add(&text, lists[i].begin, strlen(lists[i].begin));
+		for (unsigned k = 0; k < lists[i].count; k++)
+			bb_buf_printf(&text, "%s%u%s", lists[i].before, k, lists[i].after);
+		bb_buf_add(&text, lists[i].end, strlen(lists[i].end));
+		assert_int_equal(text.err, 0);
+		report(bb_buf_str(&text), &out);
+		assert_string_equal(out.p, lists[i].report);
+		bb_buf_fini(&text);
+		bb_buf_fini(&out);
+	}
+}
+
 /* A mistake for whose text there is no memory still makes the configuration wrong. */
 static void test_no_memory_for_texts(void **state)
 {
@@ -249,6 +284,7 @@ int main(void)
 		cmocka_unit_test(test_all_at_once),
 		cmocka_unit_test(test_more_than_the_list_holds),
 		cmocka_unit_test(test_too_long),
+		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_no_memory_for_texts),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,15 +2,9 @@
  * Goal: HTTP/1.1 heads and bodies are read as RFC 9112 says, the same however the bytes arrive,
  * and every form of message that has been used to smuggle requests is refused.
  */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+#include "unit.h"
 
-#include <cmocka.h>
-
+#include "base/err.h"
 #include "wire/http1.h"
 
 #define TEXT_MAX 65536
@@ -76,12 +70,6 @@ static struct parsed *parse_request(const char *text)
 static struct parsed *parse_response(const char *text)
 {
 	return parse_as(HTTP1_RESPONSE, ANSWERS_OTHER, bb_str_of(text), SIZE_MAX);
-}
-
-static void assert_str(struct bb_str s, const char *expected)
-{
-	if (!bb_str_eq(s, bb_str_of(expected)))
-		fail_msg("\"%.*s\" is not \"%s\"", BB_ARG(s), expected);
 }
 
 static void assert_body(const struct parsed *r, const char *expected)
@@ -433,10 +421,68 @@ static void tokens_of_a_list(void **state)
 	assert_false(http_list_has(BB_STR(""), BB_STR("close")));
 }
 
+/* Each status that the gateway itself answers, and those of engines as RFC 9110 §15 names them. */
 static void status_texts(void **state)
 {
-	assert_string_equal(http_status_text(503), "Service Unavailable");
-	assert_string_equal(http_status_text(799), "Unknown");
+	static const struct {
+		int status;
+		const char *text;
+	} known[] = {
+		{ 100, "Continue" },
+		{ 101, "Switching Protocols" },
+		{ 103, "Early Hints" },
+		{ 200, "OK" },
+		{ 201, "Created" },
+		{ 202, "Accepted" },
+		{ 204, "No Content" },
+		{ 206, "Partial Content" },
+		{ 301, "Moved Permanently" },
+		{ 302, "Found" },
+		{ 303, "See Other" },
+		{ 304, "Not Modified" },
+		{ 307, "Temporary Redirect" },
+		{ 308, "Permanent Redirect" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 402, "Payment Required" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 406, "Not Acceptable" },
+		{ 408, "Request Timeout" },
+		{ 409, "Conflict" },
+		{ 410, "Gone" },
+		{ 411, "Length Required" },
+		{ 412, "Precondition Failed" },
+		{ 413, "Content Too Large" },
+		{ 414, "URI Too Long" },
+		{ 415, "Unsupported Media Type" },
+		{ 417, "Expectation Failed" },
+		{ 421, "Misdirected Request" },
+		{ 422, "Unprocessable Content" },
+		{ 424, "Failed Dependency" },
+		{ 425, "Too Early" },
+		{ 429, "Too Many Requests" },
+		{ 431, "Request Header Fields Too Large" },
+		{ 451, "Unavailable For Legal Reasons" },
+		{ 499, "Client Closed Request" },
+		{ 500, "Internal Server Error" },
+		{ 501, "Not Implemented" },
+		{ 502, "Bad Gateway" },
+		{ 503, "Service Unavailable" },
+		{ 504, "Gateway Timeout" },
+		{ 505, "HTTP Version Not Supported" },
+		{ 507, "Insufficient Storage" },
+	};
+	size_t at = 0;
+
+	for (int status = -1; status < 1000; status++) {
+		const bool is_known = at < UNIT_COUNT(known) && known[at].status == status;
+		assert_string_equal(http_status_text(status), is_known ? known[at++].text : "Unknown");
+	}
+	assert_int_equal(at, UNIT_COUNT(known));
+	for (int code = 1; code < BB_E_COUNT; code++)
+		assert_string_not_equal(http_status_text(bb_error_info(code)->http_status), "Unknown");
 }
 
 int main(void)
