@@ -512,6 +512,15 @@ const char *brain_model_engine(const struct brain *b, uint32_t model, uint32_t n
 	return b->fleet.engines[b->fleet.models[model].bound.list[n].engine].name;
 }
 
+bool brain_model_named(const struct brain *b, struct bb_str name, char out[BRAIN_NAME_MAX + 1])
+{
+	const struct model *m = fleet_resolve(&b->fleet, name);
+
+	if (m)
+		name_copy(out, m->name);
+	return m != NULL;
+}
+
 const char *brain_policy(const struct brain *b)
 {
 	return b->policy->name;

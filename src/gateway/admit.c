@@ -104,10 +104,34 @@ bool admit_client(struct request *r)
 
 /* ---- which models ---- */
 
-bool admit_model(struct request *r, const struct decision *d)
+/* The same words whether there is such a model or not. */
+static void refuse_model(struct request *r)
 {
 	char message[MESSAGE_MAX];
 
+	snprintf(message, sizeof(message), "the API key may not use the model `%.*s`",
+		 (int)(r->model.len > 100 ? 100 : r->model.len), r->model.p ? r->model.p : "");
+	request_fail(r, -BB_EFORBIDDEN, bb_str_of(message), "model");
+}
+
+bool admit_model(struct request *r)
+{
+	struct gateway *g = r->worker->gateway;
+	char name[BRAIN_NAME_MAX + 1];
+
+	if (auth_allows_model(r->tenant, r->model))
+		return true;
+	gateway_lock(g);
+	const bool is_known = brain_model_named(g->brain, r->model, name);
+	gateway_unlock(g);
+	if (is_known && auth_allows_model(r->tenant, bb_str_of(name)))
+		return true;
+	refuse_model(r);
+	return false;
+}
+
+bool admit_decision(struct request *r, const struct decision *d)
+{
 	if (auth_allows_model(r->tenant, r->model) ||
 	    (d->model_name[0] && auth_allows_model(r->tenant, bb_str_of(d->model_name))))
 		return true;
@@ -116,10 +140,7 @@ bool admit_model(struct request *r, const struct decision *d)
 		r->brain_id = d->request;
 		request_leave_engine(r, OUTCOME_CANCELED);
 	}
-	/* The same whether there is such a model or not. */
-	snprintf(message, sizeof(message), "the API key may not use the model `%.*s`",
-		 (int)(r->model.len > 100 ? 100 : r->model.len), r->model.p ? r->model.p : "");
-	request_fail(r, -BB_EFORBIDDEN, bb_str_of(message), "model");
+	refuse_model(r);
 	return false;
 }
 

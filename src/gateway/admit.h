@@ -15,10 +15,18 @@
 bool admit_needs_client(const struct snapshot *s, const struct http_head *head);
 /* Who it is: sets r->tenant, or answers 401. */
 bool admit_client(struct request *r);
+/*
+ * May its tenant use the model that it names, by this name or another? Before limits: an error that
+ * does not pass comes before one that does.
+ */
+bool admit_model(struct request *r);
 /* Requests and tokens are reserved and told in x-ratelimit headers, or 429 is answered. */
 bool admit_request(struct request *r);
-/* After a decision: may this tenant use that model? What was reserved for it is released if not. */
-bool admit_model(struct request *r, const struct decision *d);
+/*
+ * The same after a decision, for an alias may have come to mean another model meanwhile. What was
+ * reserved at the engine is released if not.
+ */
+bool admit_decision(struct request *r, const struct decision *d);
 /* The request is over: settles what was reserved. */
 void admit_settle(struct request *r, enum status_class class);
 /* Puts the tenants of a new configuration into the ledger; nothing of it is in force yet. */

@@ -154,7 +154,7 @@ enum step request_fail_step(struct request *r, int err, const char *message, con
 
 static enum step step_admit(struct request *r)
 {
-	if (!admit_request(r))
+	if (!admit_model(r) || !admit_request(r))
 		return STEP_WAIT;
 	r->step = REQUEST_DECIDE;
 	return STEP_MORE;

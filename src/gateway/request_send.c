@@ -100,7 +100,7 @@ enum step request_decide(struct request *r)
 	r->policy = d->policy;
 	r->candidates = d->candidates;
 	r->engine = d->engine;
-	if (!admit_model(r, d))
+	if (!admit_decision(r, d))
 		return STEP_WAIT;
 	if (d->action == DECISION_REJECT)
 		return rejected(r, d);

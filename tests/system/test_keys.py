@@ -189,6 +189,31 @@ def test_models_by_their_alias(sim):
         assert g.error("POST", CHAT, chat("chat-big"), bearer(A))[0] == 403
 
 
+def test_a_model_that_is_not_allowed_comes_before_limits(sim):
+    """403 does not pass, 429 does: who may not use a model is told so even where its budget is used
+    up, and what is refused with 403 takes nothing of any limit."""
+    config = {"tenants": {"first": {"key": A, "models": ["chat"],
+                                    "limits": {"requests_per_minute": 2}},
+                          "second": {"key": B, "models": ["chat"], "budget": "1 tokens/month"}},
+              "models": {"chat": {"engines": [sim.url], "aliases": ["gpt-4o"]},
+                         "chat-big": {"engines": [sim.url], "aliases": ["other"]}}}
+    with Gateway([sim], config) as g:
+        g.wait_model("chat")
+        g.wait_model("chat-big")
+        for model in ("chat-big", "other", "none"):
+            for _ in range(4):
+                status, got, error = g.error("POST", CHAT, chat(model), bearer(A))
+                assert (status, error["code"]) == (403, "permission_denied")
+                assert "retry-after" not in got
+        for _ in range(2):
+            g.post_json(CHAT, chat("gpt-4o"), bearer(A))
+        assert g.error("POST", CHAT, chat("chat"), bearer(A))[0] == 429
+        assert g.error("POST", CHAT, chat("chat-big"), bearer(A))[0] == 403
+        assert g.error("POST", CHAT, chat("chat"), bearer(B))[0] == 429
+        assert g.error("POST", CHAT, chat("other"), bearer(B))[0] == 403
+        assert g.error("POST", CHAT, chat("none"), bearer(B))[0] == 403
+
+
 # ---- limits ----
 
 def test_requests_per_minute_at_once(sim):

@@ -34,6 +34,20 @@ static void a_dispatch_says_why(void **state)
 	assert_true(f.cost >= 150);
 }
 
+static void names_lead_to_models(void **state)
+{
+	char name[BRAIN_NAME_MAX + 1] = "";
+
+	world_open(NULL);
+	world_ready(1);
+	assert_true(brain_model_named(brain, BB_STR("m"), name));
+	assert_string_equal(name, "m");
+	name[0] = '\0';
+	assert_false(brain_model_named(brain, BB_STR("M"), name));
+	assert_false(brain_model_named(brain, BB_STR(""), name));
+	assert_string_equal(name, "");
+}
+
 static void load_is_given_back(void **state)
 {
 	world_open(NULL);
@@ -378,6 +392,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_teardown(a_dispatch_says_why, world_close),
+		cmocka_unit_test_teardown(names_lead_to_models, world_close),
 		cmocka_unit_test_teardown(load_is_given_back, world_close),
 		cmocka_unit_test_teardown(unlimited_output_is_a_bounded_guess, world_close),
 		cmocka_unit_test_teardown(refusals_name_their_reason, world_close),
