@@ -58,6 +58,8 @@
 	  "it does not exist")                                                                      \
 	X(SHIELD,    400, "invalid_request_error", "parameter_not_allowed",     false,              \
 	  "this member of the request is not allowed here")                                         \
+	X(ANSWER,    400, "invalid_request_error", "answer_too_large",          false,              \
+	  "the answer is larger than limits.answer_size; ask for fewer tokens, or for a stream")    \
 	X(CONTEXT,   400, "invalid_request_error", "context_length_exceeded",   false,              \
 	  "the request does not fit into the model's context")                                      \
 	X(AUTH,      401, "invalid_request_error", "invalid_api_key",           false,              \

@@ -32,10 +32,11 @@ void relay_give_up(struct request *r)
 
 /* The call is over and failed: another engine if nothing was shown yet, else the client is told. */
 void relay_failed(struct request *r, int err, const char *why, enum request_outcome outcome,
-			  enum upstream_error what)
+		  enum upstream_error what)
 {
 	r->failure = err;
-	r->failure_why = bb_arena_dup(&r->arena, bb_str_of(why)); /* the code's own words without memory */
+	r->failure_why =
+		bb_arena_dup(&r->arena, bb_str_of(why)); /* the code's own words without memory */
 	if (request_retry(r, outcome, what))
 		request_run(r);
 	else
@@ -80,13 +81,20 @@ void relay_break_off(struct request *r, const char *why, enum upstream_error wha
 	relay_failed(r, -BB_EUPSTREAM, why, OUTCOME_BROKEN, what);
 }
 
+void relay_own_limit(struct request *r, int err)
+{
+	call_cancel(&r->call);
+	request_leave_engine(r, OUTCOME_CANCELED);
+	request_fail(r, err, BB_STR(""), NULL);
+}
+
 /* ---- heads ---- */
 
 /* Fields of the engine's answer that are the gateway's own business. */
 static bool is_own_answer_field(struct bb_str name)
 {
 	static const struct bb_str names[] = {
-		BB_STR_INIT("date"),         BB_STR_INIT("server"),
+		BB_STR_INIT("date"),	     BB_STR_INIT("server"),
 		BB_STR_INIT("content-type"), BB_STR_INIT("x-request-id"),
 		BB_STR_INIT("set-cookie"),   BB_STR_INIT("endpoint-load-metrics"),
 		BB_STR_INIT("vary"),
@@ -143,7 +151,8 @@ bool relay_is_type(struct bb_str type, struct bb_str want)
  * What no client can make use of. A redirect would carry the prompt, with its key, to wherever the
  * engine says: neither the gateway follows it, nor are clients led there.
  */
-static const char *head_fault(const struct request *r, const struct http_head *h, struct bb_str type)
+static const char *head_fault(const struct request *r, const struct http_head *h,
+			      struct bb_str type)
 {
 	const struct bb_str coding = http_head_get(h, BB_STR("content-encoding"));
 	const struct api_info *info = api_info((enum api)r->api);
@@ -172,8 +181,10 @@ static void on_head(struct call *c, const struct http_head *h)
 		return;
 	}
 	if (h->status == 502 || h->status == 503 || h->status == 504) {
-		/* Busy or half dead: another one may do better; else its own words are passed on. */
-		if (!r->shown && r->candidates > 1 && r->attempts <= r->snapshot->config->upstream.retries) {
+		/* Busy or half dead: another one may do better; else its own words are passed on.
+		 */
+		if (!r->shown && r->candidates > 1 &&
+		    r->attempts <= r->snapshot->config->upstream.retries) {
 			relay_break_off(r, "the engine answered 503", UPSTREAM_STATUS);
 			return;
 		}
@@ -185,12 +196,10 @@ static void on_head(struct call *c, const struct http_head *h)
 		r->relay = RELAY_EVENTS;
 	} else if (is_stream && r->engine_streams) {
 		r->relay = RELAY_ASSEMBLE;
-		r->assembler = assembler_create((enum api)r->api,
-						r->snapshot->config->limits.answer_size);
+		r->assembler =
+			assembler_create((enum api)r->api, r->snapshot->config->limits.answer_size);
 		if (!r->assembler) {
-			call_cancel(c);
-			request_leave_engine(r, OUTCOME_CANCELED);
-			request_fail(r, -BB_ENOMEM, BB_STR(""), NULL);
+			relay_own_limit(r, -BB_ENOMEM);
 			return;
 		}
 	} else {
@@ -199,17 +208,15 @@ static void on_head(struct call *c, const struct http_head *h)
 	if (r->begun) { /* comments kept the stream alive: its head is out already */
 		if (r->relay != RELAY_EVENTS && r->relay != RELAY_ERROR) {
 			r->relay = RELAY_NONE;
-			relay_break_off(r, "the engine did not answer with a stream", UPSTREAM_STREAM);
+			relay_break_off(r, "the engine did not answer with a stream",
+					UPSTREAM_STREAM);
 		}
 		return;
 	}
 	r->content_type = bb_arena_dup(&r->arena, type);
 	r->status = (int16_t)h->status;
-	if (!r->content_type.p ||
-	    !answer_fields_add(r, h, r->relay == RELAY_EVENTS)) {
-		call_cancel(c);
-		request_leave_engine(r, OUTCOME_CANCELED);
-		request_fail(r, -BB_ENOMEM, BB_STR(""), NULL);
+	if (!r->content_type.p || !answer_fields_add(r, h, r->relay == RELAY_EVENTS)) {
+		relay_own_limit(r, -BB_ENOMEM);
 		return;
 	}
 	if (r->relay == RELAY_PLAIN) {

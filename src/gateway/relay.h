@@ -33,6 +33,11 @@ void relay_failed(struct request *r, int err, const char *why, enum request_outc
 		  enum upstream_error what);
 /* The engine's answer is no good, found out while the call still runs. */
 void relay_break_off(struct request *r, const char *why, enum upstream_error what);
+/*
+ * The answer ends here for want of room or memory of our own: no other engine is tried, and this one
+ * has done nothing wrong.
+ */
+void relay_own_limit(struct request *r, int err);
 /* The engine's own error object, where nothing but comments was shown so far. */
 void relay_payload_answer(struct request *r, struct bb_str payload);
 

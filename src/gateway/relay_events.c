@@ -16,7 +16,21 @@ static void count_content(struct request *r)
 	r->events++;
 }
 
-enum event_fate { EVENT_KEEP, EVENT_DROP, EVENT_BAD };
+enum event_fate {
+	EVENT_KEEP,
+	EVENT_DROP,
+	EVENT_BAD,	 /* the engine's fault */
+	EVENT_TOO_LARGE, /* ours: the answer is over limits.answer_size, */
+	EVENT_NO_MEMORY, /* or there is none */
+};
+
+static enum event_fate fate_of(int err)
+{
+	return err == 0		   ? EVENT_DROP
+	       : err == -BB_ELIMIT ? EVENT_TOO_LARGE
+	       : err == -BB_ENOMEM ? EVENT_NO_MEMORY
+				   : EVENT_BAD;
+}
 
 /* Which endpoints' streams have a finish_reason that tells a whole answer from a cut one. */
 static bool has_finish_rule(const struct request *r)
@@ -37,7 +51,8 @@ static enum event_fate event_take(struct request *r, const struct sse_event *e)
 		return r->relay == RELAY_ASSEMBLE ? EVENT_DROP : EVENT_KEEP;
 	metric_add(&r->worker->metrics->chunks, 1);
 	if (sse_is_done(e)) {
-		/* [DONE] after an error, or without a finish, would make half an answer look whole. */
+		/* [DONE] after an error, or without a finish, would make half an answer look whole.
+		 */
 		if (r->has_error || (has_finish_rule(r) && !r->has_finish))
 			return EVENT_DROP;
 		r->has_done = true;
@@ -45,15 +60,17 @@ static enum event_fate event_take(struct request *r, const struct sse_event *e)
 	}
 	if (e->multi) {
 		bb_buf_clear(&r->worker->text);
-		if (sse_data_join(e, &r->worker->text))
-			return EVENT_BAD;
+		const int rc = sse_data_join(e, &r->worker->text);
+		if (rc)
+			return rc == -BB_ENOMEM ? EVENT_NO_MEMORY : EVENT_BAD;
 		data = bb_buf_str(&r->worker->text);
 	}
 	/*
-	 * What only looks like the end is none. And an engine is believed what it says, but not that it
-	 * is JSON: a client that cannot read one event loses the stream.
+	 * What only looks like the end is none. And an engine is believed what it says, but not
+	 * that it is JSON: a client that cannot read one event loses the stream.
 	 */
-	if (bb_str_eq(bb_str_trim(data), BB_STR("[DONE]")) || json_check(data, JSON_DEPTH_MAX, NULL) ||
+	if (bb_str_eq(bb_str_trim(data), BB_STR("[DONE]")) ||
+	    json_check(data, JSON_DEPTH_MAX, NULL) ||
 	    openai_chunk_scan((enum api)r->api, e->event, data, &chunk))
 		return EVENT_BAD;
 	if (chunk.has_usage)
@@ -67,18 +84,19 @@ static enum event_fate event_take(struct request *r, const struct sse_event *e)
 		count_content(r);
 	if (chunk.has_finish || (chunk.is_terminal && !chunk.has_error))
 		r->has_finish = true;
-	if (chunk.text.len && !e->multi && !chunk.has_finish && !chunk.has_usage && !chunk.has_error)
+	if (chunk.text.len && !e->multi && !chunk.has_finish && !chunk.has_usage &&
+	    !chunk.has_error)
 		chunk_twin_learn(&r->twin, &r->arena, e->raw, chunk.text);
 	if (r->relay == RELAY_ASSEMBLE)
-		return assembler_add(r->assembler, data) ? EVENT_BAD : EVENT_DROP;
+		return fate_of(assembler_add(r->assembler, data));
 	return chunk.is_usage_only && r->strips_usage ? EVENT_DROP : EVENT_KEEP;
 }
 
 /* What events_take has found. */
 struct taken {
-	size_t len;         /* of what the client shall see, at the front of the bytes */
-	struct bb_str rest; /* an event that is not complete yet */
-	bool is_bad;        /* an event was no good; those before it count */
+	size_t len;	     /* of what the client shall see, at the front of the bytes */
+	struct bb_str rest;  /* an event that is not complete yet */
+	enum event_fate end; /* of the last event; where it is no good, those before it count */
 };
 
 /*
@@ -89,8 +107,8 @@ static struct taken events_take(struct request *r, char *data, size_t len)
 	struct taken t = { .rest = { data, len } };
 	struct sse_event e;
 
-	while (t.rest.len && !t.is_bad) {
-		enum event_fate fate = EVENT_KEEP;
+	while (t.rest.len && t.end <= EVENT_DROP) {
+		t.end = EVENT_KEEP;
 		const size_t twin = r->relay == RELAY_EVENTS && !r->has_done
 					    ? chunk_twin_match(&r->twin, t.rest)
 					    : 0;
@@ -100,12 +118,11 @@ static struct taken events_take(struct request *r, char *data, size_t len)
 			metric_add(&r->worker->metrics->chunks, 1);
 			count_content(r);
 		} else if (sse_next(&t.rest, &e)) {
-			fate = event_take(r, &e);
+			t.end = event_take(r, &e);
 		} else {
 			break;
 		}
-		t.is_bad = fate == EVENT_BAD;
-		if (fate != EVENT_KEEP)
+		if (t.end != EVENT_KEEP)
 			continue;
 		if (data + t.len != e.raw.p)
 			memmove(data + t.len, e.raw.p, e.raw.len);
@@ -141,7 +158,8 @@ static bool keep_early(struct request *r, struct bb_str events)
 {
 	if (r->shown || r->has_first || r->has_finish)
 		return false;
-	return r->early.len + events.len <= REQUEST_EARLY_MAX && bb_buf_add_str(&r->early, events) == 0;
+	return r->early.len + events.len <= REQUEST_EARLY_MAX &&
+	       bb_buf_add_str(&r->early, events) == 0;
 }
 
 void relay_stream_ended(struct request *r)
@@ -164,13 +182,18 @@ void relay_stream_ended(struct request *r)
 	relay_failed(r, -BB_EUPSTREAM, STREAM_CUT, OUTCOME_BROKEN, UPSTREAM_STREAM);
 }
 
-static void event_too_long(struct request *r)
+/* An event that is not complete cannot be kept. */
+static void held_failed(struct request *r, int err)
 {
-	relay_break_off(r, "an event of the engine's stream is longer than limits.sse_line",
-		  UPSTREAM_STREAM);
+	if (err == -BB_ENOMEM)
+		relay_own_limit(r, err);
+	else
+		relay_break_off(r, "an event of the engine's stream is longer than limits.sse_line",
+				UPSTREAM_STREAM);
 }
 
-/* An error object that comes before anything was shown is not passed on as a stream: it may be retried. */
+/* An error object that comes before anything was shown is not passed on as a stream: it may be
+ * retried. */
 static bool is_early_error(const struct request *r)
 {
 	return r->has_error && !r->shown && !r->has_first;
@@ -187,7 +210,8 @@ static void events_send(struct request *r, char *data, size_t len, bool in_place
 	if (ends)
 		request_leave_engine(r, OUTCOME_OK);
 	if (in_place)
-		relay_wrote(r, exchange_write_inplace(r->x, data, len, ends ? BODY_LAST : BODY_MORE));
+		relay_wrote(r,
+			    exchange_write_inplace(r->x, data, len, ends ? BODY_LAST : BODY_MORE));
 	else
 		relay_wrote(r, exchange_write(r->x, events));
 	if (ends && in_place)
@@ -199,8 +223,9 @@ void relay_events(struct request *r, char *data, size_t len, enum body_part part
 	const bool was_held = r->held.len > 0;
 
 	if (was_held) {
-		if (bb_buf_add(&r->held, data, len)) {
-			event_too_long(r);
+		const int rc = bb_buf_add(&r->held, data, len);
+		if (rc) {
+			held_failed(r, rc);
 			return;
 		}
 		data = r->held.p;
@@ -208,39 +233,55 @@ void relay_events(struct request *r, char *data, size_t len, enum body_part part
 	}
 	const struct taken t = events_take(r, data, len);
 	/* Kept before the events in front of it are written: that uses the bytes behind them. */
-	const bool fits = was_held || t.rest.len == 0 || bb_buf_add_str(&r->held, t.rest) == 0;
+	const int held = was_held || t.rest.len == 0 ? 0 : bb_buf_add_str(&r->held, t.rest);
 	if (t.len && r->relay != RELAY_ASSEMBLE && !is_early_error(r)) {
 		/* The end goes out with the last events when nothing has to be said in between. */
-		const bool ends = part == BODY_LAST && t.rest.len == 0 && !t.is_bad &&
+		const bool ends = part == BODY_LAST && t.rest.len == 0 && t.end <= EVENT_DROP &&
 				  stream_is_whole(r);
 		events_send(r, data, t.len, !was_held, ends);
 	}
-	if (t.is_bad)
+	if (t.end == EVENT_BAD)
 		relay_break_off(r, "an event of the engine's stream is malformed", UPSTREAM_STREAM);
+	else if (t.end == EVENT_TOO_LARGE)
+		relay_own_limit(r, -BB_EANSWER);
+	else if (t.end == EVENT_NO_MEMORY)
+		relay_own_limit(r, -BB_ENOMEM);
 	else if (was_held)
 		bb_buf_consume(&r->held, len - t.rest.len);
-	else if (!fits)
-		event_too_long(r);
+	else if (held)
+		held_failed(r, held);
 }
 
 /* ---- assembled answers ---- */
 
-void relay_assembled(struct request *r)
-{
-	struct bb_buf *text = &r->worker->text;
+#define ANSWER_FRAME 65536 /* braces and names around what limits.answer_size counts */
 
-	bb_buf_clear(text);
-	const int rc = assembler_finish(r->assembler, text);
-	if (rc == 0) {
-		request_leave_engine(r, OUTCOME_OK);
-		r->status = 200;
-		r->begun = r->shown = true;
-		r->step = REQUEST_DONE;
-		exchange_reply(r->x, 200, JSON_TYPE, r->answer_fields, bb_buf_str(text));
-		return;
-	}
-	if (rc == -BB_EUPSTREAM && text->len)
-		r->error_payload = bb_arena_dup(&r->arena, bb_buf_str(text));
-	relay_failed(r, -BB_EUPSTREAM, STREAM_CUT, OUTCOME_BROKEN, UPSTREAM_STREAM);
+/* Sends what the assembler has; 0, or why it has not. */
+static int assembled_send(struct request *r, struct bb_buf *whole)
+{
+	const int rc = assembler_finish(r->assembler, whole);
+
+	if (rc)
+		return rc;
+	request_leave_engine(r, OUTCOME_OK);
+	r->status = 200;
+	r->begun = r->shown = true;
+	r->step = REQUEST_DONE;
+	exchange_reply(r->x, 200, JSON_TYPE, r->answer_fields, bb_buf_str(whole));
+	return 0;
 }
 
+void relay_assembled(struct request *r)
+{
+	struct bb_buf whole;
+
+	bb_buf_init(&whole, r->snapshot->config->limits.answer_size + ANSWER_FRAME);
+	const int rc = assembled_send(r, &whole);
+	if (rc == -BB_EUPSTREAM && whole.len)
+		r->error_payload = bb_arena_dup(&r->arena, bb_buf_str(&whole));
+	bb_buf_fini(&whole);
+	if (rc == -BB_ENOMEM || rc == -BB_ELIMIT)
+		relay_own_limit(r, rc == -BB_ENOMEM ? rc : -BB_EANSWER);
+	else if (rc)
+		relay_failed(r, -BB_EUPSTREAM, STREAM_CUT, OUTCOME_BROKEN, UPSTREAM_STREAM);
+}

@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from gateway_process import Gateway, content_of, wait_until
+from gateway_process import Gateway, content_of, received, wait_until
 from scripted_engine import STREAM_HEAD, ScriptedEngine, answer, chunk, event
 from sim_process import Sim
 
@@ -494,14 +494,24 @@ def test_endless_line():
 
 
 def test_answer_that_is_too_large_to_put_together():
-    """limits.answer_size: for a client that wants one piece from an engine that was asked to stream."""
+    """limits.answer_size: for a client that wants one piece from an engine that was asked to stream.
+    The limit is ours: no other engine is asked, and none is held to have failed."""
+    large = chat(messages=[{"role": "user", "content": "[[tokens=50000 itl=0]] x"}],
+                 max_tokens=50000)
     with Sim(["m"], kind="llamacpp", ttft="1ms", itl="0us", max_model_len=100000) as engine, \
-            Gateway([engine], config={"limits": {"answer_size": "64KiB"}}, threads=1) as g:
-        body = chat(messages=[{"role": "user", "content": "[[tokens=50000 itl=0]] x"}],
-                    max_tokens=50000)
-        status, _, error = g.error("POST", CHAT, body)
-        assert status == 502, error
+            Sim(["m"], kind="llamacpp", ttft="1ms", itl="0us", max_model_len=100000) as other, \
+            Gateway([engine, other], config={"limits": {"answer_size": "64KiB"}}, threads=1) as g:
+        for _ in range(6):
+            status, headers, error = g.error("POST", CHAT, large)
+            assert (status, error["code"]) == (400, "answer_too_large"), error
+            assert "limits.answer_size" in error["message"] and "retry-after" not in headers
         wait_calm(g)
+        assert len(received(engine)) + len(received(other)) == 6
+        assert g.metric("busbar_upstream_errors_total") == 0
+        assert g.metric("busbar_retries_total") == 0
+        assert all(e["state"] == "ready" and e["failures"] == 0 for e in g.status()["engines"])
+        with g.stream(CHAT, large) as s:
+            assert s.payloads()[-1] == "[DONE]"
         serves(g)
 
 
