@@ -85,9 +85,46 @@ void bb_pool_put(struct bb_pool *p, void *object)
 	p->free_count++;
 }
 
-void bb_bufpool_init(struct bb_bufpool *p, size_t live_max, size_t keep_bytes)
+void bb_budget_set(struct bb_budget *b, uint64_t max)
 {
-	*p = (struct bb_bufpool){ .live_max = live_max, .keep_bytes = keep_bytes };
+	__atomic_store_n(&b->max, max, __ATOMIC_RELAXED);
+}
+
+bool bb_budget_take(struct bb_budget *b, uint64_t more, uint64_t held, enum bb_share share)
+{
+	const uint64_t max = __atomic_load_n(&b->max, __ATOMIC_RELAXED);
+	const uint64_t limit = held > max / 64		   ? max
+			       : share == BB_SHARE_RUNNING ? max + max / 4
+							   : max + max / 8;
+
+	if (more > limit)
+		return false;
+	if (__atomic_add_fetch(&b->used, more, __ATOMIC_RELAXED) <= limit)
+		return true;
+	__atomic_sub_fetch(&b->used, more, __ATOMIC_RELAXED);
+	return false;
+}
+
+void bb_budget_give(struct bb_budget *b, uint64_t bytes)
+{
+	const uint64_t before = __atomic_fetch_sub(&b->used, bytes, __ATOMIC_RELAXED);
+
+	BB_ASSERT(before >= bytes);
+}
+
+uint64_t bb_budget_used(const struct bb_budget *b)
+{
+	return __atomic_load_n(&b->used, __ATOMIC_RELAXED);
+}
+
+bool bb_budget_is_tight(const struct bb_budget *b)
+{
+	return bb_budget_used(b) > __atomic_load_n(&b->max, __ATOMIC_RELAXED) / 2;
+}
+
+void bb_bufpool_init(struct bb_bufpool *p, struct bb_budget *budget, size_t keep_bytes)
+{
+	*p = (struct bb_bufpool){ .budget = budget, .keep_bytes = keep_bytes };
 }
 
 void bb_bufpool_fini(struct bb_bufpool *p)
@@ -107,21 +144,23 @@ static int bufpool_class(size_t size)
 	return 64 - __builtin_clzll(size - 1) - BB_BUFPOOL_SHIFT_MIN;
 }
 
-void *bb_bufpool_get(struct bb_bufpool *p, size_t size, size_t *cap)
+void *bb_bufpool_get(struct bb_bufpool *p, size_t size, size_t *cap, enum bb_share share)
 {
 	const int class = bufpool_class(size);
 	const size_t bytes = class < 0 ? size : (size_t)1 << (class + BB_BUFPOOL_SHIFT_MIN);
 	void *piece;
 
-	if (bytes > p->live_max || p->live_bytes > p->live_max - bytes)
+	if (!bb_budget_take(p->budget, bytes, bytes, share))
 		return NULL;
 	if (class >= 0 && p->free[class]) {
 		piece = list_pop(&p->free[class], bytes);
 		p->free_bytes -= bytes;
 	} else {
 		piece = bb_alloc(bytes);
-		if (!piece)
+		if (!piece) {
+			bb_budget_give(p->budget, bytes);
 			return NULL;
+		}
 	}
 	p->live_bytes += bytes;
 	*cap = bytes;
@@ -136,6 +175,7 @@ void bb_bufpool_put(struct bb_bufpool *p, void *piece, size_t cap)
 		return;
 	BB_ASSERT(p->live_bytes >= cap);
 	p->live_bytes -= cap;
+	bb_budget_give(p->budget, cap);
 	if (class < 0 || p->free_bytes + cap > p->keep_bytes) {
 		bb_free(piece);
 		return;

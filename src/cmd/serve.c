@@ -13,6 +13,7 @@
 #include "cmd/confine.h"
 #include "cmd/version.h"
 #include "gateway/gateway.h"
+#include "os/process.h"
 #include "records/log_sink.h"
 
 #define URLS_MAX 256
@@ -294,6 +295,7 @@ int cmd_serve(int argc, char **argv)
 
 	if (rc)
 		return rc < 0 ? 0 : rc;
+	process_tune_memory();
 	if (confine_secrets(&o.confinement)) { /* before the first one is read */
 		fprintf(stderr, "busbar serve: core dumps cannot be switched off; see --allow-core\n");
 		return 1;

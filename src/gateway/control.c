@@ -15,6 +15,7 @@
 #define PLAN_MAX (32u << 20)
 #define DRAIN_POLL_NS (5 * OS_MS)
 #define RESOLVE_AGAIN_NS (30 * OS_SECOND)
+#define TRIM_ABOVE (8u << 20)
 
 struct sample {
 	uint64_t at_ns;
@@ -31,6 +32,7 @@ struct control {
 	struct watch *watch;
 	struct jwks_source *token_keys; /* NULL: no tokens are taken */
 	struct loop_timer second;
+	uint64_t buffers_high; /* the most that was taken since memory was given back */
 	struct loop_timer drain_poll;
 	gateway_reload_fn *reload;
 	void *user;
@@ -266,12 +268,26 @@ struct engine_rate control_rate(const struct control *c, uint32_t slot)
 	};
 }
 
+/* After a flood of large bodies the heap has much that nobody needs any more. */
+static void memory_settle(struct control *c)
+{
+	const uint64_t used = bb_budget_used(&c->gateway->buffers);
+
+	if (used > c->buffers_high)
+		c->buffers_high = used;
+	if (c->buffers_high < TRIM_ABOVE || used > c->buffers_high / 4)
+		return;
+	c->buffers_high = used;
+	process_trim_memory();
+}
+
 static void on_second(struct loop_timer *t)
 {
 	struct control *c = BB_CONTAINER(t, struct control, second);
 	const uint64_t now_ns = loop_now_ns(c->loop);
 
 	sample_take(c);
+	memory_settle(c);
 	if (now_ns - c->resolved_ns > RESOLVE_AGAIN_NS) {
 		c->resolved_ns = now_ns;
 		watch_resolve(c->watch);

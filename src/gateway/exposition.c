@@ -308,6 +308,8 @@ static void process_write(struct gateway *g, struct bb_buf *out)
 		   PROM_COUNTER, __atomic_load_n(&g->reloads, __ATOMIC_RELAXED));
 	family_u64(out, "busbar_reloads_refused_total", "Reloads refused as a whole.", PROM_COUNTER,
 		   __atomic_load_n(&g->reloads_failed, __ATOMIC_RELAXED));
+	family_u64(out, "busbar_buffers_bytes", "Bodies, unsent answers and answers put together.",
+		   PROM_GAUGE, bb_budget_used(&g->buffers));
 	if (g->access)
 		family_u64(out, "busbar_access_records_dropped_total",
 			   "Access records lost since the writer could not keep up.", PROM_COUNTER,

@@ -132,6 +132,7 @@ static int workers_create(struct gateway *g, struct snapshot *s)
 	int first[16], fds[16];
 
 	BB_ASSERT(c->listen.count <= 16);
+	bb_budget_set(&g->buffers, c->limits.buffers);
 	int rc = refuse_shared(c);
 	for (uint32_t i = 0; i < g->worker_count && !rc; i++) {
 		rc = listen_for(c, i, addrs, first, fds);

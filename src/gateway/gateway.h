@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 
+#include "base/pool.h"
 #include "brain/brain.h"
 #include "brain/tenants.h"
 #include "engines/adapter.h"
@@ -52,6 +53,7 @@ struct gateway {
 	struct brain *brain;
 	pthread_mutex_t tenants_lock; /* never held together with the brain's */
 	struct tenants *tenants;
+	struct bb_budget buffers;     /* limits.buffers: bodies, unsent answers, answers put together */
 	struct engine_link links[GATEWAY_ENGINES_MAX];
 	struct worker *workers[GATEWAY_WORKERS_MAX];
 	uint32_t worker_count;

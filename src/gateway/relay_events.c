@@ -218,6 +218,14 @@ static void events_send(struct request *r, char *data, size_t len, bool in_place
 		r->step = REQUEST_DONE;
 }
 
+/* What is not sent yet stays, as long as the gateway's buffers allow. */
+static void keep_rest(struct request *r, size_t taken)
+{
+	bb_buf_consume(&r->held, taken);
+	if (r->step != REQUEST_DONE && !request_keep(r, 0))
+		relay_own_limit(r, -BB_EBUSY);
+}
+
 void relay_events(struct request *r, char *data, size_t len, enum body_part part)
 {
 	const bool was_held = r->held.len > 0;
@@ -246,10 +254,10 @@ void relay_events(struct request *r, char *data, size_t len, enum body_part part
 		relay_own_limit(r, -BB_EANSWER);
 	else if (t.end == EVENT_NO_MEMORY)
 		relay_own_limit(r, -BB_ENOMEM);
-	else if (was_held)
-		bb_buf_consume(&r->held, len - t.rest.len);
 	else if (held)
 		held_failed(r, held);
+	else
+		keep_rest(r, was_held ? len - t.rest.len : 0);
 }
 
 /* ---- assembled answers ---- */
@@ -259,14 +267,20 @@ void relay_events(struct request *r, char *data, size_t len, enum body_part part
 /* Sends what the assembler has; 0, or why it has not. */
 static int assembled_send(struct request *r, struct bb_buf *whole)
 {
+	if (!request_keep(r, assembler_size(r->assembler)))
+		return -BB_EBUSY;
 	const int rc = assembler_finish(r->assembler, whole);
-
+	assembler_destroy(r->assembler);
+	r->assembler = NULL;
 	if (rc)
 		return rc;
+	/* From here on the server keeps of it what the client does not take at once. */
+	(void)!request_keep(r, 0);
 	request_leave_engine(r, OUTCOME_OK);
 	r->status = 200;
 	r->begun = r->shown = true;
 	r->step = REQUEST_DONE;
+	request_drop_body(r);
 	exchange_reply(r->x, 200, JSON_TYPE, r->answer_fields, bb_buf_str(whole));
 	return 0;
 }
@@ -280,8 +294,10 @@ void relay_assembled(struct request *r)
 	if (rc == -BB_EUPSTREAM && whole.len)
 		r->error_payload = bb_arena_dup(&r->arena, bb_buf_str(&whole));
 	bb_buf_fini(&whole);
-	if (rc == -BB_ENOMEM || rc == -BB_ELIMIT)
-		relay_own_limit(r, rc == -BB_ENOMEM ? rc : -BB_EANSWER);
+	if (rc == -BB_ENOMEM || rc == -BB_EBUSY)
+		relay_own_limit(r, rc);
+	else if (rc == -BB_ELIMIT)
+		relay_own_limit(r, -BB_EANSWER);
 	else if (rc)
 		relay_failed(r, -BB_EUPSTREAM, STREAM_CUT, OUTCOME_BROKEN, UPSTREAM_STREAM);
 }

@@ -19,8 +19,9 @@ static bool is_missing_path(const struct request *r)
 
 void relay_error_add(struct request *r, const char *data, size_t len)
 {
-	if (r->held.len + len <= ERROR_BODY_MAX)
-		bb_buf_add(&r->held, data, len);
+	if (r->held.len + len <= ERROR_BODY_MAX && bb_buf_add(&r->held, data, len) == 0 &&
+	    !request_keep(r, 0))
+		bb_buf_fini(&r->held); /* its status alone is passed on */
 }
 
 void relay_error_ended(struct request *r)

@@ -90,6 +90,22 @@ void request_slim(struct request *r)
 	r->call.parts = NULL;
 }
 
+bool request_keep(struct request *r, size_t more)
+{
+	struct bb_budget *buffers = &r->worker->gateway->buffers;
+	/* Running streams hold little, and what they hold came before new work. */
+	const enum bb_share share = r->assembler ? BB_SHARE_NEW : BB_SHARE_RUNNING;
+	const size_t bytes =
+		r->held.cap + (r->assembler ? assembler_size(r->assembler) : 0) + more;
+
+	if (bytes > r->kept_bytes && !bb_budget_take(buffers, bytes - r->kept_bytes, bytes, share))
+		return false;
+	if (bytes < r->kept_bytes)
+		bb_budget_give(buffers, r->kept_bytes - bytes);
+	r->kept_bytes = bytes;
+	return true;
+}
+
 void request_leave_engine(struct request *r, enum request_outcome outcome)
 {
 	struct gateway *g = r->worker->gateway;
@@ -356,8 +372,10 @@ static void on_closed(struct exchange *x)
 		metric_add(&w->metrics->streams_in_flight, (uint64_t)-1);
 	metric_add(&w->metrics->requests_in_flight, (uint64_t)-1);
 	assembler_destroy(r->assembler);
+	r->assembler = NULL;
 	bb_buf_fini(&r->held);
 	bb_buf_fini(&r->early);
+	bb_budget_give(&w->gateway->buffers, r->kept_bytes);
 	bb_arena_fini(&r->arena);
 	snapshot_put(r->snapshot);
 	x->user = NULL;

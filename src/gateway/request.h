@@ -109,6 +109,7 @@ struct request {
 	uint32_t events;           /* with content */
 	uint64_t first_ns, last_ns; /* first and latest event with content, monotonic */
 	uint64_t wrote_ns;         /* last write to the client */
+	uint64_t kept_bytes;       /* taken of the gateway's buffers for `held` and the assembler */
 	uint64_t body_bytes;       /* of the request */
 	uint64_t begin_ns;
 };
@@ -123,6 +124,11 @@ void request_run(struct request *r);
  * event in a stream, or by breaking the connection. `message` may be empty: the code's own.
  */
 void request_fail(struct request *r, int err, struct bb_str message, const char *param);
+/*
+ * Takes as much of the gateway's buffers as `held`, the assembler and `more` bytes come to by now, or
+ * gives back what is over. False: there is not as much, and what was taken stays as it was.
+ */
+bool request_keep(struct request *r, size_t more);
 /* The call is over: tells the brain. */
 void request_leave_engine(struct request *r, enum request_outcome outcome);
 /* Tries another engine if that is still possible; false: it is not. */

@@ -9,6 +9,7 @@
 
 #define REQUESTS_KEEP 4096
 #define TEXT_MAX (32u << 20)
+#define BUFFERS_KEEP_MAX (16u << 20)
 #define SWEEP_NS (1 * OS_SECOND)
 #define DRAIN_POLL_NS (5 * OS_MS)
 
@@ -29,6 +30,14 @@ struct drain_message {
 	uint64_t deadline_ns;
 };
 
+/* Of all workers together an eighth of the budget, on top of it. */
+static uint64_t buffers_keep(uint64_t buffers, uint32_t workers)
+{
+	const uint64_t keep = buffers / 8 / workers;
+
+	return keep < BUFFERS_KEEP_MAX ? keep : BUFFERS_KEEP_MAX;
+}
+
 static void httpd_limits_of(const struct config *c, uint32_t workers, struct httpd_limits *l)
 {
 	const struct config_limits *cl = &c->limits;
@@ -37,7 +46,7 @@ static void httpd_limits_of(const struct config *c, uint32_t workers, struct htt
 		.head_size_max = (uint32_t)cl->head_size,
 		.url_size_max = (uint32_t)cl->url_size,
 		.body_size_max = cl->body_size,
-		.buffers_max = cl->buffers / workers,
+		.buffers_keep = buffers_keep(cl->buffers, workers),
 		.connections_max = cl->connections ? (cl->connections + workers - 1) / workers : 0,
 		.per_address_max = cl->connections_per_address,
 		.body_rate_min = cl->body_rate,
@@ -96,7 +105,8 @@ struct httpc_pool *worker_pool(struct worker *w, struct engine_id id)
 	const struct sock_addr addr = link->addr;
 	const uint32_t now_version = __atomic_load_n(&link->addr_version, __ATOMIC_ACQUIRE);
 	/* Its slot may have gone to another engine since the choice was made. */
-	const bool is_its_own = __atomic_load_n(&link->generation, __ATOMIC_ACQUIRE) == id.generation;
+	const bool is_its_own =
+		__atomic_load_n(&link->generation, __ATOMIC_ACQUIRE) == id.generation;
 	gateway_unlock(w->gateway);
 	if (!is_its_own)
 		return NULL;
@@ -125,7 +135,7 @@ static void on_sweep(struct loop_timer *t)
 	struct worker *w = BB_CONTAINER(t, struct worker, sweep);
 	uint64_t idle = 0;
 
-	BB_LIST_EACH(it, safe, &w->retired) {
+	BB_LIST_EACH (it, safe, &w->retired) {
 		struct retired_pool *r = BB_CONTAINER(it, struct retired_pool, link);
 		if (httpc_pool_busy_count(r->pool))
 			continue;
@@ -137,7 +147,8 @@ static void on_sweep(struct loop_timer *t)
 		if (w->pools[i].pool)
 			idle += httpc_pool_idle_count(w->pools[i].pool);
 	__atomic_store_n(&w->metrics->upstream_idle, idle, __ATOMIC_RELAXED);
-	__atomic_store_n(&w->metrics->connections, httpd_connection_count(w->httpd), __ATOMIC_RELAXED);
+	__atomic_store_n(&w->metrics->connections, httpd_connection_count(w->httpd),
+			 __ATOMIC_RELAXED);
 	__atomic_store_n(&w->metrics->refused, httpd_refused_count(w->httpd), __ATOMIC_RELAXED);
 	if (w->draining)
 		return;
@@ -146,7 +157,8 @@ static void on_sweep(struct loop_timer *t)
 
 /* ---- messages ---- */
 
-/* Pools of engines that left, whose certificates were read again, or whose limits are others now. */
+/* Pools of engines that left, whose certificates were read again, or whose limits are others now.
+ */
 static void pools_renew(struct worker *w, const struct snapshot *old)
 {
 	const bool same_limits = memcmp(&old->config->upstream, &w->snapshot->config->upstream,
@@ -175,6 +187,7 @@ static void on_snapshot(struct loop_message *m)
 		return;
 	}
 	httpd_limits_of(w->snapshot->config, w->gateway->worker_count, &limits);
+	bb_budget_set(&w->gateway->buffers, w->snapshot->config->limits.buffers);
 	httpd_set_limits(w->httpd, &limits);
 	httpd_set_tls(w->httpd, w->snapshot->listen_tls);
 	pools_renew(w, old);
@@ -251,7 +264,8 @@ static void worker_run(void *arg)
 	struct worker *w = arg;
 
 	loop_run(w->loop);
-	/* Whoever is left is cut; their requests release what they hold while the loop is still ours. */
+	/* Whoever is left is cut; their requests release what they hold while the loop is still
+	 * ours. */
 	httpd_destroy(w->httpd);
 	w->httpd = NULL;
 	__atomic_store_n(&w->has_ended, true, __ATOMIC_RELEASE);
@@ -294,7 +308,10 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 	rc = loop_timer_init(w->loop, &w->deadline, on_drain_deadline);
 	if (rc)
 		goto fail;
-	struct httpd_config hc = { .loop = w->loop, .ops = &request_ops, .peers = g->peers,
+	struct httpd_config hc = { .loop = w->loop,
+				   .ops = &request_ops,
+				   .buffers = &g->buffers,
+				   .peers = g->peers,
 				   .user = w };
 	httpd_limits_of(snapshot->config, g->worker_count, &hc.limits);
 	rc = httpd_create(&hc, &w->httpd);
@@ -337,7 +354,7 @@ void worker_destroy(struct worker *w)
 	w->httpd = NULL;
 	for (uint32_t i = 0; i < GATEWAY_ENGINES_MAX; i++)
 		pool_retire(w, &w->pools[i]);
-	BB_LIST_EACH(it, safe, &w->retired) {
+	BB_LIST_EACH (it, safe, &w->retired) {
 		struct retired_pool *r = BB_CONTAINER(it, struct retired_pool, link);
 		httpc_pool_destroy(r->pool);
 		bb_free(r);

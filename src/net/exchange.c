@@ -29,7 +29,7 @@ static bool out_keep(struct httpd_conn *c, const char *data, size_t len)
 	if (c->out_len + len > c->out_cap) {
 		size_t cap;
 		const size_t waiting = c->out_len - c->out_at;
-		char *grown = bb_bufpool_get(pool, waiting + len, &cap);
+		char *grown = bb_bufpool_get(pool, waiting + len, &cap, BB_SHARE_RUNNING);
 		if (!grown)
 			return false;
 		if (waiting)

@@ -17,7 +17,6 @@
 #define LINGER_NS (2 * OS_SECOND)
 #define LINGER_BYTES (64u << 20)
 #define CONN_POOL_KEEP 4096
-#define BUFFERS_KEEP (16u << 20)
 #define HEAD_OUT_MAX (128u << 10)
 
 struct listener {
@@ -35,6 +34,7 @@ void httpd_limits_default(struct httpd_limits *l)
 		.url_size_max = 8u << 10,
 		.body_size_max = 32u << 20,
 		.buffers_max = 1u << 30,
+		.buffers_keep = 16u << 20,
 		.head_timeout_ns = 10 * OS_SECOND,
 		.body_timeout_ns = 30 * OS_SECOND,
 		.keepalive_ns = 75 * OS_SECOND,
@@ -420,7 +420,9 @@ int httpd_create(const struct httpd_config *config, struct httpd **out)
 	bb_list_init(&s->shaking);
 	loop_task_init(&s->shake, on_shake);
 	bb_pool_init(&s->conn_pool, sizeof(struct httpd_conn), CONN_POOL_KEEP);
-	bb_bufpool_init(&s->buffers, s->limits.buffers_max, BUFFERS_KEEP);
+	bb_budget_set(&s->own_buffers, s->limits.buffers_max);
+	bb_bufpool_init(&s->buffers, config->buffers ? config->buffers : &s->own_buffers,
+			s->limits.buffers_keep);
 	bb_buf_init(&s->head_out, HEAD_OUT_MAX);
 	*out = s;
 	return 0;
@@ -531,7 +533,8 @@ uint32_t httpd_exchange_count(const struct httpd *s)
 void httpd_set_limits(struct httpd *s, const struct httpd_limits *l)
 {
 	s->limits = *l;
-	s->buffers.live_max = l->buffers_max;
+	bb_budget_set(&s->own_buffers, l->buffers_max);
+	s->buffers.keep_bytes = l->buffers_keep;
 }
 
 uint64_t httpd_refused_count(const struct httpd *s)

@@ -36,7 +36,8 @@ struct httpd_limits {
 	uint32_t head_size_max;      /* 32 KiB: request line and header fields together */
 	uint32_t url_size_max;       /* 8 KiB: the request's target */
 	uint64_t body_size_max;      /* 32 MiB */
-	uint64_t buffers_max;        /* 1 GiB: all bodies of one server (thread) together */
+	uint64_t buffers_max;        /* 1 GiB: all bodies and unsent answers together (config.buffers: of all) */
+	uint64_t buffers_keep;       /* 16 MiB: freed buffers that are kept for the next ones */
 	uint32_t connections_max;    /* 0: as many as descriptors allow */
 	uint32_t per_address_max;    /* 0: no limit; else config.peers counts them */
 	uint64_t body_rate_min;      /* bytes a second, on average, from HTTPD_BODY_RATE_GRACE_NS on; 0: none */
@@ -84,6 +85,7 @@ struct httpd_config {
 	struct loop *loop;
 	const struct httpd_ops *ops;
 	struct httpd_limits limits;
+	struct bb_budget *buffers; /* shared by several servers; NULL: limits.buffers_max, its own */
 	struct peer_counts *peers; /* shared by all servers of the process; NULL: not counted */
 	void *user;                /* httpd_user() */
 };

@@ -67,6 +67,7 @@ struct httpd {
 	struct loop_task shake;
 	struct bb_pool conn_pool;
 	struct bb_bufpool buffers;
+	struct bb_budget own_buffers; /* where config.buffers is NULL */
 	uint32_t conn_count;
 	uint32_t busy_count;
 	uint64_t refused;

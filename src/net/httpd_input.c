@@ -7,6 +7,7 @@
 #include "os/clock.h"
 
 #define BODY_TRUST (1u << 20)
+#define BODY_TRUST_TIGHT (16u << 10)
 
 /*
  * After a read of `got` bytes: may the kernel hold more? Events are edge-triggered, and the one
@@ -48,7 +49,7 @@ static bool keep_rest(struct httpd_conn *c, const char *data, size_t len)
 		c->in_len = (uint32_t)len;
 		return true;
 	}
-	char *in = bb_bufpool_get(&c->x.server->buffers, len, &cap);
+	char *in = bb_bufpool_get(&c->x.server->buffers, len, &cap, BB_SHARE_NEW);
 	if (!in)
 		return false;
 	memcpy(in, data, len);
@@ -67,7 +68,7 @@ static bool body_reserve(struct httpd_conn *c, size_t size)
 
 	if (size <= x->body_cap)
 		return true;
-	char *body = bb_bufpool_get(&x->server->buffers, size, &cap);
+	char *body = bb_bufpool_get(&x->server->buffers, size, &cap, BB_SHARE_NEW);
 	if (!body)
 		return false;
 	if (x->body_len)
@@ -80,11 +81,13 @@ static bool body_reserve(struct httpd_conn *c, size_t size)
 
 /*
  * How much room to take when `left` bytes are announced: what is announced is believed up to
- * BODY_TRUST, beyond it only as much again as has really come.
+ * BODY_TRUST (less when memory is short), beyond it only as much again as has really come.
  */
 static size_t body_room(const struct httpd_conn *c, uint64_t left)
 {
-	size_t more = c->x.body_len > BODY_TRUST ? c->x.body_len : BODY_TRUST;
+	const size_t trust =
+		bb_budget_is_tight(c->x.server->buffers.budget) ? BODY_TRUST_TIGHT : BODY_TRUST;
+	const size_t more = c->x.body_len > trust ? c->x.body_len : trust;
 
 	return c->x.body_len + (left < more ? (size_t)left : more);
 }
@@ -108,10 +111,11 @@ static ptrdiff_t body_take(struct httpd_conn *c, char *data, size_t len)
 		return -1;
 	}
 	if (size > x->body_cap) {
-		if (c->parser.framing == HTTP1_LENGTH)
-			size = body_room(c, piece.len + c->parser.left);
-		else if (size < x->body_cap * 2)
-			size = x->body_cap * 2;
+		const size_t room = c->parser.framing == HTTP1_LENGTH
+					    ? body_room(c, piece.len + c->parser.left)
+					    : x->body_cap * 2;
+		if (size < room)
+			size = room;
 		if (!body_reserve(c, size)) {
 			conn_refuse(c, -BB_ENOMEM, NULL);
 			return -1;
@@ -133,7 +137,8 @@ static bool head_accept(struct httpd_conn *c)
 	c->x.minor = h->minor;
 	c->x.is_head_method = h->method == HTTP_HEAD;
 	c->must_close = !h->keep_alive;
-	/* An offer of another protocol (Upgrade) may be ignored (RFC 9110 §7.8): it never leaves here. */
+	/* An offer of another protocol (Upgrade) may be ignored (RFC 9110 §7.8): it never leaves
+	 * here. */
 	if (h->method == HTTP_CONNECT) {
 		conn_refuse(c, -BB_EHTTP, "CONNECT is not supported");
 		return false;
@@ -183,8 +188,10 @@ static void head_done(struct httpd_conn *c, char *rest, size_t rest_len)
 	}
 	if (!c->parser.message_done) {
 		if (s->head.expects_continue && s->head.minor > 0 && c->x.body_len == 0) {
-			size_t put; /* a full socket buffer here means a client that sends without waiting */
-			(void)!stream_write(c->watch.fd, c->tls, "HTTP/1.1 100 Continue\r\n\r\n", 25, &put);
+			size_t put; /* a full socket buffer here means a client that sends without
+				       waiting */
+			(void)!stream_write(c->watch.fd, c->tls, "HTTP/1.1 100 Continue\r\n\r\n",
+					    25, &put);
 		}
 		/*
 		 * The head is needed again when the body is there: its bytes stay in `in`, where
@@ -196,7 +203,8 @@ static void head_done(struct httpd_conn *c, char *rest, size_t rest_len)
 		return;
 	}
 	/* on_request may answer at once, and pipelined bytes must survive the call. */
-	const bool rest_in_scratch = rest_len && !(c->in && rest >= c->in && rest < c->in + c->in_cap);
+	const bool rest_in_scratch =
+		rest_len && !(c->in && rest >= c->in && rest < c->in + c->in_cap);
 	if (rest_in_scratch && !keep_rest(c, rest, rest_len)) {
 		conn_gone(c);
 		return;
@@ -215,9 +223,11 @@ static bool is_url_too_long(const struct httpd_conn *c)
 static void refuse_head(struct httpd_conn *c, int err)
 {
 	if (is_url_too_long(c))
-		conn_refuse_as(c, 414, -BB_ELIMIT, "the request's target is longer than limits.url");
+		conn_refuse_as(c, 414, -BB_ELIMIT,
+			       "the request's target is longer than limits.url");
 	else if (err == -BB_ELIMIT)
-		conn_refuse_as(c, 431, err, "the request's head is too large or has too many fields");
+		conn_refuse_as(c, 431, err,
+			       "the request's head is too large or has too many fields");
 	else
 		conn_refuse_as(c, http1_status(&c->parser), err, http1_reason(&c->parser));
 }
@@ -249,7 +259,8 @@ static void head_feed(struct httpd_conn *c, char *base, size_t from, size_t len)
 	}
 	s->head.count = 0;
 	s->head.target = (struct bb_str){ 0 };
-	int rc = http1_feed_head(&c->parser, c->head_split ? NULL : &s->head, base + from, len, &used);
+	int rc = http1_feed_head(&c->parser, c->head_split ? NULL : &s->head, base + from, len,
+				 &used);
 	head_len = from + (rc == 1 ? used : len);
 	if (rc < 0 || head_len > s->limits.head_size_max || is_url_too_long(c)) {
 		refuse_head(c, rc < 0 ? rc : -BB_ELIMIT);
@@ -276,7 +287,7 @@ static void head_feed(struct httpd_conn *c, char *base, size_t from, size_t len)
 				  (c->parser.framing == HTTP1_CHUNKED || c->parser.left > behind);
 	if (body_missing && base != c->in) {
 		size_t cap;
-		char *in = bb_bufpool_get(&s->buffers, head_len, &cap);
+		char *in = bb_bufpool_get(&s->buffers, head_len, &cap, BB_SHARE_NEW);
 		if (!in) {
 			conn_refuse(c, -BB_ENOMEM, NULL);
 			return;
@@ -323,7 +334,8 @@ static bool is_body_slow(const struct httpd_conn *c, size_t got)
 		       (double)s->limits.body_rate_min * (double)elapsed_ns;
 }
 
-/* Where the next bytes go: straight into the body when its length is known, else scratch or `in`. */
+/* Where the next bytes go: straight into the body when its length is known, else scratch or `in`.
+ */
 static enum io conn_read_body(struct httpd_conn *c)
 {
 	struct httpd *s = c->x.server;
@@ -368,7 +380,7 @@ static enum io conn_read_body(struct httpd_conn *c)
 		char *rest = NULL;
 		size_t cap = 0;
 		if (rest_len) {
-			rest = bb_bufpool_get(&s->buffers, rest_len, &cap);
+			rest = bb_bufpool_get(&s->buffers, rest_len, &cap, BB_SHARE_NEW);
 			if (!rest) {
 				conn_refuse(c, -BB_ENOMEM, NULL);
 				return IO_DONE;
@@ -387,7 +399,8 @@ static enum io conn_read_head(struct httpd_conn *c)
 	size_t got;
 
 	if (!c->in) {
-		const enum io io = stream_read(c->watch.fd, c->tls, s->scratch, sizeof(s->scratch), &got);
+		const enum io io =
+			stream_read(c->watch.fd, c->tls, s->scratch, sizeof(s->scratch), &got);
 		if (io == IO_DONE) {
 			note_read(c, got, sizeof(s->scratch));
 			head_feed(c, s->scratch, 0, got);
@@ -396,7 +409,7 @@ static enum io conn_read_head(struct httpd_conn *c)
 	}
 	if (c->in_len == c->in_cap) {
 		size_t cap;
-		char *grown = bb_bufpool_get(&s->buffers, c->in_cap + 1, &cap);
+		char *grown = bb_bufpool_get(&s->buffers, c->in_cap + 1, &cap, BB_SHARE_NEW);
 		if (!grown) {
 			conn_refuse(c, -BB_ENOMEM, NULL);
 			return IO_DONE;

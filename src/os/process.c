@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <malloc.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -143,6 +144,17 @@ uint64_t process_cpu_ns(void)
 
 	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
 	return (uint64_t)t.tv_sec * OS_SECOND + (uint64_t)t.tv_nsec;
+}
+
+void process_tune_memory(void)
+{
+	mallopt(M_MMAP_THRESHOLD, 1 << 20); /* and no longer what malloc has learned */
+	mallopt(M_TRIM_THRESHOLD, 4 << 20);
+}
+
+void process_trim_memory(void)
+{
+	malloc_trim(0);
 }
 
 int process_id(void)

@@ -43,6 +43,13 @@ unsigned process_core_count(void);
 uint64_t process_raise_fd_limit(void);
 uint64_t process_fd_count(void);
 uint64_t process_rss_bytes(void);
+/*
+ * Once, before threads: pieces over a MiB come from the kernel and go back to it when they are freed,
+ * so that a flood of large bodies leaves no holes in the heap.
+ */
+void process_tune_memory(void);
+/* Gives freed memory that the heap keeps back to the kernel; may take milliseconds. */
+void process_trim_memory(void);
 /* User and system CPU time of the process, nanoseconds. */
 uint64_t process_cpu_ns(void);
 int process_id(void);

@@ -424,6 +424,11 @@ static bool is_finished(const struct assembler *a)
 	return a->choice_count > 0;
 }
 
+size_t assembler_size(const struct assembler *a)
+{
+	return 2 * a->budget.used;
+}
+
 int assembler_finish(const struct assembler *a, struct bb_buf *out)
 {
 	static const char *const named[] = { "id", "created", "model", NULL };

@@ -30,6 +30,8 @@ void assembler_destroy(struct assembler *a);
  * lost: destroy it. A chunk with an "error" is kept for assembler_finish and is no error here.
  */
 BB_MUST int assembler_add(struct assembler *a, struct bb_str data);
+/* Bytes that it holds at the most: what it keeps of the answer, in buffers that double. */
+size_t assembler_size(const struct assembler *a);
 /*
  * Appends the whole answer. -BB_EUPSTREAM when the engine reported an error, whose payload
  * ({"error":…}) is appended then, and when the stream ended before every choice had its

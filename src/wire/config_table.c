@@ -155,7 +155,9 @@ const struct config_key config_keys[] = {
 	  .text = "Size of a request's body." },
 	{ .path = "limits.buffers", ROOT(SIZE, limits.buffers), .initial = "1GiB",
 	  .min = 1 * MIB, .max = 1024 * GIB,
-	  .text = "Memory for all bodies that are held at once; beyond it requests are refused." },
+	  .text = "Memory for bodies, for answers that are put together and for what clients have not "
+		  "read yet, of all threads together. Beyond it requests are refused; small ones, "
+		  "and answers on their way, may go a quarter over it." },
 	{ .path = "limits.connections", ROOT(COUNT, limits.connections), .initial = "0",
 	  .max = 1000000,
 	  .text = "Connections of clients at once; 0 is as many as the system allows." },
