@@ -7,12 +7,18 @@
 
 static bb_log_sink *log_sink;
 static enum bb_log_level log_level = BB_LOG_INFO;
+static bool (*log_flush)(void); /* atomic */
 static uint64_t check_count;
 
 void bb_log_set(bb_log_sink *sink, enum bb_log_level most_verbose)
 {
 	log_sink = sink;
 	log_level = most_verbose;
+}
+
+void bb_log_set_flush(bool (*flush)(void))
+{
+	__atomic_store_n(&log_flush, flush, __ATOMIC_RELEASE);
 }
 
 bool bb_log_is_on(enum bb_log_level level)
@@ -42,8 +48,11 @@ const char *bb_log_level_name(enum bb_log_level level)
 
 _Noreturn void bb_assert_failed(const char *file, int line, const char *text)
 {
-	/* Straight to stderr as well: the sink may be what is broken. */
-	fprintf(stderr, "busbar: assertion failed at %s:%d: %s\n", file, line, text);
+	bool (*const flush)(void) = __atomic_load_n(&log_flush, __ATOMIC_ACQUIRE);
+
+	/* Straight to stderr: the sink may be what is broken. */
+	if (!flush || flush())
+		fprintf(stderr, "busbar: assertion failed at %s:%d: %s\n", file, line, text);
 	abort();
 }
 

@@ -23,6 +23,11 @@ enum bb_log_level { BB_LOG_ERROR, BB_LOG_WARN, BB_LOG_INFO, BB_LOG_DEBUG };
 typedef void bb_log_sink(enum bb_log_level level, const char *event, const char *text);
 
 void bb_log_set(bb_log_sink *sink, enum bb_log_level most_verbose);
+/*
+ * What brings out lines that the sink has not written yet, before an assertion ends the process;
+ * false when nobody takes them, where standard error is not to be waited for either. NULL: none.
+ */
+void bb_log_set_flush(bool (*flush)(void));
 bool bb_log_is_on(enum bb_log_level level);
 void bb_log_write(enum bb_log_level level, const char *event, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));

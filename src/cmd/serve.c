@@ -285,12 +285,27 @@ static int on_started(void *user)
 	return confine_process(&o->confinement);
 }
 
+/* The exit code. */
+static int run(const struct gateway_options *options)
+{
+	struct gateway *g;
+	int rc = gateway_create(options, &g);
+
+	if (rc) {
+		BB_LOG(BB_LOG_ERROR, "start", "the gateway cannot start: %s", bb_error_info(rc)->text);
+		return rc == -BB_EINVALID ? 2 : 1;
+	}
+	rc = gateway_run(g);
+	gateway_destroy(g);
+	BB_LOG(BB_LOG_INFO, "stop", "bye");
+	return rc ? 1 : 0;
+}
+
 int cmd_serve(int argc, char **argv)
 {
 	struct serve_options o = { 0 };
 	char keys_name[CONFIG_FILE_PATH_SIZE];
 	struct config *c = NULL;
-	struct gateway *g;
 	int rc = options_parse(argc, argv, &o);
 
 	if (rc)
@@ -321,13 +336,10 @@ int cmd_serve(int argc, char **argv)
 		config_free(c);
 		return 1;
 	}
-	rc = gateway_create(&options, &g);
-	if (rc) {
-		BB_LOG(BB_LOG_ERROR, "start", "the gateway cannot start: %s", bb_error_info(rc)->text);
-		return rc == -BB_EINVALID ? 2 : 1;
-	}
-	rc = gateway_run(g);
-	gateway_destroy(g);
-	BB_LOG(BB_LOG_INFO, "stop", "bye");
-	return rc ? 1 : 0;
+	if (log_sink_queue())
+		BB_LOG(BB_LOG_WARN, "log",
+		       "no thread for log lines: while standard error is not read, the gateway waits");
+	rc = run(&options);
+	log_sink_end();
+	return rc;
 }

@@ -337,7 +337,7 @@ static void on_signal(struct signal_watch *w, int number)
 		break;
 	case SIGUSR1:
 		if (c->gateway->access)
-			access_log_reopen(c->gateway->access);
+			line_writer_reopen(c->gateway->access);
 		break;
 	default: shut_down(c);
 	}

@@ -6,6 +6,7 @@
 #include "gateway/control.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
+#include "records/log_sink.h"
 #include "wire/prometheus.h"
 
 static void family_u64(struct bb_buf *out, const char *name, const char *help, enum prom_type type,
@@ -310,10 +311,12 @@ static void process_write(struct gateway *g, struct bb_buf *out)
 		   __atomic_load_n(&g->reloads_failed, __ATOMIC_RELAXED));
 	family_u64(out, "busbar_buffers_bytes", "Bodies, unsent answers and answers put together.",
 		   PROM_GAUGE, bb_budget_used(&g->buffers));
+	family_u64(out, "busbar_log_lines_dropped_total",
+		   "Log lines lost since nobody read standard error.", PROM_COUNTER, log_sink_dropped());
 	if (g->access)
 		family_u64(out, "busbar_access_records_dropped_total",
 			   "Access records lost since the writer could not keep up.", PROM_COUNTER,
-			   access_log_dropped(g->access));
+			   line_writer_dropped(g->access));
 }
 
 void exposition_write(struct gateway *g, struct bb_buf *out)

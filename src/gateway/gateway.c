@@ -11,6 +11,7 @@
 #include "os/clock.h"
 
 #define BACKLOG 4096
+#define ACCESS_PATIENCE_NS (2 * OS_SECOND) /* for the last records, when nobody takes them */
 
 static uint64_t seed_of(const struct config *c)
 {
@@ -195,7 +196,7 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 	if (rc)
 		goto fail;
 	if (c->access_log_path.len) {
-		rc = access_log_create(c->access_log_path.p, &g->access);
+		rc = line_writer_create(c->access_log_path.p, LINE_RECORDS, &g->access);
 		if (rc) {
 			BB_LOG(BB_LOG_ERROR, "access_log", "%.*s cannot be opened: %s",
 			       BB_ARG(c->access_log_path), bb_error_info(rc)->text);
@@ -239,7 +240,7 @@ void gateway_destroy(struct gateway *g)
 	for (uint32_t i = 0; i < g->worker_count; i++)
 		worker_destroy(g->workers[i]);
 	control_destroy(g->control);
-	access_log_destroy(g->access);
+	(void)line_writer_destroy(g->access, ACCESS_PATIENCE_NS);
 	peer_counts_destroy(g->peers);
 	brain_destroy(g->brain);
 	tenants_destroy(g->tenants);

@@ -21,7 +21,7 @@
 #include "os/loop.h"
 #include "os/process.h"
 #include "os/sock.h"
-#include "records/access.h"
+#include "records/line_writer.h"
 
 #define GATEWAY_WORKERS_MAX 64
 #define GATEWAY_ENGINES_MAX 1024
@@ -58,7 +58,7 @@ struct gateway {
 	struct worker *workers[GATEWAY_WORKERS_MAX];
 	uint32_t worker_count;
 	struct control *control;
-	struct access_log *access; /* NULL: off */
+	struct line_writer *access; /* NULL: off */
 	struct peer_counts *peers;
 	struct gateway_identity identity;
 	char *config_path;         /* NULL: options only */

@@ -148,7 +148,7 @@ static void record_write(struct request *r, uint64_t now_ns, enum status_class c
 	reason_add(r, b);
 	bb_buf_lit(b, "}\n");
 	if (b->err == 0)
-		access_lane_put(r->worker->lane, bb_buf_str(b));
+		line_lane_put(r->worker->lane, bb_buf_str(b));
 	else
 		(void)BB_CHECK(false, "an access record was lost for want of memory");
 }

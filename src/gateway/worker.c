@@ -295,7 +295,7 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 		goto fail;
 	rc = -BB_ENOMEM;
 	if (g->access) {
-		w->lane = access_lane_create(g->access);
+		w->lane = line_lane_create(g->access);
 		if (!w->lane)
 			goto fail;
 	}

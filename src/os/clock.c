@@ -1,6 +1,7 @@
 #include "os/clock.h"
 
 #include <stdio.h>
+#include <errno.h>
 #include <time.h>
 
 static uint64_t read_clock(clockid_t id)
@@ -32,6 +33,14 @@ static void put_digits(char *p, unsigned value, int count)
 		p[count] = (char)('0' + value % 10);
 		value /= 10;
 	}
+}
+
+void clock_sleep_ns(uint64_t ns)
+{
+	struct timespec left = { .tv_sec = (time_t)(ns / OS_SECOND), .tv_nsec = (long)(ns % OS_SECOND) };
+
+	while (nanosleep(&left, &left) < 0 && errno == EINTR)
+		;
 }
 
 size_t clock_iso(uint64_t wall_ns, char *out)

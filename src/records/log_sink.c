@@ -1,14 +1,31 @@
 #include "records/log_sink.h"
 
+#include <pthread.h>
 #include <stdio.h>
 
 #include "base/buf.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "records/line_writer.h"
 
 #define STDERR_FD 2
+#define PATIENCE_NS OS_SECOND
 
 static enum log_format sink_format;
+static pthread_mutex_t queue_lock = PTHREAD_MUTEX_INITIALIZER; /* the lane has one producer at a time */
+static struct line_writer *queue; /* NULL: lines are written by who has them */
+static struct line_lane *queue_lane;
+
+static void put_out(const char *line, size_t len)
+{
+	if (!queue) {
+		(void)!fd_write_all(STDERR_FD, line, len);
+		return;
+	}
+	pthread_mutex_lock(&queue_lock);
+	line_lane_put(queue_lane, (struct bb_str){ line, len });
+	pthread_mutex_unlock(&queue_lock);
+}
 
 static void write_text(enum bb_log_level level, const char *event, const char *text)
 {
@@ -22,7 +39,7 @@ static void write_text(enum bb_log_level level, const char *event, const char *t
 			 coloured ? "\033[0m" : "", event, text);
 	if (n >= (int)sizeof(line))
 		n = (int)sizeof(line) - 1;
-	(void)!fd_write_all(STDERR_FD, line, (size_t)n);
+	put_out(line, (size_t)n);
 }
 
 static void write_json(enum bb_log_level level, const char *event, const char *text)
@@ -37,7 +54,7 @@ static void write_json(enum bb_log_level level, const char *event, const char *t
 	bb_buf_add_json(&b, bb_str_of(text));
 	bb_buf_lit(&b, "}\n");
 	if (!b.err)
-		(void)!fd_write_all(STDERR_FD, b.p, b.len);
+		put_out(b.p, b.len);
 	bb_buf_fini(&b);
 }
 
@@ -55,4 +72,43 @@ void log_sink_start(enum bb_log_level level, enum log_format format)
 		format = stderr_is_terminal() ? LOG_FORMAT_TEXT : LOG_FORMAT_JSON;
 	sink_format = format;
 	bb_log_set(sink, level);
+}
+
+static bool queue_flush(void)
+{
+	return line_writer_flush(queue, PATIENCE_NS / 2);
+}
+
+int log_sink_queue(void)
+{
+	struct line_writer *w;
+
+	BB_ASSERT(!queue);
+	const int rc = line_writer_create(LINE_STDERR, LINE_LOG, &w);
+	if (rc)
+		return rc;
+	queue_lane = line_lane_create(w);
+	if (!queue_lane) {
+		(void)line_writer_destroy(w, PATIENCE_NS);
+		return -BB_ENOMEM;
+	}
+	queue = w;
+	bb_log_set_flush(queue_flush);
+	return 0;
+}
+
+void log_sink_end(void)
+{
+	if (!queue)
+		return;
+	bb_log_set_flush(NULL);
+	if (!line_writer_destroy(queue, PATIENCE_NS))
+		bb_log_set(NULL, BB_LOG_ERROR); /* to write would be to wait */
+	queue = NULL;
+	queue_lane = NULL;
+}
+
+uint64_t log_sink_dropped(void)
+{
+	return queue ? line_writer_dropped(queue) : 0;
 }

@@ -2,6 +2,7 @@
 gets an answer that says so or a closed connection, memory stays bounded, and the next request is
 served."""
 
+import contextlib
 import json
 import os
 import re
@@ -859,3 +860,80 @@ def test_access_log_that_cannot_be_written(sim):
             serves(g)
         g.wait_log("access records cannot be written")
         serves(g)
+
+
+class Unheard(Gateway):
+    """Its standard error is a pipe that nobody reads while `deaf` is set."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.deaf = threading.Event()
+        self.hearing = threading.Event()
+        self.hearing.set()
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line.rstrip("\n"))
+            if self.deaf.is_set():
+                self.hearing.wait()
+
+    def fill(self):
+        """More log lines than the pipe and the queue hold: mistakes of refused reloads."""
+        self.hearing.clear()
+        self.deaf.set()
+        self.write_config("".join(f"mistake{i:0100}: 1\n" for i in range(100)))
+        wait_until(lambda: self.reload()[0] != 200 and self.metric("busbar_log_lines_dropped_total") > 100,
+                   "lines are dropped")
+
+    def hear(self):
+        self.deaf.clear()
+        self.hearing.set()
+
+
+def test_standard_error_that_nobody_reads(sim):
+    """It holds up nobody: requests and reloads go on, lines are dropped and counted, and that is said
+    when somebody reads again."""
+    with Unheard([sim], threads=1) as g:
+        g.fill()
+        for _ in range(20):
+            serves(g)
+        dropped = g.metric("busbar_log_lines_dropped_total")
+        g.hear()
+        line = g.wait_log("log lines were dropped")
+        assert int(re.search(r"(\d+) log lines were dropped", line)[1]) >= dropped
+        serves(g)
+
+
+def test_the_end_does_not_wait_for_standard_error(sim):
+    g = Unheard([sim], threads=1)
+    with contextlib.ExitStack() as stack:
+        stack.callback(g._remove)
+        g.start()
+        g.fill()
+        g.signal(signal.SIGTERM)
+        assert g.process.wait(20) == 0
+        g.hear()
+
+
+def test_access_records_that_nobody_reads(sim):
+    """Standard output is such a pipe: records are dropped and counted, that is said, and the end
+    does not wait for it."""
+    g = Gateway([sim], threads=1, config={"limits": {"body_size": "1MiB"}})
+    g.args[g.args.index("--access-log") + 1] = "-"
+    pipe = os.path.join(g.folder, "stdout")
+    os.mkfifo(pipe)
+    g.args = ["sh", "-c", f'exec "$@" >"{pipe}"', "sh", *g.args]
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, os.open(pipe, os.O_RDWR))
+        stack.callback(g._remove)
+        g.start()
+        with contextlib.closing(g.connect()) as connection:
+            def many():
+                for _ in range(500):
+                    connection.request("GET", "/v1/models/" + "m" * 1000)
+                    connection.getresponse().read()
+                return g.metric("busbar_access_records_dropped_total") > 10
+            wait_until(many, "records are dropped", 60)
+        serves(g)
+        g.signal(signal.SIGTERM)
+        assert g.process.wait(20) == 0

@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "os/clock.h"
 #include "os/process.h"
-#include "records/access.h"
+#include "records/line_writer.h"
 
 static char folder[64];
 static char path[128];
@@ -37,9 +37,9 @@ static int tear_down(void **state)
 	return 0;
 }
 
-static void put(struct access_lane *lane, const char *text)
+static void put(struct line_lane *lane, const char *text)
 {
-	access_lane_put(lane, bb_str_of(text));
+	line_lane_put(lane, bb_str_of(text));
 }
 
 /* The whole file; empty when there is none yet. */
@@ -73,10 +73,10 @@ static void wait_for(const char *name, const char *text)
 
 static void test_lines_are_written(void **state)
 {
-	struct access_log *log;
+	struct line_writer *log;
 
-	assert_int_equal(access_log_create(path, &log), 0);
-	struct access_lane *lane = access_lane_create(log);
+	assert_int_equal(line_writer_create(path, LINE_RECORDS, &log), 0);
+	struct line_lane *lane = line_lane_create(log);
 	assert_non_null(lane);
 	put(lane, "one\n");
 	wait_for(path, "one\n"); /* without a push from us */
@@ -84,7 +84,7 @@ static void test_lines_are_written(void **state)
 	put(lane, "three\n");
 	wait_for(path, "three\n");
 	put(lane, "last\n"); /* what is there at the end is written too */
-	access_log_destroy(log);
+	assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 	char *got = contents(path);
 	assert_string_equal(got, "one\ntwo\nthree\nlast\n");
 	bb_free(got);
@@ -92,13 +92,13 @@ static void test_lines_are_written(void **state)
 
 static void test_appends(void **state)
 {
-	struct access_log *log;
+	struct line_writer *log;
 
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(access_log_create(path, &log), 0);
-		struct access_lane *lane = access_lane_create(log);
+		assert_int_equal(line_writer_create(path, LINE_RECORDS, &log), 0);
+		struct line_lane *lane = line_lane_create(log);
 		put(lane, i ? "second run\n" : "first run\n");
-		access_log_destroy(log);
+		assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 	}
 	char *got = contents(path);
 	assert_string_equal(got, "first run\nsecond run\n");
@@ -111,13 +111,13 @@ static void test_appends(void **state)
 /* Lines of all lengths over the end of the ring, many times round. */
 static void test_around_the_ring(void **state)
 {
-	struct access_log *log;
+	struct line_writer *log;
 	char line[5001];
 	const unsigned lines = 3000; /* of 2.5 KB on average: seven times round */
 	unsigned put_count = 0;
 
-	assert_int_equal(access_log_create(path, &log), 0);
-	struct access_lane *lane = access_lane_create(log);
+	assert_int_equal(line_writer_create(path, LINE_RECORDS, &log), 0);
+	struct line_lane *lane = line_lane_create(log);
 	for (unsigned i = 0; i < lines; i++) {
 		const size_t len = 20 + i * 7919 % 4980;
 		memset(line, 'a' + (int)(i % 26), len);
@@ -125,15 +125,15 @@ static void test_around_the_ring(void **state)
 		line[n] = 'x';
 		line[len - 1] = '\n';
 		line[len] = '\0';
-		const uint64_t dropped = access_log_dropped(log);
+		const uint64_t dropped = line_writer_dropped(log);
 		put(lane, line);
-		if (access_log_dropped(log) == dropped)
+		if (line_writer_dropped(log) == dropped)
 			put_count++;
 		else
 			i--; /* the writer is behind: the same once more */
 	}
 	assert_int_equal(put_count, lines);
-	access_log_destroy(log);
+	assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 	char *got = contents(path), *at = got;
 	for (unsigned i = 0; i < lines; i++) {
 		unsigned number;
@@ -151,7 +151,7 @@ static void test_around_the_ring(void **state)
 
 struct producer {
 	struct thread thread;
-	struct access_lane *lane;
+	struct line_lane *lane;
 	unsigned number;
 	unsigned lines;
 };
@@ -163,20 +163,20 @@ static void produce(void *arg)
 
 	for (unsigned i = 0; i < p->lines; i++) {
 		const int n = snprintf(line, sizeof(line), "%u %u\n", p->number, i);
-		access_lane_put(p->lane, (struct bb_str){ line, (size_t)n });
+		line_lane_put(p->lane, (struct bb_str){ line, (size_t)n });
 	}
 }
 
 static void test_many_producers(void **state)
 {
-	struct access_log *log;
+	struct line_writer *log;
 	struct producer producers[4];
 	unsigned next[4] = { 0 };
 
-	assert_int_equal(access_log_create(path, &log), 0);
+	assert_int_equal(line_writer_create(path, LINE_RECORDS, &log), 0);
 	for (unsigned i = 0; i < 4; i++) {
 		producers[i] = (struct producer){ .number = i, .lines = 20000,
-						  .lane = access_lane_create(log) };
+						  .lane = line_lane_create(log) };
 		producers[i].thread = (struct thread){ .name = "producer", .run = produce,
 						       .arg = &producers[i] };
 		assert_non_null(producers[i].lane);
@@ -185,8 +185,8 @@ static void test_many_producers(void **state)
 		assert_int_equal(thread_start(&producers[i].thread), 0);
 	for (unsigned i = 0; i < 4; i++)
 		thread_join(&producers[i].thread);
-	const uint64_t dropped = access_log_dropped(log);
-	access_log_destroy(log);
+	const uint64_t dropped = line_writer_dropped(log);
+	assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 	char *got = contents(path);
 	unsigned lines = 0;
 	for (char *at = got; *at; at = strchr(at, '\n') + 1) {
@@ -219,7 +219,7 @@ static void drain(void *arg)
 /* A pipe that nobody reads stands for a disk that does not answer. */
 static void test_slow_disk_costs_lines(void **state)
 {
-	struct access_log *log;
+	struct line_writer *log;
 	struct drain d = { .thread = { .name = "drain", .run = drain, .arg = &d } };
 	char line[4096];
 	int ends[2];
@@ -229,20 +229,20 @@ static void test_slow_disk_costs_lines(void **state)
 	const int out = dup(STDOUT_FILENO);
 	assert_true(dup2(ends[1], STDOUT_FILENO) >= 0);
 	close(ends[1]);
-	int rc = access_log_create("-", &log);
-	struct access_lane *lane = rc ? NULL : access_lane_create(log);
+	int rc = line_writer_create("-", LINE_RECORDS, &log);
+	struct line_lane *lane = rc ? NULL : line_lane_create(log);
 	memset(line, 'l', sizeof(line));
 	line[sizeof(line) - 1] = '\n';
 	const uint64_t from_ns = clock_now_ns();
 	for (int i = 0; lane && i < 2000; i++)
-		access_lane_put(lane, (struct bb_str){ line, sizeof(line) });
+		line_lane_put(lane, (struct bb_str){ line, sizeof(line) });
 	const bool waited = clock_now_ns() - from_ns > 2 * OS_SECOND;
-	const uint64_t dropped = lane ? access_log_dropped(log) : 0;
+	const uint64_t dropped = lane ? line_writer_dropped(log) : 0;
 	/* The disk is back: what was kept is written, and the writer can end. */
 	d.fd = ends[0];
 	rc = rc ? rc : thread_start(&d.thread);
 	if (!rc)
-		access_log_destroy(log);
+		assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 	dup2(out, STDOUT_FILENO);
 	close(out);
 	assert_int_equal(rc, 0);
@@ -255,17 +255,17 @@ static void test_slow_disk_costs_lines(void **state)
 
 static void test_a_line_larger_than_a_lane(void **state)
 {
-	struct access_log *log;
-	char *line = malloc(ACCESS_LANE_SIZE + 2);
+	struct line_writer *log;
+	char *line = malloc(LINE_LANE_SIZE + 2);
 
 	assert_non_null(line);
-	memset(line, 'z', ACCESS_LANE_SIZE + 2);
-	assert_int_equal(access_log_create(path, &log), 0);
-	struct access_lane *lane = access_lane_create(log);
-	access_lane_put(lane, (struct bb_str){ line, ACCESS_LANE_SIZE + 1 });
-	assert_int_equal(access_log_dropped(log), 1);
+	memset(line, 'z', LINE_LANE_SIZE + 2);
+	assert_int_equal(line_writer_create(path, LINE_RECORDS, &log), 0);
+	struct line_lane *lane = line_lane_create(log);
+	line_lane_put(lane, (struct bb_str){ line, LINE_LANE_SIZE + 1 });
+	assert_int_equal(line_writer_dropped(log), 1);
 	put(lane, "small\n");
-	access_log_destroy(log);
+	assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 	char *got = contents(path);
 	assert_string_equal(got, "small\n");
 	bb_free(got);
@@ -274,18 +274,18 @@ static void test_a_line_larger_than_a_lane(void **state)
 
 static void test_rotation(void **state)
 {
-	struct access_log *log;
+	struct line_writer *log;
 	char old[160];
 
 	snprintf(old, sizeof(old), "%s.old", path);
-	assert_int_equal(access_log_create(path, &log), 0);
-	struct access_lane *lane = access_lane_create(log);
+	assert_int_equal(line_writer_create(path, LINE_RECORDS, &log), 0);
+	struct line_lane *lane = line_lane_create(log);
 	put(lane, "before\n");
 	wait_for(path, "before\n");
 	/* Often, for the moment in which the writer falls asleep is short. */
 	for (int i = 0; i < 20; i++) {
 		assert_int_equal(rename(path, old), 0);
-		access_log_reopen(log);
+		line_writer_reopen(log);
 		const uint64_t stop_ns = clock_now_ns() + 10 * OS_SECOND;
 		while (access(path, F_OK) != 0) {
 			assert_true(clock_now_ns() < stop_ns); /* also when no line comes */
@@ -297,43 +297,43 @@ static void test_rotation(void **state)
 	/* Where the new file cannot be opened the old one goes on. */
 	assert_int_equal(rename(path, old), 0);
 	assert_int_equal(mkdir(path, 0700), 0);
-	access_log_reopen(log);
+	line_writer_reopen(log);
 	put(lane, "still\n");
 	wait_for(old, "after\nstill\n");
 	assert_int_equal(rmdir(path), 0);
-	assert_true(access_log_written(log) > 0);
-	access_log_destroy(log);
+	assert_true(line_writer_written(log) > 0);
+	assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 }
 
 static void test_what_cannot_be_opened(void **state)
 {
-	struct access_log *log = NULL;
+	struct line_writer *log = NULL;
 
-	assert_int_equal(access_log_create("/nowhere/access.log", &log), -BB_ESYSTEM);
+	assert_int_equal(line_writer_create("/nowhere/access.log", LINE_RECORDS, &log), -BB_ESYSTEM);
 	assert_null(log);
-	access_log_destroy(NULL);
+	assert_true(line_writer_destroy(NULL, 10 * OS_SECOND));
 }
 
 static void test_lanes_are_counted(void **state)
 {
-	struct access_log *log;
+	struct line_writer *log;
 
-	assert_int_equal(access_log_create(path, &log), 0);
-	for (int i = 0; i < ACCESS_LANES_MAX; i++)
-		assert_non_null(access_lane_create(log));
-	assert_null(access_lane_create(log));
-	access_log_destroy(log);
+	assert_int_equal(line_writer_create(path, LINE_RECORDS, &log), 0);
+	for (int i = 0; i < LINE_LANES_MAX; i++)
+		assert_non_null(line_lane_create(log));
+	assert_null(line_lane_create(log));
+	assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 }
 
 static void test_without_memory(void **state)
 {
-	struct access_log *log = NULL;
+	struct line_writer *log = NULL;
 	const uint64_t fds = process_fd_count();
 	uint64_t nth = 1;
 
 	for (;; nth++) {
 		bb_alloc_fail_at(nth, BB_FAIL_ONCE);
-		const int rc = access_log_create(path, &log);
+		const int rc = line_writer_create(path, LINE_RECORDS, &log);
 		bb_alloc_fail_at(0, BB_FAIL_ONCE);
 		if (!rc)
 			break;
@@ -343,9 +343,9 @@ static void test_without_memory(void **state)
 	}
 	assert_true(nth > 3);
 	bb_alloc_fail_at(1, BB_FAIL_ONCE);
-	assert_null(access_lane_create(log));
+	assert_null(line_lane_create(log));
 	bb_alloc_fail_at(0, BB_FAIL_ONCE);
-	access_log_destroy(log);
+	assert_true(line_writer_destroy(log, 10 * OS_SECOND));
 }
 
 int main(void)
