@@ -115,15 +115,21 @@ static int read_keys(const char *keys_name, const char *main_name, const struct 
 	return rc;
 }
 
-/* A relative path in a file is seen from that file's folder. */
-static int keys_name_of(const char *path, struct bb_str file, char out[CONFIG_FILE_PATH_SIZE])
+/* The folder of a file, with its slash; empty for the working folder and standard input. */
+static struct bb_str folder_of(const char *path)
 {
-	const char *slash = path && file.p[0] != '/' ? strrchr(path, '/') : NULL;
-	const int folder_len = slash ? (int)(slash - path) + 1 : 0;
-	const int n = snprintf(out, CONFIG_FILE_PATH_SIZE, "%.*s%.*s", folder_len,
-			       slash ? path : "", BB_ARG(file));
+	const char *slash = path ? strrchr(path, '/') : NULL;
 
-	return n > 0 && n < CONFIG_FILE_PATH_SIZE ? 0 : -BB_ELIMIT;
+	return slash ? (struct bb_str){ path, (size_t)(slash - path) + 1 } : BB_STR("");
+}
+
+static int copy_name(struct bb_str file, char out[CONFIG_FILE_PATH_SIZE])
+{
+	if (file.len >= CONFIG_FILE_PATH_SIZE)
+		return -BB_ELIMIT;
+	memcpy(out, file.p, file.len);
+	out[file.len] = '\0';
+	return 0;
 }
 
 int config_file_read(const char *path, const char *keys_path, struct config **out, char *keys_name,
@@ -136,12 +142,14 @@ int config_file_read(const char *path, const char *keys_path, struct config **ou
 
 	config_file_policies(policies);
 	int rc = read_main(path, &env, &c, report);
+	if (!rc)
+		rc = config_paths_from(c, folder_of(path));
 	if (!rc && keys_path) {
 		c->keys_file = bb_arena_dup(&c->arena, bb_str_of(keys_path));
-		rc = c->keys_file.p ? keys_name_of(NULL, c->keys_file, room) : -BB_ENOMEM;
-	} else if (!rc && c->keys_file.len) {
-		rc = keys_name_of(path, c->keys_file, room);
+		rc = c->keys_file.p ? 0 : -BB_ENOMEM;
 	}
+	if (!rc && c->keys_file.len)
+		rc = copy_name(c->keys_file, room);
 	if (!rc && room[0])
 		rc = read_keys(room, path ? config_file_name(path) : "", &env, c, report);
 	if (rc) {

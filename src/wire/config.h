@@ -286,6 +286,12 @@ BB_MUST int config_add_tenants(struct config *c, struct bb_str text, const char 
 			       const char *main_name, const struct config_env *env,
 			       struct config_errors *errors);
 /*
+ * Paths that do not begin with a slash, also those of unix sockets, are seen from `folder` (with a
+ * slash at its end; empty: the working folder). Only before the object is shared; on failure
+ * (-BB_ENOMEM) it must be freed.
+ */
+BB_MUST int config_paths_from(struct config *c, struct bb_str folder);
+/*
  * What is right and yet worth a line: keys in clear, budgets that are not watched yet. One line
  * for each with its place, as config_errors_print.
  */

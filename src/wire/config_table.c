@@ -247,7 +247,7 @@ const struct config_key config_keys[] = {
 
 	{ .path = "keys.file", ROOT(TEXT, keys_file), .check = config_check_path,
 	  .text = "A second file with `tenants`, which `busbar keys` writes and a reload reads "
-		  "again; seen from the folder of this file." },
+		  "again." },
 	{ .path = "insecure_no_keys", ROOT(CHOICE, insecure_no_keys), .initial = "false",
 	  .choices = false_true,
 	  .text = "Without any API key only this machine can connect; `true` lets everybody in." },

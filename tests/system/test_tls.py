@@ -19,7 +19,7 @@ import time
 
 import pytest
 
-from gateway_process import Gateway, content_of, received, wait_until
+from gateway_process import Gateway, UnixConnection, content_of, received, wait_until
 from sim_process import Sim, busbar_path
 from tls_peers import Authority, TlsConnection, TlsFront, TlsGateway, program
 
@@ -553,6 +553,56 @@ def test_a_new_certificate_without_a_drop(pki, sim, folder):
         assert rest[-1] == "[DONE]" and len(content_of([first, *rest]).split()) == 300
         # Sessions of before are not resumed: their keys are gone with the old certificate.
         assert g.get("/v1/models")[0] == 200
+
+
+def test_paths_are_seen_from_the_folder_of_the_file(pki, sim, folder):
+    """Certificates, keys, token keys, the access log and sockets; wherever busbar is started, and
+    again at a reload. On the command line a path is seen from the working folder."""
+    for name in ("tls", "logs", "run", "elsewhere"):
+        (folder / name).mkdir()
+    copy_identity(pki.server, folder / "tls")
+    shutil.copy(pki.ca.path, folder / "tls/ca.pem")
+    (folder / "keys.yaml").write_text("tenants: {one: {key: key-of-the-first-tenant-0123456789}}\n")
+    (folder / "jwks.json").write_text(json.dumps({"keys": [  # the public key of RFC 7515, A.3
+        {"kty": "EC", "crv": "P-256", "kid": "1", "x": "f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+         "y": "x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}))
+    (folder / "busbar.yaml").write_text(json.dumps({
+        "listen": ["127.0.0.1:0", "unix:run/api.sock"], "admin": "unix:run/admin.sock",
+        "access_log": {"path": "logs/access.log"}, "keys": {"file": "keys.yaml"},
+        "auth": {"jwt": {"jwks": "jwks.json", "issuer": "i", "audience": "a"}},
+        "tls": {"cert": "tls/cert.pem", "key": "tls/key.pem",
+                "sni": [{"names": ["x.test"], "cert": "tls/cert.pem", "key": "tls/key.pem"}]},
+        "engines": [{"url": sim.url}, {"url": "https://127.0.0.1:9", "tls": {"ca": "tls/ca.pem"}}]}))
+
+    def check(path, where):
+        return subprocess.run([busbar_path(), "check", path], cwd=where, capture_output=True, text=True,
+                              check=False)
+    for path, where in ((str(folder / "busbar.yaml"), "/"), ("busbar.yaml", folder),
+                        ("../busbar.yaml", folder / "elsewhere")):
+        done = check(path, where)
+        assert done.returncode == 0, done.stderr
+    with subprocess.Popen([busbar_path(), "serve", "-c", "../busbar.yaml"], cwd=folder / "elsewhere",
+                          stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        try:
+            lines = []
+            for line in process.stderr:
+                lines.append(line)
+                if "metrics, health and status on " in line:
+                    break
+            assert "metrics, health and status on " in lines[-1], "".join(lines)
+            assert sorted(os.listdir(folder / "run")) == ["admin.sock", "api.sock"]
+            assert os.listdir(folder / "logs") == ["access.log"]
+            done = subprocess.run([busbar_path(), "reload", "--admin", "unix:../run/admin.sock"],
+                                  cwd=folder / "elsewhere", capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            connection = UnixConnection(str(folder / "run/api.sock"))
+            connection.request("GET", "/v1/models", headers={"x-api-key": "key-of-the-first-tenant-0123456789"})
+            assert connection.getresponse().status == 200
+            connection.close()
+        finally:
+            process.terminate()
+            assert process.wait(20) == 0
+    assert os.listdir(folder / "elsewhere") == []
 
 
 def test_nothing_fails_under_many_reloads(pki, sim, folder):
