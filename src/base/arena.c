@@ -27,6 +27,13 @@ void bb_arena_fini(struct bb_arena *a)
 	*a = (struct bb_arena){ .max = a->max };
 }
 
+void bb_arena_wipe(struct bb_arena *a)
+{
+	for (struct bb_arena_block *b = a->blocks; b; b = b->next)
+		explicit_bzero(b->data, b->size);
+	bb_arena_fini(a);
+}
+
 static bool arena_add_block(struct bb_arena *a, size_t room)
 {
 	if (room > a->max - a->total)

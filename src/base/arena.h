@@ -27,6 +27,8 @@ void bb_arena_init(struct bb_arena *a, size_t max);
 /* Takes one block of just `size` bytes at once, for what is kept long and known in size. */
 BB_MUST int bb_arena_reserve(struct bb_arena *a, size_t size);
 void bb_arena_fini(struct bb_arena *a);
+/* The same for what may hold secrets: overwrites all of it first. */
+void bb_arena_wipe(struct bb_arena *a);
 /* Aligned for any type; not zeroed. */
 void *bb_arena_alloc(struct bb_arena *a, size_t size) BB_MUST;
 /* A copy with a NUL behind it; p == NULL on failure. */

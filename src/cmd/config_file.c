@@ -37,10 +37,9 @@ static int read_all(FILE *f, struct bb_buf *text)
 	while ((n = fread(part, 1, sizeof(part), f)) > 0) {
 		const size_t room = text->max - text->len;
 		int rc = bb_buf_add(text, part, n < room ? n : room);
-		if (rc)
+		key_wipe(part, n);
+		if (rc || n >= room)
 			return rc;
-		if (n >= room)
-			return 0;
 	}
 	return ferror(f) ? -BB_ESYSTEM : 0;
 }
@@ -52,6 +51,7 @@ static int read_text(const char *path, struct bb_buf *text)
 	FILE *f = is_stdin ? stdin : fopen(path, "re");
 	if (!f)
 		return -BB_ESYSTEM;
+	setvbuf(f, NULL, _IONBF, 0); /* no copy that is not wiped */
 	const int rc = read_all(f, text);
 	const int saved = errno;
 	if (!is_stdin)

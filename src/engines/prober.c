@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "engines/probe.h"
+#include "os/sandbox.h"
 
 /* However often traffic asks for it. */
 #define KICKS_AN_INTERVAL 10
@@ -149,6 +150,8 @@ static void texts_free(struct prober_config *c)
 {
 	bb_free((char *)c->host.p);
 	bb_free((char *)c->base.p);
+	if (c->api_key.p)
+		secret_wipe((char *)c->api_key.p, c->api_key.len);
 	bb_free((char *)c->api_key.p);
 }
 
@@ -158,6 +161,8 @@ static int texts_copy(struct prober_config *c)
 	const int host = text_copy(&c->host);
 	const int base = text_copy(&c->base);
 	const int key = text_copy(&c->api_key);
+	if (!key)
+		secret_hide(c->api_key.p, c->api_key.len);
 
 	return host ? host : base ? base : key;
 }

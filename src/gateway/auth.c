@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "os/sandbox.h"
 
 #define PREFIX_SIZE 8 /* of a sealed digest: by which it is found */
 
@@ -92,6 +93,7 @@ int auth_create(const struct config *config, const uint8_t seed[KEY_DIGEST_SIZE]
 	struct auth *a = bb_alloc_zero(1, sizeof(*a));
 	if (!a)
 		return rc;
+	secret_hide(a->secret, sizeof(a->secret));
 	memcpy(a->secret, seed, sizeof(a->secret));
 	a->jwt = &config->jwt;
 	bb_map_init(&a->by_prefix, 0); /* what stands in there is random already */

@@ -5,12 +5,14 @@
 
 #include "base/log.h"
 #include "os/process.h"
+#include "os/sandbox.h"
 
 static unsigned char secret[SHIELD_SECRET_LEN];
 static pthread_once_t secret_once = PTHREAD_ONCE_INIT;
 
 static void secret_make(void)
 {
+	secret_hide(secret, sizeof(secret));
 	entropy_fill(secret, sizeof(secret));
 }
 

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "gateway/tls_setup.h"
 #include "os/process.h"
+#include "os/sandbox.h"
 #include "os/sock.h"
 
 #define SNAPSHOT_ARENA_MAX (16u << 20)
@@ -30,6 +31,11 @@ static int engine_derive(struct snapshot *s, const struct config_engine *ce,
 	s->any_key |= ce->api_key.len > 0;
 	e->base = url.base;
 	e->fields = bb_arena_dup(&s->arena, bb_buf_str(&b));
+	if (ce->api_key.len) {
+		secret_wipe(b.p, b.len);
+		secret_hide(ce->api_key.p, ce->api_key.len);
+		secret_hide(e->fields.p, e->fields.len);
+	}
 	e->tls_name = bb_arena_dup(&s->arena,
 				   ce->tls.server_name.len ? ce->tls.server_name : url.host);
 	rc = b.err ? b.err : e->fields.p && e->tls_name.p ? 0 : -BB_ENOMEM;
@@ -129,7 +135,7 @@ void snapshot_put(struct snapshot *s)
 	config_free(s->config);
 	bb_free(s->engines);
 	bb_free(s->by_slot);
-	bb_arena_fini(&s->arena);
+	bb_arena_wipe(&s->arena);
 	bb_free(s);
 }
 

@@ -8,6 +8,7 @@
 #include "engines/prober.h"
 #include "gateway/resolver.h"
 #include "net/tls.h"
+#include "os/sandbox.h"
 
 /* One engine of the configuration in force. */
 struct watched {
@@ -137,6 +138,8 @@ static void watched_destroy(struct watched *w)
 	bb_free(w->url);
 	bb_free(w->host_field);
 	bb_free(w->base);
+	if (w->api_key)
+		secret_wipe(w->api_key, strlen(w->api_key));
 	bb_free(w->api_key);
 	bb_free(w->tls_name);
 	tls_context_put(w->tls);
@@ -186,6 +189,8 @@ static struct watched *watched_create(struct watch *c, const struct config_engin
 	w->host_field = bb_strndup(host, strlen(host));
 	w->base = bb_strndup(url.base.len ? url.base.p : "", url.base.len);
 	w->api_key = bb_strndup(ce->api_key.len ? ce->api_key.p : "", ce->api_key.len);
+	if (w->api_key)
+		secret_hide(w->api_key, ce->api_key.len);
 	w->tls_name = bb_strndup(se->tls_name.p, se->tls_name.len);
 	w->tls = tls_context_get(se->tls);
 	if (!w->url || !w->host_field || !w->base || !w->api_key || !w->tls_name)

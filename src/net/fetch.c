@@ -3,6 +3,7 @@
 #include "base/alloc.h"
 #include "base/buf.h"
 #include "base/log.h"
+#include "os/sandbox.h"
 
 #define FETCH_REQUEST_MAX (4u << 20)
 #define FETCH_TYPE_MAX 128
@@ -26,6 +27,8 @@ struct fetch {
 static void fetch_free(struct fetch *f)
 {
 	loop_timer_fini(&f->timer);
+	if (f->request.len)
+		secret_wipe(f->request.p, f->request.len); /* it may hold a key */
 	bb_buf_fini(&f->request);
 	bb_buf_fini(&f->body);
 	bb_free(f);
@@ -127,6 +130,10 @@ static int request_write(const struct fetch_request *r, struct bb_buf *b)
 {
 	if (!is_line_text(r->target) || !is_line_text(r->host) || !is_line_text(r->bearer))
 		return -BB_EINVALID;
+	/* In one piece, so that growing leaves no copy of the key behind. */
+	if (bb_buf_reserve(b, 256 + r->target.len + r->host.len + r->bearer.len + r->headers.len +
+				      r->body.len))
+		return -BB_ENOMEM;
 	bb_buf_add_str(b, bb_str_of(r->method));
 	bb_buf_lit(b, " ");
 	bb_buf_add_str(b, r->target);

@@ -6,10 +6,12 @@
 #include <string.h>
 
 #include "os/clock.h"
+#include "os/sandbox.h"
 
 void tls_tickets_init(struct tls_tickets *t, uint64_t life_ns)
 {
 	memset(t, 0, sizeof(*t));
+	secret_hide(t->keys, sizeof(t->keys));
 	t->life_ns = life_ns;
 	pthread_mutex_init(&t->lock, NULL);
 }

@@ -234,5 +234,6 @@ void secret_hide(const void *p, size_t len)
 
 void secret_wipe(void *p, size_t len)
 {
-	explicit_bzero(p, len);
+	if (len)
+		explicit_bzero(p, len);
 }

@@ -24,7 +24,7 @@ void config_free(struct config *c)
 {
 	if (!c)
 		return;
-	bb_arena_fini(&c->arena);
+	bb_arena_wipe(&c->arena);
 	bb_free(c);
 }
 
@@ -50,7 +50,7 @@ int config_parse(struct bb_str text, const char *file_name, const struct config_
 		rc = config_link(c, root, file_name, errors);
 	if (!rc)
 		rc = config_tenants_link(c, 0, file_name, file_name, errors);
-	bb_arena_fini(&tree);
+	bb_arena_wipe(&tree);
 	if (!rc && (errors->count || errors->unlisted_count))
 		rc = -BB_EINVALID;
 	if (rc)
@@ -81,7 +81,7 @@ int config_add_tenants(struct config *c, struct bb_str text, const char *file_na
 		c->tenants.items[i].is_from_keys_file = true;
 	if (!rc)
 		rc = config_tenants_link(c, first, file_name, main_name, errors);
-	bb_arena_fini(&tree);
+	bb_arena_wipe(&tree);
 	if (!rc && (errors->count || errors->unlisted_count))
 		rc = -BB_EINVALID;
 	return rc;

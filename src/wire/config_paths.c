@@ -51,8 +51,7 @@ static void addresses(struct from *f, struct config_texts *list)
 {
 	if (!list->count)
 		return;
-	struct config_text *items =
-		bb_arena_alloc(&f->c->arena, list->count * sizeof(*items));
+	struct config_text *items = bb_arena_alloc(&f->c->arena, list->count * sizeof(*items));
 	if (!items) {
 		f->err = -BB_ENOMEM;
 		return;

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "wire/key_text.h"
 
 struct yaml_reader {
 	yaml_parser_t parser;
@@ -349,6 +350,17 @@ static int refuse_directives(struct yaml_reader *r)
 	return 0;
 }
 
+/* The text may hold keys in clear, and so do libyaml's copies of it. */
+static void parser_end(yaml_parser_t *parser)
+{
+	if (parser->raw_buffer.start)
+		key_wipe(parser->raw_buffer.start,
+			 (size_t)(parser->raw_buffer.end - parser->raw_buffer.start));
+	if (parser->buffer.start)
+		key_wipe(parser->buffer.start, (size_t)(parser->buffer.end - parser->buffer.start));
+	yaml_parser_delete(parser);
+}
+
 int yaml_tree_read(struct bb_str text, variables_get *variable, void *ctx, struct bb_arena *arena,
 		   const struct yaml_item **out, struct config_errors *errors)
 {
@@ -371,7 +383,7 @@ int yaml_tree_read(struct bb_str text, variables_get *variable, void *ctx, struc
 	const char *input = text.p ? text.p : "";
 	yaml_parser_set_input_string(&r.parser, (const unsigned char *)input, text.len);
 	rc = read_events(&r);
-	yaml_parser_delete(&r.parser);
+	parser_end(&r.parser);
 	if (rc)
 		return rc;
 	*out = r.root ? r.root : &nothing;

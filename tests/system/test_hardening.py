@@ -5,6 +5,7 @@ import contextlib
 import os
 import pathlib
 import pwd
+import re
 import signal
 import stat
 import subprocess
@@ -229,3 +230,55 @@ def test_binary_is_hardened():
     stack = next(line for line in readelf.splitlines() if "GNU_STACK" in line)
     assert "RWE" not in stack
     assert "GNU_RELRO" in readelf and "NOW" in readelf
+
+
+# ---- secrets in memory ----
+
+def mappings(pid):
+    """(begin, end, is left out of dumps) of what a dump would have."""
+    now = None
+    with open(f"/proc/{pid}/smaps", encoding="utf-8") as f:
+        for line in f:
+            head = re.match(r"([0-9a-f]+)-([0-9a-f]+) r\S+ \S+ \S+ \S+\s*(.*)", line)
+            if head and not head[3].startswith("[v"):
+                now = int(head[1], 16), int(head[2], 16)
+            elif line.startswith("VmFlags:") and now:
+                yield *now, " dd" in line
+                now = None
+
+
+def copies(pid, secret):
+    """For each copy of a secret in a process: is it left out of dumps?"""
+    found = []
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for begin, end, is_hidden in mappings(pid):
+            memory.seek(begin)
+            try:
+                found += [is_hidden] * memory.read(end - begin).count(secret)
+            except OSError:
+                continue  # not there any more
+    return found
+
+
+@pytest.mark.release_only
+def test_keys_stay_out_of_dumps(folder):
+    """Where dumps are allowed, what a gateway that has probed its engines keeps of their keys lies in
+    pages that no dump has, and no other copy is left; after a reload the old key is nowhere."""
+    old, new = "canary-of-an-engine-key-1-0123456789", "canary-of-an-engine-key-2-0123456789"
+    with Sim(["m"]) as sim:
+        def config(key):
+            return {"engines": [{"url": sim.url, "api_key": key}], "probe": {"interval": "50ms"}}
+        g = Gateway(config=config(old))
+        g.args.append("--allow-core")
+        with g:
+            g.wait_ready(1)
+            wait_until(lambda: copies(g.process.pid, old.encode()) and
+                       all(copies(g.process.pid, old.encode())), "only hidden copies")
+            g.write_config(config(new))
+            assert g.reload()[0] == 200
+            g.wait_ready(1)
+            assert g.post_json("/v1/chat/completions", {"model": "m", "messages": [
+                {"role": "user", "content": "x"}]})["choices"]
+            wait_until(lambda: any(copies(g.process.pid, new.encode())), "the new key")
+            wait_until(lambda: not copies(g.process.pid, old.encode()),
+                       lambda: f"the old key is gone: {copies(g.process.pid, old.encode())}")

@@ -77,6 +77,26 @@ static void copies_end_in_nul(void **state)
 	bb_arena_fini(&a);
 }
 
+/* That nothing is left is looked for in a whole process (test_hardening.py); here, that it is an end. */
+static void a_wiped_arena_is_empty(void **state)
+{
+	struct bb_arena a;
+	char *first, *large;
+
+	bb_arena_init(&a, 1 << 20);
+	first = bb_arena_alloc(&a, 8);
+	large = bb_arena_alloc(&a, 200000);
+	assert_non_null(first);
+	assert_non_null(large);
+	memcpy(first, "secret", 7);
+	memset(large, 's', 200000);
+	bb_arena_wipe(&a);
+	assert_null(a.blocks);
+	bb_arena_wipe(&a); /* an empty one */
+	assert_non_null(bb_arena_alloc(&a, 8)); /* and it can be used again */
+	bb_arena_fini(&a);
+}
+
 static void no_memory_is_null(void **state)
 {
 	struct bb_arena a;
@@ -97,6 +117,7 @@ int main(void)
 		cmocka_unit_test(the_maximum_holds),
 		cmocka_unit_test(a_small_maximum_can_be_used),
 		cmocka_unit_test(copies_end_in_nul),
+		cmocka_unit_test(a_wiped_arena_is_empty),
 		cmocka_unit_test(no_memory_is_null),
 	};
 
