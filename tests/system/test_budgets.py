@@ -51,3 +51,16 @@ def test_every_work_was_measured(measured):
 
 def test_no_budget_is_exceeded(measured):
     assert measured.returncode == 0, measured.stdout + measured.stderr
+
+
+def test_refused_requests_cost_less_than_served_ones():
+    """Whoever sends what is refused (no key, no JSON, over a limit, too large) must not get the gateway to
+    work harder than those whom it serves."""
+    why = reason_to_skip()
+    if why:
+        pytest.skip(why)
+    done = subprocess.run([sys.executable, str(ROOT / "bench" / "refused.py"), "--instructions", "--check",
+                           "--busbar", BUSBAR], capture_output=True, text=True, timeout=280, check=False)
+    print(done.stdout, done.stderr)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert all(kind in done.stdout for kind in ("401", "400", "429", "413"))
