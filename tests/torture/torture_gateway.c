@@ -4,13 +4,15 @@
  * Goal: without memory the gateway answers with an error or closes a connection; it never crashes,
  * never leaves a client waiting, and is as good as new once there is memory again.
  * Three rounds: the n-th allocation of a start fails; the n-th allocation fails while a mix of
- * requests, scrapes and reloads goes over a cold gateway; all allocations from the n-th on fail
- * during that mix. After each: a plain request is answered, the gateway ends on SIGTERM, and no
+ * requests, scrapes and reloads goes over a cold gateway, some of which must be refused (no key, a
+ * wrong token, another's model, no budget) and never get through; all allocations from the n-th on
+ * fail during that mix. After each: a plain request is answered, the gateway ends on SIGTERM, and no
  * descriptor is left. Under AddressSanitizer the exit also tells of leaks. A round ends by itself
  * when n is beyond the last allocation.
  * The engine is the simulated one, in a process of its own, so that only the gateway runs short.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -35,7 +37,18 @@
 static uint64_t nth;
 static const char *round_name = "";
 static char engine_url[SOCK_TEXT_SIZE + 8];
-static char log_path[64];
+static char log_path[64], jwks_path[64];
+
+#define KEY "key-of-the-tenant-0123456789abcdef"
+#define POOR_KEY "key-of-the-poor-0123456789abcdef"
+/* The public key of RFC 7515, A.3, and a token that it did not sign. */
+#define JWKS                                                                                       \
+	"{\"keys\":[{\"kty\":\"EC\",\"crv\":\"P-256\",\"kid\":\"1\","                               \
+	"\"x\":\"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU\","                                   \
+	"\"y\":\"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0\"}]}"
+#define TOKEN                                                                                      \
+	"Authorization: Bearer eyJhbGciOiJFUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJ0In0."               \
+	"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\r\n"
 
 /* What the log said of the gateway that runs now. */
 static struct {
@@ -118,7 +131,7 @@ static pid_t engine_start(void)
 
 static struct config *read_config(void)
 {
-	char text[1024];
+	char text[2048];
 	struct config *c = NULL;
 	struct config_errors errors;
 
@@ -127,8 +140,13 @@ static struct config *read_config(void)
 			       "access_log: {path: %s}\nshutdown: {grace: 5s}\n"
 			       "probe: {interval: 1s, metrics_interval: 1s}\n"
 			       "limits: {head_size: 8KiB}\n"
-			       "models: {m: {engines: [%s], aliases: [other]}}\n",
-			       log_path, engine_url);
+			       "models: {m: {engines: [%s], aliases: [other]}}\n"
+			       "tenants:\n"
+			       " t: {key: " KEY ", models: [m], limits: {requests_per_minute: 1000000000,"
+			       " tokens_per_minute: 1000000000000, concurrent: 1000}}\n"
+			       " poor: {key: " POOR_KEY ", budget: 1 tokens/month}\n"
+			       "auth: {jwt: {jwks: %s, issuer: i, audience: a}}\n",
+			       log_path, engine_url, jwks_path);
 	config_errors_init(&errors);
 	(void)!config_parse((struct bb_str){ text, (size_t)n }, "torture.yaml", NULL, &c, &errors);
 	config_errors_fini(&errors);
@@ -268,7 +286,9 @@ static bool is_status(const char *answer, int status)
 }
 
 #define CHAT "/v1/chat/completions"
-#define JSON "Content-Type: application/json\r\n"
+#define AS_POOR "x-api-key: " POOR_KEY "\r\nContent-Type: application/json\r\n"
+#define AS_NOBODY "Content-Type: application/json\r\n"
+#define JSON "x-api-key: " KEY "\r\nContent-Type: application/json\r\n"
 #define SAY "\"messages\":[{\"role\":\"user\",\"content\":\"hello there\"}],\"max_tokens\":8"
 
 /* An answer that claims to be good has to be whole. */
@@ -276,6 +296,19 @@ static void check_chat(const char *answer, const char *end)
 {
 	if (is_status(answer, 200) && !strstr(answer, end) && !strstr(answer, "\"error\""))
 		fail("an answer with status 200 is not whole");
+}
+
+/* Who may not come in never gets an answer of an engine, however little memory there is. */
+static void refused(int status, const char *fields, const char *model)
+{
+	char body[256];
+
+	snprintf(body, sizeof(body), "{\"model\":\"%s\"," SAY "}", model);
+	const char *answer = ask(told.api, PACE_ONE_PIECE, "POST", CHAT, fields, body);
+	if (answer[0] && !is_status(answer, status) && !is_status(answer, 503) && !is_status(answer, 500)) {
+		fprintf(stderr, "%.300s\n", answer);
+		fail("a request that must be refused was answered otherwise");
+	}
 }
 
 static void pipelined(void)
@@ -332,6 +365,11 @@ static void mix(void)
 		  "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nm\r\n--b--\r\n");
 	(void)ask(api, PACE_ONE_PIECE, "GET", "/v1/models", "", "");
 	(void)ask(api, PACE_ONE_PIECE, "GET", "/nowhere", "", "");
+	refused(401, AS_NOBODY, "m");
+	refused(401, "x-api-key: wrong\r\n" AS_NOBODY, "m");
+	refused(401, TOKEN AS_NOBODY, "m");
+	refused(429, AS_POOR, "m");
+	refused(403, JSON, "nobody");
 	pipelined();
 	leaves();
 	(void)ask(admin, PACE_ONE_PIECE, "GET", "/metrics", "", "");
@@ -445,6 +483,11 @@ int main(int argc, char **argv)
 	setpgid(0, 0);
 	const pid_t engine = engine_start();
 	snprintf(log_path, sizeof(log_path), "/tmp/busbar-torture-%d.log", (int)getpid());
+	snprintf(jwks_path, sizeof(jwks_path), "/tmp/busbar-torture-%d.jwks", (int)getpid());
+	const int jwks = open(jwks_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (jwks < 0 || fd_write_all(jwks, JWKS, sizeof(JWKS) - 1))
+		fail("the file of keys cannot be written");
+	close(jwks);
 	bb_log_set(sink, BB_LOG_INFO);
 	/* The first one leaves behind what a process has only once (signal mask, descriptors of libc). */
 	round_name = "first start";
@@ -457,6 +500,7 @@ int main(int argc, char **argv)
 	go("requests", round_one, first, count);
 	go("requests, all from there on", round_all, first, count < 60 ? count : count / 5);
 	unlink(log_path);
+	unlink(jwks_path);
 	kill(engine, SIGKILL);
 	waitpid(engine, NULL, 0);
 	return 0;
