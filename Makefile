@@ -59,7 +59,7 @@ $(error unknown variant B=$(B): release, debug, asan, tsan or cov)
 endif
 CFLAGS := $(BASE) $(WARN) $(OPT) $(EXTRA_CFLAGS)
 SECCOMP := $(shell pkg-config --libs libseccomp 2>/dev/null)
-LIBS := $(shell pkg-config --libs yaml-0.1 openssl 2>/dev/null || echo -lyaml -lssl -lcrypto) $(SECCOMP) -lpthread -lm
+LIBS := $(shell pkg-config --libs yaml-0.1 openssl libutf8proc libpcre2-8 2>/dev/null || echo -lyaml -lssl -lcrypto -lutf8proc -lpcre2-8) $(SECCOMP) -lpthread -lm
 
 # V=1 prints whole commands.
 ifeq ($(V),1)
