@@ -17,9 +17,9 @@ enum split_pattern {
 	SPLIT_GPT2,
 	SPLIT_LLAMA3, /* also cl100k as tokenizer.json files write it */
 	SPLIT_QWEN2,
+	SPLIT_QWEN35, /* also Qwen 3-Next: marks belong to words */
 	SPLIT_O200K,
 	SPLIT_TEKKEN,
-	SPLIT_KIMI,
 	SPLIT_DEEPSEEK_V3, /* a sequence of three patterns */
 	SPLIT_COUNT,
 };

@@ -41,8 +41,8 @@ BB_MUST int tokenizer_create_gguf(struct bb_str file, struct tokenizer **out, st
 void tokenizer_destroy(struct tokenizer *t);
 
 struct tokenizer_facts {
-	const char *model;    /* "BPE", "Unigram", "WordPiece", "WordLevel" */
-	const char *split;    /* the hand-written scanner, "PCRE2 (JIT)", "PCRE2 (interpreter)", … */
+	const char *model; /* "BPE", "Unigram", "WordPiece", "WordLevel" */
+	const char *split; /* the hand-written scanner, "PCRE2 (JIT)", "PCRE2 (interpreter)", … */
 	uint32_t vocab_count; /* without the added tokens that are in no model vocabulary */
 	uint32_t added_count;
 	uint32_t id_end;      /* every id is below */

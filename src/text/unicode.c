@@ -20,8 +20,8 @@ static const struct {
 };
 
 /*
- * Assigned by Unicode 15.1 and 16.0, or changed by them: the regular expressions of the `tokenizers`
- * library know 16.0, and a distribution's libutf8proc may not.
+ * Assigned by Unicode 15.1 and 16.0, or changed by them: the regular expressions of the
+ * `tokenizers` library know 16.0, and a distribution's libutf8proc may not.
  */
 static const struct {
 	uint32_t first, last;
