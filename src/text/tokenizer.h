@@ -26,7 +26,7 @@
 #include "text/text_error.h"
 
 #define TOKENIZER_FILE_MAX (256u << 20)
-#define TOKENIZER_VOCAB_MAX (1u << 20)	  /* ids are below this */
+#define TOKENIZER_VOCAB_MAX 0xfffffu /* ids are below this */
 #define TOKENIZER_TOKEN_MAX 1024	  /* bytes of one vocabulary entry */
 #define TOKENIZER_ADDED_MAX 65536	  /* added tokens */
 #define TOKENIZER_TEXT_MAX (256u << 20)	  /* bytes of one text */
