@@ -20,7 +20,7 @@ unit-build: $(UNIT)
 FUZZ_OBJ := $(FUZZ_SRC:src/%.c=$(O)/%.o)
 $(O)/replay/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDOPT) -o $@ $< tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD) $(LIBS)
+	$(CC) $(CFLAGS) $(LDOPT) -o $@ $< tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD) $(LIBS) $(TEXT_LIBS)
 
 ifeq ($(B),asan)
 fuzz-corpus: $(FUZZ:%=$(O)/replay/%)
@@ -44,7 +44,7 @@ build/fuzz/obj/%.o: src/%.c | $(DEPS_STAMP)
 FUZZ_LIB := $(FUZZ_SRC:src/%.c=build/fuzz/obj/%.o) $(THIRD:$(O)/third/%=build/fuzz/obj/third/%)
 build/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_LIB)
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(BASE) $(WARN) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_LIB) $(LIBS)
+	$(FUZZ_CC) $(BASE) $(WARN) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_LIB) $(LIBS) $(TEXT_LIBS)
 # New inputs go to build/fuzz/found/NAME; a crash is kept as build/fuzz/crash-NAME-….
 fuzz: $(FUZZ:%=build/fuzz/%)
 	@set -e; for name in $(FUZZ); do \
