@@ -26,6 +26,13 @@ uint32_t normalize_byte_char(uint8_t byte)
 	return byte == 0xad ? 323 : 256u + 33 + (byte - 127u);
 }
 
+uint8_t normalize_char_byte(uint32_t cp)
+{
+	if (cp >= 256 + 33)
+		return cp == 323 ? 0xad : cp < 323 ? (uint8_t)(cp - 256 - 33 + 127) : 0;
+	return cp >= 256 ? (uint8_t)(cp - 256) : (uint8_t)cp;
+}
+
 /* ---- is anything to be done? ---- */
 
 static bool is_nmt_dropped(uint32_t cp)

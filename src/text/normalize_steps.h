@@ -51,3 +51,5 @@ BB_MUST int normalize_step_run(const struct normalize_step *s, struct bb_str old
 			       struct text_origins *origins);
 /* The character for a byte in byte-level vocabularies. */
 uint32_t normalize_byte_char(uint8_t byte);
+/* And back; 0 for a character that is none of these. */
+uint8_t normalize_char_byte(uint32_t cp);

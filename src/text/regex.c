@@ -170,6 +170,13 @@ int regex_find_init(struct regex_find *f, const struct regex *r, struct bb_str t
 	return f->data ? 0 : -BB_ENOMEM;
 }
 
+void regex_find_text(struct regex_find *f, struct bb_str text)
+{
+	f->text = text;
+	f->at = f->last_end = 0;
+	f->has_last = f->is_done = false;
+}
+
 void regex_find_fini(struct regex_find *f)
 {
 	pcre2_match_data_free(f->data);

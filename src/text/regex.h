@@ -47,6 +47,8 @@ struct regex_find {
 };
 
 BB_MUST int regex_find_init(struct regex_find *f, const struct regex *r, struct bb_str text);
+/* Goes over another text with the same memory. */
+void regex_find_text(struct regex_find *f, struct bb_str text);
 /* 1 and the match's bytes; 0 when there are no more; or an error. */
 BB_MUST int regex_find_next(struct regex_find *f, size_t *begin, size_t *end);
 void regex_find_fini(struct regex_find *f);
