@@ -53,7 +53,7 @@ struct added_source {
 	struct bb_str json; /* the checked array `added_tokens`, or nothing */
 	added_model_id *model_id;
 	const void *model;
-	uint32_t model_count; /* the model's vocabulary: new ids begin here */
+	uint32_t model_count;	    /* the model's vocabulary: new ids begin here */
 	added_normalize *normalize; /* or NULL */
 	const void *normalizer;
 };
@@ -73,7 +73,7 @@ static inline struct bb_str added_content(const struct added *a, const struct ad
 
 struct added_match {
 	const struct added_token *token;
-	size_t begin, end;	     /* what belongs to the token, with stripped white space */
+	size_t begin, end;	       /* what belongs to the token, with stripped white space */
 	size_t match_begin, match_end; /* the content alone */
 };
 

@@ -70,7 +70,7 @@ uint32_t bpe_merge_plain(const struct bpe *b, uint32_t *ids, uint32_t *keys, uin
 
 #if defined(__x86_64__)
 __attribute__((target("avx2"))) static inline uint32_t smallest_avx2(const uint32_t *keys,
-								      uint32_t count)
+								     uint32_t count)
 {
 	__m256i low = _mm256_loadu_si256((const __m256i *)keys);
 
@@ -83,8 +83,8 @@ __attribute__((target("avx2"))) static inline uint32_t smallest_avx2(const uint3
 }
 
 __attribute__((target("avx2"))) uint32_t bpe_merge_avx2(const struct bpe *b, uint32_t *ids,
-							 uint32_t *keys, uint32_t count,
-							 uint16_t *from)
+							uint32_t *keys, uint32_t count,
+							uint16_t *from)
 {
 	MERGE_BODY(smallest_avx2);
 }
@@ -169,8 +169,12 @@ static int merge_big(const struct bpe *b, struct bpe_work *w, const uint32_t *sy
 
 	if (rc)
 		return rc;
-	struct big_window g = { w->links, w->links + count, w->links + 2 * (size_t)count,
-				w->links + 3 * (size_t)count, w->heap, 0 };
+	struct big_window g = { w->links,
+				w->links + count,
+				w->links + 2 * (size_t)count,
+				w->links + 3 * (size_t)count,
+				w->heap,
+				0 };
 	for (uint32_t i = 0; i < count; i++) {
 		g.ids[i] = symbols[i];
 		g.next[i] = i + 1;

@@ -70,7 +70,8 @@ static int read_members(struct bpe *b, struct bb_str model, struct bpe_members *
 			return rc;
 	}
 	if (j.failed || !m->vocab.p || !m->merges.p)
-		return text_error_invalid(e, "tokenizer.json: model: BPE needs 'vocab' and 'merges'");
+		return text_error_invalid(e,
+					  "tokenizer.json: model: BPE needs 'vocab' and 'merges'");
 	return 0;
 }
 
@@ -103,8 +104,9 @@ static int take_unk(struct bpe *b, struct bb_str raw, struct text_error *e)
 		b->unk = vocab_find_content(&b->vocab, bb_buf_str(&text));
 	bb_buf_fini(&text);
 	if (!rc && b->unk == BPE_NONE && json_string_inner(raw).len)
-		return text_error_invalid(e, "tokenizer.json: model: unk_token %.*s is not in the vocab",
-					  BB_ARG(raw));
+		return text_error_invalid(
+			e, "tokenizer.json: model: unk_token %.*s is not in the vocab",
+			BB_ARG(raw));
 	return rc;
 }
 
@@ -120,7 +122,8 @@ struct merge_reading {
 static int merge_invalid(struct merge_reading *r, struct bb_str raw, const char *why)
 {
 	return text_error_invalid(r->e, "tokenizer.json: model: merges: number %u, %.*s: %s",
-				  r->b->merge_count, (int)(raw.len < 100 ? raw.len : 100), raw.p, why);
+				  r->b->merge_count, (int)(raw.len < 100 ? raw.len : 100), raw.p,
+				  why);
 }
 
 /* Decodes both contents to r->text, the right one behind the left; *left_len is the left's. */
@@ -137,7 +140,8 @@ static int merge_contents(struct merge_reading *r, struct bb_str raw, enum json_
 			return merge_invalid(r, raw, "too long or malformed");
 		char *const space = memchr(r->text.p ? r->text.p : "", ' ', r->text.len);
 		if (!space || memchr(space + 1, ' ', r->text.len - (size_t)(space - r->text.p) - 1))
-			return merge_invalid(r, raw, "must be two tokens with one space between them");
+			return merge_invalid(r, raw,
+					     "must be two tokens with one space between them");
 		*left_len = (size_t)(space - r->text.p);
 		memmove(space, space + 1, r->text.len - *left_len - 1);
 		r->text.len--;
@@ -163,8 +167,7 @@ static int merge_bytes(struct merge_reading *r, struct bb_str raw, size_t *left_
 
 	if (r->b->vocab.alphabet == VOCAB_CHARS)
 		return 0;
-	const ptrdiff_t left =
-		vocab_content_bytes((struct bb_str){ t->p, *left_len }, t->p);
+	const ptrdiff_t left = vocab_content_bytes((struct bb_str){ t->p, *left_len }, t->p);
 	if (left < 0)
 		return merge_invalid(r, raw, "a character is none of the byte-level alphabet");
 	const ptrdiff_t right = vocab_content_bytes(
@@ -247,7 +250,9 @@ static int make_pairs(struct bpe *b, size_t count)
 
 static int read_merges(struct bpe *b, struct bb_str merges, struct text_error *e)
 {
-	struct merge_reading r = { .b = b, .e = e, .prefix_len = b->prefix ? strlen(b->prefix) : 0 };
+	struct merge_reading r = { .b = b,
+				   .e = e,
+				   .prefix_len = b->prefix ? strlen(b->prefix) : 0 };
 	struct json_pull j;
 	struct bb_str raw;
 	enum json_type type;
@@ -280,8 +285,8 @@ static void find_byte_fallback(struct bpe *b)
 	b->has_byte_fallback = b->byte_fallback;
 	for (unsigned i = 0; i < 256; i++) {
 		const char content[] = { '<', '0', 'x', hex[i >> 4], hex[i & 15], '>' };
-		b->byte_ids[i] = vocab_find_content(&b->vocab,
-						    (struct bb_str){ content, sizeof(content) });
+		b->byte_ids[i] =
+			vocab_find_content(&b->vocab, (struct bb_str){ content, sizeof(content) });
 	}
 }
 
@@ -351,8 +356,9 @@ static int make(struct bpe *b, struct bb_str model, enum vocab_alphabet alphabet
 	if (!rc && alphabet == VOCAB_BYTES)
 		rc = fill_byte_tables(b);
 	if (!rc && alphabet == VOCAB_BYTES && b->byte_fallback && !b->has_all_bytes)
-		rc = text_error_invalid(e, "tokenizer.json: model: byte_fallback with ByteLevel is not "
-					   "supported unless the vocab has all 256 bytes");
+		rc = text_error_invalid(
+			e, "tokenizer.json: model: byte_fallback with ByteLevel is not "
+			   "supported unless the vocab has all 256 bytes");
 	if (!rc && alphabet == VOCAB_CHARS)
 		find_byte_fallback(b);
 	b->cuts_metaspace = !rc && can_cut_metaspace(b);
@@ -392,8 +398,8 @@ void bpe_destroy(struct bpe *b)
 
 size_t bpe_size(const struct bpe *b)
 {
-	return sizeof(*b) + vocab_size(&b->vocab) +
-	       (b->pair_mask + 1) * sizeof(*b->pairs) + b->merge_count * sizeof(*b->merge_result) +
+	return sizeof(*b) + vocab_size(&b->vocab) + (b->pair_mask + 1) * sizeof(*b->pairs) +
+	       b->merge_count * sizeof(*b->merge_result) +
 	       (b->byte_pairs ? 65536 * sizeof(*b->byte_pairs) : 0);
 }
 
@@ -453,7 +459,7 @@ static int symbols_reserve(struct bpe_work *w, size_t count)
 struct symbols {
 	struct bpe_work *w;
 	size_t count;
-	size_t unk_at;	/* where the unknown that waits begins; only with is_unk */
+	size_t unk_at; /* where the unknown that waits begins; only with is_unk */
 	size_t unk_end;
 	bool is_unk;
 };

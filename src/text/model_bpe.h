@@ -53,15 +53,15 @@ struct bpe {
 	uint32_t byte_ids[256]; /* byte-level: of single bytes; else of "<0x00>" … */
 	bool has_all_bytes;	/* byte-level: each byte has an id */
 	bool is_byte_level, ignore_merges, fuse_unk, byte_fallback, has_byte_fallback;
-	bool cuts_metaspace;	/* no token has U+2581 behind another character */
-	uint32_t unk;		/* or BPE_NONE */
-	char *prefix, *suffix;	/* continuing_subword_prefix and end_of_word_suffix, or NULL */
+	bool cuts_metaspace;   /* no token has U+2581 behind another character */
+	uint32_t unk;	       /* or BPE_NONE */
+	char *prefix, *suffix; /* continuing_subword_prefix and end_of_word_suffix, or NULL */
 	bpe_merge_function *merge;
 };
 
 struct bpe_work {
-	uint32_t *ids;	/* of the symbols */
-	uint32_t *at;	/* where each begins in the word, and the word's end */
+	uint32_t *ids; /* of the symbols */
+	uint32_t *at;  /* where each begins in the word, and the word's end */
 	size_t cap;
 	uint32_t *out, *out_at;
 	size_t out_cap;
@@ -80,8 +80,8 @@ void bpe_work_init(struct bpe_work *w);
 void bpe_work_fini(struct bpe_work *w);
 
 /*
- * Encodes one word, not empty. w->out gets the ids, w->out_at where each begins in the word and, one
- * more, the word's length.
+ * Encodes one word, not empty. w->out gets the ids, w->out_at where each begins in the word and,
+ * one more, the word's length.
  */
 BB_MUST int bpe_encode(const struct bpe *b, struct bpe_work *w, struct bb_str word, size_t *count);
 
@@ -124,4 +124,5 @@ bool bpe_has_avx2(void);
 /*
  * Merges any number of symbols: w->ids, at w->at[], to w->out and w->out_at.
  */
-BB_MUST int bpe_merge_long(const struct bpe *b, struct bpe_work *w, size_t count, size_t *out_count);
+BB_MUST int bpe_merge_long(const struct bpe *b, struct bpe_work *w, size_t count,
+			   size_t *out_count);

@@ -74,6 +74,9 @@ void token_list_init(struct token_list *l, size_t max, enum token_want want);
 void token_list_fini(struct token_list *l);
 /* Room for `more` ids behind those that are there. -BB_ELIMIT, -BB_ENOMEM. */
 BB_MUST int token_list_reserve(struct token_list *l, size_t more);
+/* Appends ids; where spans are kept, theirs are empty. */
+BB_MUST int token_list_add(struct token_list *l, const uint32_t *ids, size_t count);
+void token_list_clear(struct token_list *l);
 
 /* ---- text to ids ---- */
 

@@ -53,8 +53,10 @@ static int keep_key(struct reading *r, struct bb_str key, uint64_t id)
 	struct vocab *const v = r->v;
 
 	if (id >= TOKENIZER_VOCAB_MAX)
-		return text_error_invalid(r->e, "tokenizer.json: model: vocab: the id of '%.*s' is not "
-					  "below %u", BB_ARG(key), TOKENIZER_VOCAB_MAX);
+		return text_error_invalid(r->e,
+					  "tokenizer.json: model: vocab: the id of '%.*s' is not "
+					  "below %u",
+					  BB_ARG(key), TOKENIZER_VOCAB_MAX);
 	if (id >= r->cap) {
 		uint32_t cap = r->cap ? r->cap : 4096;
 		while (cap <= id)
@@ -67,8 +69,10 @@ static int keep_key(struct reading *r, struct bb_str key, uint64_t id)
 		r->cap = cap;
 	}
 	if (r->keys[id].p)
-		return text_error_invalid(r->e, "tokenizer.json: model: vocab: '%.*s' and '%.*s' have "
-					  "the same id", BB_ARG(r->keys[id]), BB_ARG(key));
+		return text_error_invalid(r->e,
+					  "tokenizer.json: model: vocab: '%.*s' and '%.*s' have "
+					  "the same id",
+					  BB_ARG(r->keys[id]), BB_ARG(key));
 	r->keys[id] = key;
 	v->count++;
 	if (id >= v->id_end)
@@ -88,8 +92,10 @@ static int read_keys(struct reading *r, struct bb_str object)
 		return text_error_invalid(r->e, "tokenizer.json: model: vocab: must be an object");
 	while (json_pull_key(&j, &key)) {
 		if (!json_pull_value(&j, &raw, &type) || json_u64(raw, &id))
-			return text_error_invalid(r->e, "tokenizer.json: model: vocab: the id of "
-						  "'%.*s' is not a whole number", BB_ARG(key));
+			return text_error_invalid(r->e,
+						  "tokenizer.json: model: vocab: the id of "
+						  "'%.*s' is not a whole number",
+						  BB_ARG(key));
 		const int rc = keep_key(r, key, id);
 		if (rc)
 			return rc;
@@ -113,8 +119,10 @@ static int write_contents(struct reading *r, struct bb_buf *out)
 		if (rc)
 			return rc;
 		if (out->len - v->content_at[id] > TOKENIZER_TOKEN_MAX)
-			return text_error_invalid(r->e, "tokenizer.json: model: vocab: token %u is "
-						  "longer than %u bytes", id, TOKENIZER_TOKEN_MAX);
+			return text_error_invalid(r->e,
+						  "tokenizer.json: model: vocab: token %u is "
+						  "longer than %u bytes",
+						  id, TOKENIZER_TOKEN_MAX);
 	}
 	v->content_at[v->id_end] = (uint32_t)out->len;
 	return 0;

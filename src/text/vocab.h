@@ -24,7 +24,7 @@
 enum vocab_alphabet { VOCAB_CHARS, VOCAB_BYTES };
 
 struct vocab_slot {
-	uint32_t id; /* VOCAB_NONE: free */
+	uint32_t id;	/* VOCAB_NONE: free */
 	uint32_t check; /* bits of the hash that do not choose the slot */
 };
 
@@ -32,8 +32,8 @@ struct vocab {
 	enum vocab_alphabet alphabet;
 	uint32_t id_end; /* ids are below */
 	uint32_t count;
-	uint32_t len_max; /* bytes of the longest token that stands for text */
-	char *contents, *bytes; /* one block each, by id; the same block for VOCAB_CHARS */
+	uint32_t len_max;		/* bytes of the longest token that stands for text */
+	char *contents, *bytes;		/* one block each, by id; the same block for VOCAB_CHARS */
 	uint32_t *content_at, *byte_at; /* id_end + 1 offsets each */
 	struct vocab_slot *slots;
 	uint32_t mask;
@@ -92,7 +92,7 @@ static inline uint64_t vocab_hash(const char *p, size_t len)
 		b = high;
 	} else {
 		a = len ? (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[len / 2] << 8 |
-				  (uint8_t)p[len - 1]
+				    (uint8_t)p[len - 1]
 			: 0;
 		b = 0;
 	}
