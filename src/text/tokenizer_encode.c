@@ -21,7 +21,7 @@ int tokenizer_work_create(const struct tokenizer *t, struct tokenizer_work **out
 	bb_buf_init(&w->normalized, TOKENIZER_NORMALIZED_MAX);
 	text_origins_init(&w->valid_origins);
 	text_origins_init(&w->normalized_origins);
-	piece_list_init(&w->pieces);
+	piece_list_init(&w->pieces, TOKENIZER_NORMALIZED_MAX);
 	token_list_init(&w->scratch, SIZE_MAX, TOKEN_IDS);
 	*out = w;
 	return 0;
@@ -54,25 +54,42 @@ static bool wants_spans(const struct encoder *e)
 static int encode_plain(struct encoder *e, struct bb_str text, const struct text_origin *origins)
 {
 	const struct tokenizer *const t = e->t;
+	struct piece_list *const pieces = &e->w->pieces;
 
 	e->origins = origins;
 	if (t->split != SPLIT_NONE || t->is_cut_at_metaspace)
 		return encoder_scan(e, text);
-	const struct piece whole = { 0, (uint32_t)text.len };
-	if (!t->pretokenizer)
+	if (!t->pretokenizer) {
+		const struct piece whole = { 0, (uint32_t)text.len };
 		return encoder_pieces(e, text, &whole, 1);
-	struct piece_list *const pieces = &e->w->pieces;
+	}
 	const struct text_origins view = { (struct text_origin *)origins, text.len, 0 };
-	const unsigned flags = e->segment_at > 0 ? TOKENIZER_CONTINUES : e->flags;
-	const bool with_origins = wants_spans(e) || pretokenizer_wants_origins(t->pretokenizer);
-	int rc = pretokenizer_run(t->pretokenizer, text, origins ? &view : NULL,
-				  flags & TOKENIZER_CONTINUES, with_origins, pieces);
+	const bool continues = e->segment_at > 0 || e->flags & TOKENIZER_CONTINUES;
+	const int rc = pretokenizer_run(
+		t->pretokenizer, text, origins ? &view : NULL,
+		continues ? PRETOKENIZE_CONTINUES : PRETOKENIZE_START,
+		wants_spans(e) ? PRETOKENIZE_PIECES_AND_ORIGINS : PRETOKENIZE_PIECES, pieces);
 	if (rc)
 		return rc;
-	if (pieces->rewritten && with_origins)
+	if (wants_spans(e))
 		e->origins = pieces->origins.at;
-	return encoder_pieces(e, pieces->rewritten ? bb_buf_str(&pieces->text) : text, pieces->at,
-			      pieces->count);
+	return encoder_pieces(e, pieces->text, pieces->at, pieces->count);
+}
+
+/* A part of the segment's normalized text. */
+static int encode_part(struct encoder *e, struct bb_str text, size_t begin, size_t end,
+		       const struct text_origin *origins)
+{
+	const size_t segment_at = e->segment_at;
+
+	if (begin == end)
+		return 0;
+	if (!origins)
+		e->segment_at += begin;
+	const int rc = encode_plain(e, (struct bb_str){ text.p + begin, end - begin },
+				    origins ? origins + begin : NULL);
+	e->segment_at = segment_at;
+	return rc;
 }
 
 /* Cuts normalized text at the added tokens that are looked for there. */
@@ -85,20 +102,16 @@ static int encode_normalized(struct encoder *e, struct bb_str text,
 	int rc = 0;
 
 	if (!e->t->added.normalized || e->flags & TOKENIZER_NO_ADDED)
-		return encode_plain(e, text, origins);
+		return encode_part(e, text, 0, text.len, origins);
 	added_search_init(&search, &e->t->added, e->t->added.normalized, text);
 	while (!rc && added_search_next(&search, &m)) {
-		if (m.begin > at)
-			rc = encode_plain(e, (struct bb_str){ text.p + at, m.begin - at },
-					  origins ? origins + at : NULL);
+		rc = encode_part(e, text, at, m.begin, origins);
 		e->origins = origins;
 		if (!rc)
 			rc = encoder_add(e, m.token->id, m.begin, m.end);
 		at = m.end;
 	}
-	if (!rc && at < text.len)
-		rc = encode_plain(e, bb_str_skip(text, at), origins ? origins + at : NULL);
-	return rc;
+	return rc ? rc : encode_part(e, text, at, text.len, origins);
 }
 
 static int encode_segment(struct encoder *e, struct bb_str text, size_t at)
@@ -244,6 +257,10 @@ int tokenizer_cut(const struct tokenizer *t, struct bb_str text, size_t from, si
 	struct added_match m;
 
 	if (!t->added.raw)
+		return -BB_EABSENT;
+	/* Where characters around a token count, they must be characters. */
+	if (t->added.raw_flags & (ADDED_SINGLE_WORD | ADDED_LSTRIP | ADDED_RSTRIP) &&
+	    utf8_check(text) != text.len)
 		return -BB_EABSENT;
 	added_search_init(&search, &t->added, t->added.raw, text);
 	search.at = search.settled = from;

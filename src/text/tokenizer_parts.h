@@ -11,6 +11,7 @@
 #include "text/decoder.h"
 #include "text/normalize.h"
 #include "text/origins.h"
+#include "text/pieces.h"
 #include "text/post_process.h"
 #include "text/pretokenize.h"
 #include "text/split_known.h"
@@ -61,7 +62,6 @@ struct encoder {
 	const struct text_origins
 		*valid;	   /* of the well-formed text in the given one; NULL: the same */
 	size_t segment_at; /* of the segment in the well-formed text */
-	bool is_rewritten; /* the piece's text is the pre-tokenizer's: its origins count */
 	const struct text_origin *origins; /* of the text at hand in the segment; NULL: the same */
 };
 
