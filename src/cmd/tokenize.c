@@ -19,11 +19,13 @@ static const char tokenize_usage[] =
 	"\n"
 	"  --tokenizer PATH  a folder with tokenizer.json, a tokenizer.json, or a GGUF file\n"
 	"  --count           print how many there are instead\n"
-	"  --no-special      without the tokens that are put before and behind a text (begin, end)\n"
+	"  --no-special      without the tokens that are put before and behind a text (begin, "
+	"end)\n"
 	"  --lines           each line of the input is a JSON string; a line of ids for each\n"
 	"  --help            this text\n"
 	"\n"
-	"Without FILE, or with -, the text is standard input. What looks like a special token in it\n"
+	"Without FILE, or with -, the text is standard input. What looks like a special token in "
+	"it\n"
 	"is one. Malformed UTF-8 counts as U+FFFD.\n"
 	"Exit: 0 done, 1 failed, 2 wrong usage or a tokenizer that cannot be used.\n";
 
@@ -41,7 +43,13 @@ static const char detokenize_usage[] =
 	"U+FFFD. Ids that the tokenizer does not have are left out.\n"
 	"Exit: 0 done, 1 failed, 2 wrong usage or a tokenizer that cannot be used.\n";
 
-enum option_id { OPTION_TOKENIZER = 256, OPTION_COUNT, OPTION_NO_SPECIAL, OPTION_LINES, OPTION_HELP };
+enum option_id {
+	OPTION_TOKENIZER = 256,
+	OPTION_COUNT,
+	OPTION_NO_SPECIAL,
+	OPTION_LINES,
+	OPTION_HELP
+};
 
 static const struct option tokenize_options[] = {
 	{ "tokenizer", required_argument, NULL, OPTION_TOKENIZER },
@@ -198,7 +206,8 @@ static int detokenize_line(struct job *j, struct bb_str text)
 
 static int flush(struct job *j)
 {
-	const bool is_written = fwrite(j->out.p ? j->out.p : "", 1, j->out.len, stdout) == j->out.len;
+	const bool is_written =
+		fwrite(j->out.p ? j->out.p : "", 1, j->out.len, stdout) == j->out.len;
 
 	bb_buf_clear(&j->out);
 	return is_written ? 0 : tokenizer_file_failed(j->command, "standard output", -BB_ESYSTEM);
@@ -209,7 +218,8 @@ static int line_failed(const struct job *j, uint64_t line, int rc)
 	const char *const what = rc == -BB_ESYNTAX ? "not what is expected there; see --help"
 						   : bb_error_info(rc)->text;
 
-	fprintf(stderr, "%s: %s:%llu: %s\n", j->command, j->input_path, (unsigned long long)line, what);
+	fprintf(stderr, "%s: %s:%llu: %s\n", j->command, j->input_path, (unsigned long long)line,
+		what);
 	return 1;
 }
 
@@ -246,7 +256,8 @@ static int run_on(struct job *j, on_text *on_whole, on_text *on_line)
 	} else {
 		rc = on_whole(j, (struct bb_str){ text, len });
 		if (rc == -BB_ESYNTAX) {
-			fprintf(stderr, "%s: %s: ids are whole numbers\n", j->command, j->input_path);
+			fprintf(stderr, "%s: %s: ids are whole numbers\n", j->command,
+				j->input_path);
 			rc = 1;
 		} else if (rc) {
 			rc = tokenizer_file_failed(j->command, j->input_path, rc);
@@ -282,8 +293,8 @@ static int run(struct job *j, on_text *on_whole, on_text *on_line)
 int cmd_tokenize(int argc, char **argv)
 {
 	struct job j = { .command = "busbar tokenize", .flags = TOKENIZER_SPECIAL };
-	const int rc = read_options(&j, argc, argv, tokenize_options, tokenize_usage,
-				    TOKENIZER_SPECIAL);
+	const int rc =
+		read_options(&j, argc, argv, tokenize_options, tokenize_usage, TOKENIZER_SPECIAL);
 
 	return rc ? (rc < 0 ? 0 : rc) : run(&j, tokenize_whole, tokenize_line);
 }

@@ -9,18 +9,25 @@
 #pragma once
 
 #include "text/model_bpe.h"
+#include "text/model_tokens.h"
+#include "text/model_unigram.h"
+#include "text/model_wordpiece.h"
 
-enum token_model_type { MODEL_NONE, MODEL_BPE };
+enum token_model_type { MODEL_NONE, MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE, MODEL_WORDLEVEL };
 
 struct token_model {
 	enum token_model_type type;
 	union {
 		struct bpe *bpe;
+		struct unigram *unigram;
+		struct wordpiece *wordpiece; /* also of WordLevel */
 	};
 };
 
 struct token_model_work {
 	struct bpe_work bpe;
+	struct unigram_work unigram;
+	struct model_tokens tokens;
 };
 
 /* The tokens of one word; valid until the work is used again. */

@@ -27,7 +27,7 @@
 
 #define TOKENIZER_FILE_MAX (256u << 20)
 #define TOKENIZER_VOCAB_MAX 0xfffffu /* ids are below this */
-#define TOKENIZER_TOKEN_MAX 1024	  /* bytes of one vocabulary entry */
+#define TOKENIZER_TOKEN_MAX 4096	  /* bytes of one vocabulary entry */
 #define TOKENIZER_ADDED_MAX 65536	  /* added tokens */
 #define TOKENIZER_TEXT_MAX (256u << 20)	  /* bytes of one text */
 #define TOKENIZER_WORK_SIZE (2560u << 10) /* the word cache of a work, about */
@@ -108,14 +108,13 @@ BB_MUST int tokenizer_decode(const struct tokenizer *t, const uint32_t *ids, siz
 			     unsigned flags, struct bb_buf *out);
 
 /* The same id by id. What is given out are whole characters; all of it is tokenizer_decode's. */
+struct decoder_run;
+
 struct tokenizer_stream {
 	const struct tokenizer *t;
 	unsigned flags;
-	uint32_t *ids; /* those whose text is not out yet, and some before them */
-	size_t count, cap;
-	size_t out_ids; /* of ids: whose text is out */
-	struct bb_buf last, now;
-	struct bb_buf tail; /* bytes of a character that is not complete */
+	struct decoder_run *run; /* NULL until there is a token, and for byte-level decoders */
+	struct bb_buf text;	 /* what the run gives out; else bytes of a character that is not whole */
 };
 
 void tokenizer_stream_init(struct tokenizer_stream *s, const struct tokenizer *t, unsigned flags);

@@ -70,6 +70,21 @@ static int normalize(const void *normalizer, struct bb_str content, struct bb_bu
 	return normalizer_run(normalizer, content, out, NULL);
 }
 
+static int make_kinds(struct tokenizer *t)
+{
+	const uint32_t model_end = token_model_id_end(&t->model);
+
+	t->id_end = model_end > t->added.id_end ? model_end : t->added.id_end;
+	t->kinds = bb_alloc_zero((size_t)t->id_end + 1, 1);
+	if (!t->kinds)
+		return -BB_ENOMEM;
+	for (uint32_t i = 0; i < t->added.count; i++) {
+		const struct added_token *const a = added_by_id(&t->added, t->added.tokens[i].id);
+		t->kinds[a->id] = a->flags & ADDED_SPECIAL ? KIND_SPECIAL : KIND_ADDED;
+	}
+	return 0;
+}
+
 static int make(struct tokenizer *t, const struct members *m, struct text_error *e)
 {
 	int rc = normalizer_create(m->normalizer, &t->normalizer, e);
@@ -95,6 +110,10 @@ static int make(struct tokenizer *t, const struct members *m, struct text_error 
 		.normalizer = t->normalizer,
 	};
 	rc = added_init(&t->added, &source, e);
+	if (!rc)
+		rc = make_kinds(t);
+	t->is_byte_decoder = decoder_is_byte_level(t->decoder) && t->model.type == MODEL_BPE &&
+			     t->model.bpe->is_byte_level;
 	t->split = pretokenizer_pattern(t->pretokenizer);
 	t->is_cut_at_metaspace =
 		!t->pretokenizer && t->model.type == MODEL_BPE && t->model.bpe->cuts_metaspace;
@@ -134,14 +153,8 @@ void tokenizer_destroy(struct tokenizer *t)
 	decoder_destroy(t->decoder);
 	token_model_destroy(&t->model);
 	added_fini(&t->added);
+	bb_free(t->kinds);
 	bb_free(t);
-}
-
-static uint32_t id_end(const struct tokenizer *t)
-{
-	const uint32_t model_end = token_model_id_end(&t->model);
-
-	return model_end > t->added.id_end ? model_end : t->added.id_end;
 }
 
 void tokenizer_facts(const struct tokenizer *t, struct tokenizer_facts *out)
@@ -152,8 +165,9 @@ void tokenizer_facts(const struct tokenizer *t, struct tokenizer_facts *out)
 						: pretokenizer_engine(t->pretokenizer),
 		.vocab_count = token_model_count(&t->model),
 		.added_count = t->added.count,
-		.id_end = id_end(t),
-		.bytes = sizeof(*t) + token_model_size(&t->model) + added_size(&t->added),
+		.id_end = t->id_end,
+		.bytes = sizeof(*t) + t->id_end + token_model_size(&t->model) +
+			 added_size(&t->added),
 		.fingerprint = t->fingerprint,
 		.has_post = t->post.before_count + t->post.behind_count > 0,
 	};
@@ -179,7 +193,5 @@ struct bb_str tokenizer_token(const struct tokenizer *t, uint32_t id)
 
 bool tokenizer_is_special(const struct tokenizer *t, uint32_t id)
 {
-	const struct added_token *const added = added_by_id(&t->added, id);
-
-	return added && added->flags & ADDED_SPECIAL;
+	return id < t->id_end && t->kinds[id] == KIND_SPECIAL;
 }

@@ -34,8 +34,13 @@ struct tokenizer {
 	struct post_process post;
 	enum split_pattern split; /* the hand-written scanner that does all of the splitting */
 	bool is_cut_at_metaspace; /* no pre-tokenizer, and words end before each U+2581 */
+	bool is_byte_decoder;	  /* decoding is bytes of tokens, one behind the other */
+	uint8_t *kinds;		  /* enum tokenizer_kind of each id below id_end */
+	uint32_t id_end;
 	uint64_t fingerprint;
 };
+
+enum tokenizer_kind { KIND_MODEL, KIND_ADDED, KIND_SPECIAL };
 
 struct tokenizer_work {
 	uint32_t magic;
