@@ -269,8 +269,14 @@ static void find_pattern(struct pretokenizer *p)
 			p->pattern = SPLIT_GPT2;
 			return;
 		}
-		if (s->kind != PRETOKENIZE_REGEX || s->behavior != SPLIT_ISOLATED || s->is_inverted)
+		if (s->kind != PRETOKENIZE_REGEX)
 			return;
+		/* Keeping the matches alone is the same for patterns that match every character. */
+		const bool keeps_matches = s->behavior == SPLIT_REMOVED && s->is_inverted;
+		if (!keeps_matches && (s->behavior != SPLIT_ISOLATED || s->is_inverted))
+			return;
+		if (keeps_matches && p->count > 1)
+			return; /* the patterns of a sequence leave gaps */
 		patterns[i] = s->text;
 	}
 	if (p->count)

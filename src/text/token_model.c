@@ -12,6 +12,7 @@ static const struct {
 	{ BB_STR_INIT("Unigram"), MODEL_UNIGRAM },
 	{ BB_STR_INIT("WordPiece"), MODEL_WORDPIECE },
 	{ BB_STR_INIT("WordLevel"), MODEL_WORDLEVEL },
+	{ BB_STR_INIT("SPM"), MODEL_SPM },
 };
 
 /* Files from before 2020 name no type; the library then tries them by their members, so here. */
@@ -42,6 +43,7 @@ int token_model_create(struct token_model *m, struct bb_str json, enum vocab_alp
 	switch (made.type) {
 	case MODEL_BPE: rc = bpe_create(json, alphabet, &made.bpe, e); break;
 	case MODEL_UNIGRAM: rc = unigram_create(json, &made.unigram, e); break;
+	case MODEL_SPM: rc = spm_create(json, &made.spm, e); break;
 	case MODEL_WORDPIECE: rc = wordpiece_create(json, WORDPIECE, &made.wordpiece, e); break;
 	case MODEL_WORDLEVEL: rc = wordpiece_create(json, WORDLEVEL, &made.wordpiece, e); break;
 	case MODEL_NONE:
@@ -66,6 +68,7 @@ void token_model_destroy(struct token_model *m)
 	switch (m->type) {
 	case MODEL_BPE: bpe_destroy(m->bpe); break;
 	case MODEL_UNIGRAM: unigram_destroy(m->unigram); break;
+	case MODEL_SPM: spm_destroy(m->spm); break;
 	case MODEL_WORDPIECE:
 	case MODEL_WORDLEVEL: wordpiece_destroy(m->wordpiece); break;
 	case MODEL_NONE: break;
@@ -86,6 +89,7 @@ size_t token_model_size(const struct token_model *m)
 	switch (m->type) {
 	case MODEL_BPE: return bpe_size(m->bpe);
 	case MODEL_UNIGRAM: return unigram_size(m->unigram);
+	case MODEL_SPM: return spm_size(m->spm);
 	case MODEL_WORDPIECE:
 	case MODEL_WORDLEVEL: return wordpiece_size(m->wordpiece);
 	case MODEL_NONE: break;
@@ -98,6 +102,7 @@ uint32_t token_model_count(const struct token_model *m)
 	switch (m->type) {
 	case MODEL_BPE: return m->bpe->vocab.count;
 	case MODEL_UNIGRAM: return unigram_count(m->unigram);
+	case MODEL_SPM: return spm_count(m->spm);
 	case MODEL_WORDPIECE:
 	case MODEL_WORDLEVEL: return wordpiece_count(m->wordpiece);
 	case MODEL_NONE: break;
@@ -110,6 +115,7 @@ uint32_t token_model_id_end(const struct token_model *m)
 	switch (m->type) {
 	case MODEL_BPE: return m->bpe->vocab.id_end;
 	case MODEL_UNIGRAM: return unigram_id_end(m->unigram);
+	case MODEL_SPM: return spm_id_end(m->spm);
 	case MODEL_WORDPIECE:
 	case MODEL_WORDLEVEL: return wordpiece_id_end(m->wordpiece);
 	case MODEL_NONE: break;
@@ -122,6 +128,7 @@ uint32_t token_model_id(const struct token_model *m, struct bb_str content)
 	switch (m->type) {
 	case MODEL_BPE: return vocab_find_content(&m->bpe->vocab, content);
 	case MODEL_UNIGRAM: return unigram_id(m->unigram, content);
+	case MODEL_SPM: return spm_id(m->spm, content);
 	case MODEL_WORDPIECE:
 	case MODEL_WORDLEVEL: return wordpiece_id(m->wordpiece, content);
 	case MODEL_NONE: break;
@@ -134,6 +141,7 @@ struct bb_str token_model_token(const struct token_model *m, uint32_t id)
 	switch (m->type) {
 	case MODEL_BPE: return vocab_content(&m->bpe->vocab, id);
 	case MODEL_UNIGRAM: return unigram_token(m->unigram, id);
+	case MODEL_SPM: return spm_token(m->spm, id);
 	case MODEL_WORDPIECE:
 	case MODEL_WORDLEVEL: return wordpiece_token(m->wordpiece, id);
 	case MODEL_NONE: break;
@@ -145,6 +153,7 @@ void token_model_work_init(struct token_model_work *w)
 {
 	bpe_work_init(&w->bpe);
 	unigram_work_init(&w->unigram);
+	spm_work_init(&w->spm);
 	model_tokens_init(&w->tokens);
 }
 
@@ -152,6 +161,7 @@ void token_model_work_fini(struct token_model_work *w)
 {
 	bpe_work_fini(&w->bpe);
 	unigram_work_fini(&w->unigram);
+	spm_work_fini(&w->spm);
 	model_tokens_fini(&w->tokens);
 }
 
@@ -174,6 +184,10 @@ int token_model_encode(const struct token_model *m, struct token_model_work *w, 
 		break;
 	case MODEL_UNIGRAM:
 		rc = unigram_encode(m->unigram, &w->unigram, word, &w->tokens);
+		take_tokens(&w->tokens, out);
+		break;
+	case MODEL_SPM:
+		rc = spm_encode(m->spm, &w->spm, word, &w->tokens);
 		take_tokens(&w->tokens, out);
 		break;
 	case MODEL_WORDPIECE:

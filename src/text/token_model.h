@@ -9,17 +9,26 @@
 #pragma once
 
 #include "text/model_bpe.h"
+#include "text/model_spm.h"
 #include "text/model_tokens.h"
 #include "text/model_unigram.h"
 #include "text/model_wordpiece.h"
 
-enum token_model_type { MODEL_NONE, MODEL_BPE, MODEL_UNIGRAM, MODEL_WORDPIECE, MODEL_WORDLEVEL };
+enum token_model_type {
+	MODEL_NONE,
+	MODEL_BPE,
+	MODEL_UNIGRAM,
+	MODEL_WORDPIECE,
+	MODEL_WORDLEVEL,
+	MODEL_SPM, /* of GGUF files: tokenizer_gguf.c */
+};
 
 struct token_model {
 	enum token_model_type type;
 	union {
 		struct bpe *bpe;
 		struct unigram *unigram;
+		struct spm *spm;
 		struct wordpiece *wordpiece; /* also of WordLevel */
 	};
 };
@@ -27,6 +36,7 @@ struct token_model {
 struct token_model_work {
 	struct bpe_work bpe;
 	struct unigram_work unigram;
+	struct spm_work spm;
 	struct model_tokens tokens;
 };
 
