@@ -66,7 +66,7 @@ static const struct gguf_pre known[] = {
 	{ " deepseek-llm ",
 	  0,
 	  { "[\r\n]", "\\s?[" CASED_LETTERS "]+",
-	    "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", "\\s+\\z", OLD_CJK,
+	    "\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3001\u3002]+", "\\s+\\z", OLD_CJK,
 	    "\\p{N}+" } },
 	{ " deepseek-coder ", 0, { "[\r\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", OLD_CJK, "\\p{N}" } },
 	{ " deepseek-v3 hunyuan-dense joyai-llm hy_v4 ",

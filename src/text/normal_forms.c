@@ -166,6 +166,16 @@ void normal_forms_destroy(struct normal_forms *f)
 	bb_free(f);
 }
 
+uint32_t normal_forms_base(uint32_t cp)
+{
+	utf8proc_int32_t out[DECOMPOSED_MAX];
+
+	if (cp < 0xc0)
+		return cp;
+	decompose(cp, NORMAL_NFD, out);
+	return (uint32_t)out[0];
+}
+
 /* ---- the quick check ---- */
 
 size_t normal_forms_ascii(const char *p, size_t len)

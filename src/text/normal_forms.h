@@ -29,5 +29,7 @@ bool normal_forms_holds(const struct normal_forms *f, enum normal_form form, str
 /* Rewrites r->old, which is well-formed, from its start to its end. */
 BB_MUST int normal_forms_run(const struct normal_forms *f, enum normal_form form,
 			     struct rewrite *r);
+/* The first character that a character decomposes to, in the data's own version of Unicode. */
+uint32_t normal_forms_base(uint32_t cp);
 /* The number of leading ASCII bytes. */
 size_t normal_forms_ascii(const char *p, size_t len);

@@ -140,6 +140,17 @@ static int add_bert(struct normalizer *n, const struct component *c)
 	return rc;
 }
 
+/* Not of tokenizer.json: tokenizer_gguf.c writes it. */
+static int add_gguf_bert(struct normalizer *n, const struct component *c)
+{
+	struct normalize_step *s = NULL;
+	int rc = add(n, c, NORMALIZE_GGUF_BERT, &s);
+
+	if (!rc)
+		rc = component_bool(c, "lowercase", &s->lowers);
+	return rc ? rc : component_bool(c, "strip_accents", &s->strips_accents);
+}
+
 static int add_prepend(struct normalizer *n, const struct component *c)
 {
 	struct normalize_step *s = NULL;
@@ -202,6 +213,8 @@ static int add_any(struct normalizer *n, struct bb_str json, unsigned depth, str
 		return add_charsmap(n, &c);
 	if (component_is(&c, "BertNormalizer"))
 		return add_bert(n, &c);
+	if (component_is(&c, "GgufBert"))
+		return add_gguf_bert(n, &c);
 	if (component_is(&c, "Nmt"))
 		return add(n, &c, NORMALIZE_NMT, NULL);
 	if (component_is(&c, "ByteLevel"))

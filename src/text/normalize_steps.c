@@ -72,7 +72,8 @@ static bool changes(const struct normalize_step *s, uint32_t cp)
 	case NORMALIZE_TEXT:
 	case NORMALIZE_REGEX:
 	case NORMALIZE_PREPEND:
-	case NORMALIZE_CHARSMAP: break;
+	case NORMALIZE_CHARSMAP:
+	case NORMALIZE_GGUF_BERT: break;
 	}
 	return true;
 }
@@ -118,6 +119,7 @@ bool normalize_step_keeps(const struct normalize_step *s, struct bb_str text)
 	case NORMALIZE_TEXT: return memmem(text.p, text.len, s->text.p, s->text.len) == NULL;
 	case NORMALIZE_PREPEND: return s->content.len == 0;
 	case NORMALIZE_CHARSMAP: return charsmap_keeps(s->charsmap, text);
+	case NORMALIZE_GGUF_BERT:
 	case NORMALIZE_REGEX: return false;
 	case NORMALIZE_HAN:
 		if (normal_forms_ascii(text.p, text.len) == text.len)
@@ -193,6 +195,57 @@ static int run_bytes(const struct input *in)
 	for (size_t i = 0; i < in->old.len && !r.err; i++) {
 		const uint8_t byte = (uint8_t)in->old.p[i];
 		rewrite_put(&r, normalize_byte_char(byte), (byte & 0xc0) == 0x80);
+	}
+	return rewrite_end(&r);
+}
+
+static bool is_alone(uint32_t cp)
+{
+	if (cp < 0x7f)
+		return unicode_is(cp, UNICODE_P | UNICODE_S);
+	return unicode_is(cp, UNICODE_P) || char_set_is_bert_han(cp);
+}
+
+static bool is_gguf_bert_dropped(const struct normalize_step *s, uint32_t cp)
+{
+	const uint32_t control = UNICODE_BIT(UNICODE_CC) | UNICODE_BIT(UNICODE_CF) |
+				 UNICODE_BIT(UNICODE_CS) | UNICODE_BIT(UNICODE_CO);
+
+	return cp == UNICODE_REPLACEMENT || unicode_is(cp, control) ||
+	       (s->strips_accents && unicode_is(cp, UNICODE_M));
+}
+
+/*
+ * Of a character that decomposes only the first one stays, in Hangul too; what BERT's
+ * pre-tokenizer isolates gets spaces on both sides.
+ */
+static int run_gguf_bert(const struct input *in)
+{
+	const struct normalize_step *const s = in->step;
+	struct rewrite r;
+	size_t len;
+
+	rewrite_begin(&r, in->old, in->from, in->out, in->origins, 0);
+	for (size_t at = 0; at < in->old.len && !r.err; at += len) {
+		uint32_t cp = unicode_at(in->old.p + at, &len);
+		if (s->strips_accents)
+			cp = normal_forms_base(cp);
+		if (unicode_is_space(cp)) {
+			rewrite_put(&r, ' ', 0);
+			continue;
+		}
+		/* A dropped character leaves nothing that could take its place in the count. */
+		if (is_gguf_bert_dropped(s, cp)) {
+			rewrite_skip(&r);
+			continue;
+		}
+		const uint32_t low = !s->lowers ? cp : cp == 0x130 ? 'i' : char_set_lower(cp);
+		const bool alone = is_alone(cp);
+		if (alone)
+			rewrite_put(&r, ' ', 0);
+		rewrite_put(&r, low, alone);
+		if (alone)
+			rewrite_put(&r, ' ', 1);
 	}
 	return rewrite_end(&r);
 }
@@ -313,6 +366,7 @@ int normalize_step_run(const struct normalize_step *s, struct bb_str old,
 	case NORMALIZE_REGEX: return run_regex(&in);
 	case NORMALIZE_PREPEND: return run_prepend(&in);
 	case NORMALIZE_CHARSMAP: return run_charsmap(&in);
+	case NORMALIZE_GGUF_BERT: return run_gguf_bert(&in);
 	case NORMALIZE_BYTES: return run_bytes(&in);
 	case NORMALIZE_LOWER:
 	case NORMALIZE_DROP:

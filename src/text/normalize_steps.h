@@ -28,7 +28,8 @@ enum normalize_kind {
 	NORMALIZE_PREPEND,
 	NORMALIZE_CHARSMAP,
 	NORMALIZE_NMT,
-	NORMALIZE_BYTES, /* each byte by the character that GPT-2 writes it with */
+	NORMALIZE_GGUF_BERT, /* as llama.cpp prepares text for BERT */
+	NORMALIZE_BYTES,     /* each byte by the character that GPT-2 writes it with */
 };
 
 struct normalize_step {
@@ -36,8 +37,9 @@ struct normalize_step {
 	enum normal_form form;
 	enum unicode_set set;
 	bool strip_left, strip_right;
-	struct bb_str text;    /* what is replaced */
-	struct bb_str content; /* by what; what is prepended */
+	bool lowers, strips_accents; /* NORMALIZE_GGUF_BERT */
+	struct bb_str text;	     /* what is replaced */
+	struct bb_str content;	     /* by what; what is prepended */
 	const struct normal_forms *forms;
 	struct regex *regex;
 	struct charsmap *charsmap;

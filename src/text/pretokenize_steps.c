@@ -32,6 +32,8 @@ static int split_chars(const struct pretokenize_input *in, struct piece piece,
 		       struct split_state *state)
 {
 	const struct pretokenize_step *const s = in->step;
+	const enum split_part match = s->is_inverted ? SPLIT_GAP : SPLIT_MATCH;
+	const enum split_part gap = s->is_inverted ? SPLIT_MATCH : SPLIT_GAP;
 	const char *const text = in->in->text.p;
 	size_t done = piece.begin, len;
 	int rc = 0;
@@ -40,13 +42,13 @@ static int split_chars(const struct pretokenize_input *in, struct piece piece,
 		if (!is_match(s, unicode_at(text + at, &len)))
 			continue;
 		if (done < at)
-			rc = split_behavior_put(state, done, at, s->is_inverted);
+			rc = split_behavior_put(state, done, at, gap);
 		done = at + len;
 		if (!rc)
-			rc = split_behavior_put(state, at, done, !s->is_inverted);
+			rc = split_behavior_put(state, at, done, match);
 	}
 	if (!rc && done < piece.end)
-		rc = split_behavior_put(state, done, piece.end, s->is_inverted);
+		rc = split_behavior_put(state, done, piece.end, gap);
 	return rc;
 }
 
@@ -54,6 +56,8 @@ static int split_text(const struct pretokenize_input *in, struct piece piece,
 		      struct split_state *state)
 {
 	const struct pretokenize_step *const s = in->step;
+	const enum split_part match = s->is_inverted ? SPLIT_GAP : SPLIT_MATCH;
+	const enum split_part gap = s->is_inverted ? SPLIT_MATCH : SPLIT_GAP;
 	const char *const text = in->in->text.p;
 	size_t done = piece.begin;
 	int rc = 0;
@@ -65,13 +69,13 @@ static int split_text(const struct pretokenize_input *in, struct piece piece,
 			break;
 		const size_t at = (size_t)(hit - text);
 		if (done < at)
-			rc = split_behavior_put(state, done, at, s->is_inverted);
+			rc = split_behavior_put(state, done, at, gap);
 		done = at + s->text.len;
 		if (!rc)
-			rc = split_behavior_put(state, at, done, !s->is_inverted);
+			rc = split_behavior_put(state, at, done, match);
 	}
 	if (!rc && done < piece.end)
-		rc = split_behavior_put(state, done, piece.end, s->is_inverted);
+		rc = split_behavior_put(state, done, piece.end, gap);
 	return rc;
 }
 
@@ -79,6 +83,8 @@ static int split_regex(const struct pretokenize_input *in, struct piece piece,
 		       struct regex_find *find, struct split_state *state)
 {
 	const struct pretokenize_step *const s = in->step;
+	const enum split_part match = s->is_inverted ? SPLIT_GAP : SPLIT_MATCH;
+	const enum split_part gap = s->is_inverted ? SPLIT_MATCH : SPLIT_GAP;
 	const size_t base = piece.begin;
 	size_t done = 0, begin, end;
 	int rc;
@@ -87,15 +93,15 @@ static int split_regex(const struct pretokenize_input *in, struct piece piece,
 	while ((rc = regex_find_next(find, &begin, &end)) == 1) {
 		rc = 0;
 		if (done != begin)
-			rc = split_behavior_put(state, base + done, base + begin, s->is_inverted);
+			rc = split_behavior_put(state, base + done, base + begin, gap);
 		if (!rc)
-			rc = split_behavior_put(state, base + begin, base + end, !s->is_inverted);
+			rc = split_behavior_put(state, base + begin, base + end, match);
 		if (rc)
 			break;
 		done = end;
 	}
 	if (!rc && base + done != piece.end)
-		rc = split_behavior_put(state, base + done, piece.end, s->is_inverted);
+		rc = split_behavior_put(state, base + done, piece.end, gap);
 	return rc;
 }
 

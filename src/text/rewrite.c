@@ -81,6 +81,13 @@ void rewrite_adjust(struct rewrite *r, long delta)
 		r->pending_change += delta;
 }
 
+void rewrite_skip(struct rewrite *r)
+{
+	flush(r);
+	if (r->from)
+		r->offset += skip(r->old, &r->next, 1);
+}
+
 void rewrite_keep(struct rewrite *r, size_t begin, size_t end)
 {
 	if (begin == end)

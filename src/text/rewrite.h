@@ -36,6 +36,8 @@ void rewrite_begin(struct rewrite *r, struct bb_str old, const struct text_origi
 void rewrite_put(struct rewrite *r, uint32_t cp, long change);
 /* Adds to the change of the character that was put last; nothing when there was none. */
 void rewrite_adjust(struct rewrite *r, long delta);
+/* Drops the next old character, where nothing else tells of it. */
+void rewrite_skip(struct rewrite *r);
 /* The old bytes begin…end as they are; their characters are the next to be replaced. */
 void rewrite_keep(struct rewrite *r, size_t begin, size_t end);
 BB_MUST int rewrite_end(struct rewrite *r);

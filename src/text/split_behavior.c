@@ -26,33 +26,33 @@ void split_behavior_begin(struct split_state *s, enum split_behavior behavior,
 }
 
 /* Is the new range one piece with the one that is held? */
-static bool joins(const struct split_state *s, bool is_match)
+static bool joins(const struct split_state *s, enum split_part part)
 {
 	switch (s->behavior) {
-	case SPLIT_PREVIOUS: return is_match && !s->held_is_match;
-	case SPLIT_NEXT: return !is_match && s->held_is_match;
-	case SPLIT_CONTIGUOUS: return is_match == s->held_is_match;
+	case SPLIT_PREVIOUS: return part == SPLIT_MATCH && s->held_part == SPLIT_GAP;
+	case SPLIT_NEXT: return part == SPLIT_GAP && s->held_part == SPLIT_MATCH;
+	case SPLIT_CONTIGUOUS: return part == s->held_part;
 	case SPLIT_REMOVED:
 	case SPLIT_ISOLATED: break;
 	}
 	return false;
 }
 
-int split_behavior_put(struct split_state *s, size_t begin, size_t end, bool is_match)
+int split_behavior_put(struct split_state *s, size_t begin, size_t end, enum split_part part)
 {
 	if (s->behavior == SPLIT_ISOLATED || s->behavior == SPLIT_REMOVED) {
-		if (is_match && s->behavior == SPLIT_REMOVED)
+		if (part == SPLIT_MATCH && s->behavior == SPLIT_REMOVED)
 			return 0;
 		return piece_list_add(s->out, begin, end);
 	}
-	if (s->has_held && joins(s, is_match)) {
+	if (s->has_held && joins(s, part)) {
 		s->held.end = (uint32_t)end;
-		s->held_is_match = is_match;
+		s->held_part = part;
 		return 0;
 	}
 	const int rc = split_behavior_end(s);
 	s->held = (struct piece){ (uint32_t)begin, (uint32_t)end };
-	s->held_is_match = is_match;
+	s->held_part = part;
 	s->has_held = true;
 	return rc;
 }

@@ -22,17 +22,20 @@ enum split_behavior {
 	SPLIT_CONTIGUOUS, /* the - final -- countdown */
 };
 
+enum split_part { SPLIT_GAP, SPLIT_MATCH };
+
 struct split_state {
 	enum split_behavior behavior;
 	struct piece_list *out;
 	struct piece held; /* may still grow */
-	bool has_held, held_is_match;
+	bool has_held;
+	enum split_part held_part;
 };
 
 /* "MergedWithPrevious" and so on. False for another name. */
 bool split_behavior_of(struct bb_str name, enum split_behavior *out);
 void split_behavior_begin(struct split_state *s, enum split_behavior behavior,
 			  struct piece_list *out);
-BB_MUST int split_behavior_put(struct split_state *s, size_t begin, size_t end, bool is_match)
-	__attribute__((nonnull));
+BB_MUST int split_behavior_put(struct split_state *s, size_t begin, size_t end,
+			       enum split_part part);
 BB_MUST int split_behavior_end(struct split_state *s);

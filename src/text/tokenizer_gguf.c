@@ -427,12 +427,11 @@ static void write_unknown(struct source *s)
 
 static void write_wpm(struct source *s)
 {
-	bb_buf_lit(s->out, ",\"normalizer\":{\"type\":\"BertNormalizer\",\"clean_text\":true,"
-			   "\"handle_chinese_chars\":true");
+	bb_buf_lit(s->out, ",\"normalizer\":{\"type\":\"GgufBert\"");
 	write_bool(s, "strip_accents", s->strips_accents);
 	write_bool(s, "lowercase", s->lowers);
 	bb_buf_lit(s->out,
-		   "},\"pre_tokenizer\":{\"type\":\"BertPreTokenizer\"},"
+		   "},\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},"
 		   "\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},"
 		   "\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":\"##\","
 		   "\"max_input_chars_per_word\":4294967295,\"unk_token\":");
