@@ -215,15 +215,25 @@ static bool is_gguf_bert_dropped(const struct normalize_step *s, uint32_t cp)
 	       (s->strips_accents && unicode_is(cp, UNICODE_M));
 }
 
-/*
- * Of a character that decomposes only the first one stays, in Hangul too; what BERT's
- * pre-tokenizer isolates gets spaces on both sides.
- */
+/* A word begins with U+2581; what is a word of its own gets spaces on both sides. */
+static void put_word_char(struct rewrite *r, uint32_t cp, bool alone, bool is_start)
+{
+	if (alone)
+		rewrite_put(r, ' ', 0);
+	if (alone || is_start)
+		rewrite_put(r, 0x2581, alone ? 1 : 0);
+	rewrite_put(r, cp, alone || is_start ? 1 : 0);
+	if (alone)
+		rewrite_put(r, ' ', 1);
+}
+
+/* Of a character that decomposes only the first one stays, in Hangul too. */
 static int run_gguf_bert(const struct input *in)
 {
 	const struct normalize_step *const s = in->step;
 	struct rewrite r;
 	size_t len;
+	bool is_start = true;
 
 	rewrite_begin(&r, in->old, in->from, in->out, in->origins, 0);
 	for (size_t at = 0; at < in->old.len && !r.err; at += len) {
@@ -232,20 +242,16 @@ static int run_gguf_bert(const struct input *in)
 			cp = normal_forms_base(cp);
 		if (unicode_is_space(cp)) {
 			rewrite_put(&r, ' ', 0);
-			continue;
-		}
-		/* A dropped character leaves nothing that could take its place in the count. */
-		if (is_gguf_bert_dropped(s, cp)) {
+			is_start = true;
+		} else if (is_gguf_bert_dropped(s, cp)) {
 			rewrite_skip(&r);
-			continue;
+		} else {
+			const uint32_t low = !s->lowers	   ? cp
+					     : cp == 0x130 ? 'i'
+							   : char_set_lower(cp);
+			put_word_char(&r, low, is_alone(cp), is_start);
+			is_start = is_alone(cp);
 		}
-		const uint32_t low = !s->lowers ? cp : cp == 0x130 ? 'i' : char_set_lower(cp);
-		const bool alone = is_alone(cp);
-		if (alone)
-			rewrite_put(&r, ' ', 0);
-		rewrite_put(&r, low, alone);
-		if (alone)
-			rewrite_put(&r, ' ', 1);
 	}
 	return rewrite_end(&r);
 }

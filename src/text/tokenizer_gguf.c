@@ -206,27 +206,6 @@ static void write_bool(struct source *s, const char *name, int value)
 	bb_buf_printf(s->out, ",\"%s\":%s", name, value ? "true" : "false");
 }
 
-/* A text of the vocabulary as the model has it: WordPiece marks continuations, GGUF beginnings. */
-static void write_content(struct source *s, struct bb_str text, enum token_type type)
-{
-	if (s->family != FAMILY_WPM || type != TOKEN_NORMAL) {
-		bb_buf_add_json(s->out, text);
-		return;
-	}
-	if (bb_str_starts(text, BB_STR(META)) && text.len > 3) {
-		bb_buf_add_json(s->out, bb_str_skip(text, 3));
-		return;
-	}
-	const size_t at = s->out->len;
-	bb_buf_add_json(s->out, text);
-	if (bb_buf_reserve(s->out, 2) == 0) { /* "text" to "##text" */
-		char *const p = s->out->p + at + 1;
-		memmove(p + 2, p, s->out->len - at - 1);
-		memcpy(p, "##", 2);
-		s->out->len += 2;
-	}
-}
-
 static void write_added(struct source *s)
 {
 	struct bb_buf name;
@@ -244,7 +223,7 @@ static void write_added(struct source *s)
 			continue;
 		bb_buf_printf(s->out, "%s{\"id\":%llu,\"content\":", is_first ? "" : ",",
 			      (unsigned long long)id);
-		write_content(s, text, type);
+		bb_buf_add_json(s->out, text);
 		write_bool(s, "special", type != TOKEN_USER_DEFINED);
 		write_bool(s, "normalized", false);
 		write_bool(s, "single_word", false);
@@ -269,7 +248,7 @@ static void write_vocab_object(struct source *s)
 		const struct bb_str text = next_token(s, id, &at, &name);
 		if (id)
 			bb_buf_lit(s->out, ",");
-		write_content(s, text, type_of(s, id));
+		bb_buf_add_json(s->out, text);
 		bb_buf_printf(s->out, ":%llu", (unsigned long long)id);
 	}
 	bb_buf_lit(s->out, "}");
@@ -421,7 +400,7 @@ static void write_unknown(struct source *s)
 	bb_buf_init(&name, 64);
 	for (uint64_t id = 0; id <= s->unknown; id++)
 		text = next_token(s, id, &at, &name);
-	write_content(s, text, type_of(s, s->unknown));
+	bb_buf_add_json(s->out, text);
 	bb_buf_fini(&name);
 }
 
@@ -430,11 +409,15 @@ static void write_wpm(struct source *s)
 	bb_buf_lit(s->out, ",\"normalizer\":{\"type\":\"GgufBert\"");
 	write_bool(s, "strip_accents", s->strips_accents);
 	write_bool(s, "lowercase", s->lowers);
+	/* The normalizer has words begin with U+2581, as in this vocabulary. */
 	bb_buf_lit(s->out,
 		   "},\"pre_tokenizer\":{\"type\":\"WhitespaceSplit\"},"
-		   "\"decoder\":{\"type\":\"WordPiece\",\"prefix\":\"##\",\"cleanup\":true},"
-		   "\"model\":{\"type\":\"WordPiece\",\"continuing_subword_prefix\":\"##\","
-		   "\"max_input_chars_per_word\":4294967295,\"unk_token\":");
+		   "\"decoder\":{\"type\":\"Sequence\",\"decoders\":[" REPLACE(
+			   META, " ") ",{\"type\":\"Fuse\"},{\"type\":\"Strip\",\"content\":\" \","
+				      "\"start\":1,\"stop\":0}]},"
+				      "\"model\":{\"type\":\"WordPiece\","
+				      "\"continuing_subword_prefix\":\"\","
+				      "\"max_input_chars_per_word\":4294967295,\"unk_token\":");
 	write_unknown(s);
 	bb_buf_lit(s->out, ",");
 	write_vocab_object(s);
