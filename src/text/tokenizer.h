@@ -30,7 +30,7 @@
 #define TOKENIZER_TOKEN_MAX 4096	  /* bytes of one vocabulary entry */
 #define TOKENIZER_ADDED_MAX 65536	  /* added tokens */
 #define TOKENIZER_TEXT_MAX (256u << 20)	  /* bytes of one text */
-#define TOKENIZER_WORK_SIZE (2560u << 10) /* the word cache of a work, about */
+#define TOKENIZER_WORK_SIZE (1600u << 10) /* the word cache of a work, about */
 
 struct tokenizer;
 struct tokenizer_work;

@@ -7,6 +7,8 @@
 #include "text/unicode.h"
 #include "wire/utf8.h"
 
+#define CACHE_LINE 64
+
 int tokenizer_work_create(const struct tokenizer *t, struct tokenizer_work **out)
 {
 	struct tokenizer_work *const w = bb_alloc_zero(1, sizeof(*w));
@@ -14,6 +16,13 @@ int tokenizer_work_create(const struct tokenizer *t, struct tokenizer_work **out
 	BB_ASSERT(t->magic == TOKENIZER_MAGIC);
 	if (!w)
 		return -BB_ENOMEM;
+	w->cache_block = bb_alloc_zero(1, WORD_CACHE_SIZE + CACHE_LINE);
+	if (!w->cache_block) {
+		bb_free(w);
+		return -BB_ENOMEM;
+	}
+	w->cache = (struct word_cache *)(((uintptr_t)w->cache_block + CACHE_LINE - 1) &
+					 ~(uintptr_t)(CACHE_LINE - 1));
 	w->magic = TOKENIZER_WORK_MAGIC;
 	w->t = t;
 	token_model_work_init(&w->model);
@@ -40,6 +49,7 @@ void tokenizer_work_destroy(struct tokenizer_work *w)
 	text_origins_fini(&w->normalized_origins);
 	piece_list_fini(&w->pieces);
 	token_list_fini(&w->scratch);
+	bb_free(w->cache_block);
 	bb_free(w);
 }
 

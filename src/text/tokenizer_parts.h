@@ -50,7 +50,8 @@ struct tokenizer_work {
 	struct text_origins valid_origins, normalized_origins;
 	struct piece_list pieces;
 	struct token_list scratch; /* ids that are only counted */
-	struct word_cache cache;
+	void *cache_block;
+	struct word_cache *cache; /* in the block, at a line of the processor's cache */
 };
 
 /* Room for `more` ids; the list's max is not looked at. */

@@ -112,7 +112,7 @@ static int encode_missed(struct encoder *e, const char *p, size_t len, uint32_t 
 }
 
 static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p, size_t len,
-						struct word_key key, struct word_short *slot)
+						struct word_key key, struct word_short *places)
 {
 	struct token_list *const l = e->out;
 	uint32_t count;
@@ -120,7 +120,7 @@ static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p
 
 	if (rc)
 		return rc;
-	word_short_put(slot, key, l->ids + l->count, count);
+	word_short_put(places, key, l->ids + l->count, count);
 	l->count += count;
 	return 0;
 }
@@ -133,7 +133,7 @@ static __attribute__((noinline)) int add_long(struct encoder *e, const char *p, 
 		const int rc = add_word(e, (struct bb_str){ p, len }, 0);
 		return rc ? rc : token_list_room(l, BATCH_IDS);
 	}
-	struct word_long *const slot = word_long_slot(&e->w->cache, p, len);
+	struct word_long *const slot = word_long_slot(e->w->cache, p, len);
 	if (word_long_is(slot, p, len)) {
 		memcpy(l->ids + l->count, slot->ids, sizeof(slot->ids));
 		l->count += slot->count;
@@ -152,7 +152,7 @@ static int add_words(struct encoder *e, struct bb_str text, size_t begin, const 
 		     size_t count)
 {
 	struct token_list *const l = e->out;
-	struct word_cache *const cache = &e->w->cache;
+	struct word_cache *const cache = e->w->cache;
 	const char *const limit = text.p + text.len;
 
 	if (l->want == TOKEN_IDS_AND_SPANS)
@@ -166,11 +166,12 @@ static int add_words(struct encoder *e, struct bb_str text, size_t begin, const 
 			continue;
 		}
 		const struct word_key key = word_key(p, len, limit);
-		struct word_short *const slot = word_short_slot(cache, key);
-		if (__builtin_expect(word_short_is(slot, key), 1))
-			l->count += word_short_ids(slot, l->ids + l->count);
+		struct word_short *const places = word_short_places(cache, key);
+		const struct word_short *const found = word_short_find(places, key);
+		if (__builtin_expect(word_short_is(found, key), 1))
+			l->count += word_short_ids(found, l->ids + l->count);
 		else
-			rc = add_missed(e, p, len, key, slot);
+			rc = add_missed(e, p, len, key, places);
 	}
 	return rc ? rc : encoder_settle(e);
 }

@@ -2,11 +2,11 @@
  * word_cache.h: the ids of words met before.
  *
  * For: tokenizer. Words of up to 15 bytes and 4 ids are kept in entries of 32 bytes, found by the
- * word's own bytes; words of up to 62 bytes and 16 ids in entries of 128. Each word has one place,
- * and a newer one takes it over. What is in it depends on the word alone, so that one cache serves
- * all texts of a tokenizer.
- * Threads: one owner. Memory: WORD_CACHE_SIZE, zeroed at creation.
- * Errors: none; a word that is not there is a miss.
+ * word's own bytes; words of up to 62 bytes and 16 ids in entries of 128. A short word has two
+ * places in one line of the processor's cache: a newer word takes the first, and what was there
+ * moves to the second. A long word has one. What is in it depends on the word alone, so that one
+ * cache serves all texts of a tokenizer. Threads: one owner. Memory: WORD_CACHE_SIZE, zeroed at
+ * creation. Errors: none; a word that is not there is a miss.
  */
 #pragma once
 
@@ -17,7 +17,7 @@
 
 #include "text/vocab.h"
 
-#define WORD_SHORT_BITS 15
+#define WORD_SHORT_BITS 14
 #define WORD_LONG_BITS 12
 #define WORD_SHORT_MAX 15
 #define WORD_SHORT_IDS 4
@@ -38,8 +38,10 @@ struct word_long {
 	uint32_t ids[WORD_LONG_IDS];
 };
 
+#define WORD_WAYS 2
+
 struct word_cache {
-	struct word_short shorts[1 << WORD_SHORT_BITS];
+	struct word_short shorts[1 << WORD_SHORT_BITS][WORD_WAYS];
 	struct word_long longs[1 << WORD_LONG_BITS];
 };
 
@@ -70,16 +72,24 @@ static inline struct word_key word_key(const char *p, size_t len, const char *li
 	return k;
 }
 
-static inline struct word_short *word_short_slot(struct word_cache *c, struct word_key k)
+/* The two places of a word. */
+static inline struct word_short *word_short_places(struct word_cache *c, struct word_key k)
 {
 	const uint64_t mixed = (k.low ^ k.high * 0xd6e8feb86659fd93u) * 0x9e3779b97f4a7c15u;
 
-	return &c->shorts[mixed >> (64 - WORD_SHORT_BITS)];
+	return c->shorts[mixed >> (64 - WORD_SHORT_BITS)];
 }
 
 static inline bool word_short_is(const struct word_short *s, struct word_key k)
 {
 	return ((s->key[0] ^ k.low) | (s->key[1] ^ k.high)) == 0;
+}
+
+/* Of the two places, the one that may hold the word. */
+static inline const struct word_short *word_short_find(const struct word_short *places,
+						       struct word_key k)
+{
+	return places + word_short_is(places + 1, k);
 }
 
 /* Writes WORD_SHORT_IDS ids, of which those that count come first, and returns how many do. */
@@ -92,15 +102,16 @@ static inline uint32_t word_short_ids(const struct word_short *s, uint32_t *ids)
 	return first >> WORD_ID_BITS;
 }
 
-static inline void word_short_put(struct word_short *s, struct word_key k, const uint32_t *ids,
+static inline void word_short_put(struct word_short *places, struct word_key k, const uint32_t *ids,
 				  uint32_t count)
 {
 	if (count == 0 || count > WORD_SHORT_IDS)
 		return;
-	s->key[0] = k.low;
-	s->key[1] = k.high;
-	memcpy(s->ids, ids, count * sizeof(*ids));
-	s->ids[0] |= count << WORD_ID_BITS;
+	places[1] = places[0];
+	places[0].key[0] = k.low;
+	places[0].key[1] = k.high;
+	memcpy(places[0].ids, ids, count * sizeof(*ids));
+	places[0].ids[0] |= count << WORD_ID_BITS;
 }
 
 /* A word of 16 to WORD_LONG_MAX bytes. */
