@@ -126,6 +126,11 @@ static int merge_invalid(struct merge_reading *r, struct bb_str raw, const char 
 				  why);
 }
 
+static int merge_undecoded(struct merge_reading *r, struct bb_str raw, int rc)
+{
+	return rc == -BB_ENOMEM ? rc : merge_invalid(r, raw, "too long or malformed");
+}
+
 /* Decodes both contents to r->text, the right one behind the left; *left_len is the left's. */
 static int merge_contents(struct merge_reading *r, struct bb_str raw, enum json_type type,
 			  size_t *left_len)
@@ -136,8 +141,9 @@ static int merge_contents(struct merge_reading *r, struct bb_str raw, enum json_
 
 	bb_buf_clear(&r->text);
 	if (type == JSON_STRING) {
-		if (json_string_decode_buf(raw, &r->text))
-			return merge_invalid(r, raw, "too long or malformed");
+		const int rc = json_string_decode_buf(raw, &r->text);
+		if (rc)
+			return merge_undecoded(r, raw, rc);
 		char *const space = memchr(r->text.p ? r->text.p : "", ' ', r->text.len);
 		if (!space || memchr(space + 1, ' ', r->text.len - (size_t)(space - r->text.p) - 1))
 			return merge_invalid(r, raw,
@@ -152,8 +158,9 @@ static int merge_contents(struct merge_reading *r, struct bb_str raw, enum json_
 	for (bool ok = json_pull_array(&j); ok && json_pull_more(&j); n++) {
 		if (!json_pull_value(&j, &part, &part_type) || part_type != JSON_STRING || n == 2)
 			return merge_invalid(r, raw, "must be two tokens");
-		if (json_string_decode_buf(part, &r->text))
-			return merge_invalid(r, raw, "too long or malformed");
+		const int rc = json_string_decode_buf(part, &r->text);
+		if (rc)
+			return merge_undecoded(r, raw, rc);
 		if (n == 0)
 			*left_len = r->text.len;
 	}

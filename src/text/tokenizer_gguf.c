@@ -163,7 +163,7 @@ static int find_options(struct source *s)
 /* ---- the tokens ---- */
 
 /* The text of token `id`, whose place in the array *at is. Empty ones get a name, as there. */
-static struct bb_str next_token(const struct source *s, uint64_t id, size_t *at,
+static struct bb_str next_token(struct source *s, uint64_t id, size_t *at,
 				struct bb_buf *name)
 {
 	const struct bb_str text = gguf_array_text(s->tokens, at);
@@ -171,7 +171,9 @@ static struct bb_str next_token(const struct source *s, uint64_t id, size_t *at,
 	if (text.len)
 		return text;
 	bb_buf_clear(name);
-	bb_buf_printf(name, "[EMPTY_%llu]", (unsigned long long)id);
+	const int rc = bb_buf_printf(name, "[EMPTY_%llu]", (unsigned long long)id);
+	if (rc && !s->out->err)
+		s->out->err = rc; /* found at the end of all writing */
 	return bb_buf_str(name);
 }
 
@@ -434,7 +436,8 @@ static int write_all(struct source *s)
 	case FAMILY_SPM: write_spm(s); break;
 	case FAMILY_WPM: write_wpm(s); break;
 	}
-	return bb_buf_lit(s->out, "}");
+	bb_buf_lit(s->out, "}");
+	return s->out->err;
 }
 
 /* Texts that are no UTF-8 would make a file that is none: they are refused by name. */
