@@ -4,6 +4,7 @@
 #   make fuzz-corpus                   every saved input through every parser, under gcc's ASan and UBSan
 #   make fuzz FUZZ_SECONDS=60          libFuzzer (clang), that long for each parser
 #   make fuzz FUZZ=http1               one of them
+#   make tokens-full                   tokenizers beside the library, over 20 MB and more
 #   make check                         everything that ends by itself in a few minutes
 
 FUZZ_SECONDS ?= 60
@@ -56,6 +57,12 @@ fuzz: $(FUZZ:%=build/fuzz/%)
 			{ tail -40 build/fuzz/$$name.log; exit 1; }; \
 		grep -E 'number_of_executed_units|^Done' build/fuzz/$$name.log || true; \
 	done
+
+# Published tokenizers over 20 MB and more of text; needs the Python package `tokenizers`.
+TOKEN_BYTES ?= 1000000
+.PHONY: tokens-full
+tokens-full: busbar
+	BUSBAR_TOKEN_BYTES=$(TOKEN_BYTES) $(PYTHON) -m pytest -q tests/system/test_tokenizer.py
 
 check: tidy unit fuzz-corpus system
 
