@@ -106,20 +106,24 @@ static void add_composite(struct normal_forms *f, uint32_t cp, size_t parts)
 
 static void add_flags(struct normal_forms *f, uint32_t cp)
 {
+	const utf8proc_property_t *const p = utf8proc_get_property((utf8proc_int32_t)cp);
+	const bool is_hangul = cp - HANGUL_S < HANGUL_S_COUNT;
 	utf8proc_int32_t out[DECOMPOSED_MAX];
 	uint8_t flags = 0;
 
+	if (!p->combining_class && p->decomp_seqindex == UINT16_MAX && !is_hangul)
+		return; /* most characters */
 	if (char_set_has(UNICODE_SET_NORMAL_LATE, cp))
 		return;
-	if (utf8proc_get_property((utf8proc_int32_t)cp)->combining_class)
+	if (p->combining_class)
 		flags |=
 			FLAG(NORMAL_NFC) | FLAG(NORMAL_NFD) | FLAG(NORMAL_NFKC) | FLAG(NORMAL_NFKD);
 	const size_t n = decompose(cp, NORMAL_NFD, out);
 	if (n != 1 || out[0] != (utf8proc_int32_t)cp)
 		flags |= FLAG(NORMAL_NFD) | FLAG(NORMAL_NFKD);
 	utf8proc_int32_t wide[DECOMPOSED_MAX];
-	const size_t wide_n = decompose(cp, NORMAL_NFKD, wide);
-	if (wide_n != n || memcmp(wide, out, n * sizeof(out[0])) != 0)
+	const size_t wide_n = is_hangul ? n : decompose(cp, NORMAL_NFKD, wide);
+	if (!is_hangul && (wide_n != n || memcmp(wide, out, n * sizeof(out[0])) != 0))
 		flags |= FLAG(NORMAL_NFKC) | FLAG(NORMAL_NFKD);
 	f->flags[cp] |= flags;
 }
