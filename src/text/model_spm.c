@@ -10,6 +10,7 @@ struct spm {
 	struct scored_vocab vocab;
 	size_t len_max;
 	uint32_t unknown;
+	bool cuts_metaspace;
 };
 
 struct spm_symbol {
@@ -25,6 +26,15 @@ struct spm_pair {
 };
 
 /* ---- loading ---- */
+
+static bool has_inner_metaspace(struct bb_str text)
+{
+	static const struct bb_str mark = BB_STR_INIT("\xe2\x96\x81");
+
+	while (bb_str_starts(text, mark))
+		text = bb_str_skip(text, mark.len);
+	return bb_str_find(text, mark) >= 0;
+}
 
 int spm_create(struct bb_str model, struct spm **out, struct text_error *e)
 {
@@ -49,9 +59,13 @@ int spm_create(struct bb_str model, struct spm **out, struct text_error *e)
 		return rc;
 	}
 	s->unknown = (uint32_t)unknown;
-	for (uint32_t i = 0; i < s->vocab.count; i++)
+	s->cuts_metaspace = true;
+	for (uint32_t i = 0; i < s->vocab.count; i++) {
 		if (s->vocab.tokens[i].len > s->len_max)
 			s->len_max = s->vocab.tokens[i].len;
+		if (has_inner_metaspace(s->vocab.tokens[i]))
+			s->cuts_metaspace = false;
+	}
 	*out = s;
 	return 0;
 }
@@ -77,6 +91,11 @@ uint32_t spm_count(const struct spm *s)
 uint32_t spm_id_end(const struct spm *s)
 {
 	return s->vocab.count;
+}
+
+bool spm_cuts_metaspace(const struct spm *s)
+{
+	return s->cuts_metaspace;
 }
 
 uint32_t spm_id(const struct spm *s, struct bb_str content)

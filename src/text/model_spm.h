@@ -11,6 +11,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/str.h"
 #include "text/model_tokens.h"
@@ -33,6 +35,8 @@ size_t spm_size(const struct spm *s);
 uint32_t spm_count(const struct spm *s);
 /* Every id is below. */
 uint32_t spm_id_end(const struct spm *s);
+/* Does no entry have U+2581 behind another character? Then words may be cut before it. */
+bool spm_cuts_metaspace(const struct spm *s);
 /* The id of a content, or UINT32_MAX. */
 uint32_t spm_id(const struct spm *s, struct bb_str content);
 /* The content of an id; p == NULL when there is none. */
