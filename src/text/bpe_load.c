@@ -1,5 +1,6 @@
 /*
- * bpe_load.c: a BPE model made of its JSON: members, merges, and the tables that encoding looks into.
+ * bpe_load.c: a BPE model made of its JSON: members, merges, and the tables that encoding looks
+ * into.
  */
 #include "text/model_bpe.h"
 
@@ -191,8 +192,10 @@ static int merge_bytes(struct merge_reading *r, struct bb_str raw, size_t *left_
 static void insert_pair(struct bpe *b, uint32_t left, uint32_t right, uint32_t rank)
 {
 	const uint64_t key = bpe_pair_key(left, right);
-	uint64_t i = key * 0x9e3779b97f4a7c15u >> b->pair_shift;
+	const uint64_t hash = bpe_pair_hash(key), bit = hash >> (64 - BPE_FILTER_BITS);
+	uint64_t i = hash >> b->pair_shift;
 
+	b->pair_filter[bit >> 6] |= (uint64_t)1 << (bit & 63);
 	while (b->pairs[i] != UINT64_MAX && b->pairs[i] >> 24 != key)
 		i = (i + 1) & b->pair_mask;
 	b->pairs[i] = key << 24 | rank;
@@ -248,9 +251,10 @@ static int make_pairs(struct bpe *b, size_t count)
 		bits++;
 	b->pair_shift = 64 - bits;
 	b->pair_mask = ((uint64_t)1 << bits) - 1;
+	b->pair_filter = bb_alloc_zero(1 << (BPE_FILTER_BITS - 6), sizeof(*b->pair_filter));
 	b->pairs = bb_alloc(sizeof(*b->pairs) << bits);
 	b->merge_result = bb_alloc((count + 1) * sizeof(*b->merge_result));
-	if (!b->pairs || !b->merge_result)
+	if (!b->pair_filter || !b->pairs || !b->merge_result)
 		return -BB_ENOMEM;
 	memset(b->pairs, 0xff, sizeof(*b->pairs) << bits);
 	return 0;
@@ -396,6 +400,7 @@ void bpe_destroy(struct bpe *b)
 	if (!b)
 		return;
 	vocab_fini(&b->vocab);
+	bb_free(b->pair_filter);
 	bb_free(b->pairs);
 	bb_free(b->merge_result);
 	bb_free(b->byte_pairs);
@@ -406,7 +411,7 @@ void bpe_destroy(struct bpe *b)
 
 size_t bpe_size(const struct bpe *b)
 {
-	return sizeof(*b) + vocab_size(&b->vocab) + (b->pair_mask + 1) * sizeof(*b->pairs) +
-	       b->merge_count * sizeof(*b->merge_result) +
+	return sizeof(*b) + (1 << (BPE_FILTER_BITS - 3)) + vocab_size(&b->vocab) +
+	       (b->pair_mask + 1) * sizeof(*b->pairs) + b->merge_count * sizeof(*b->merge_result) +
 	       (b->byte_pairs ? 65536 * sizeof(*b->byte_pairs) : 0);
 }

@@ -44,7 +44,8 @@ typedef uint32_t bpe_merge_function(const struct bpe *b, uint32_t *ids, uint32_t
 
 struct bpe {
 	struct vocab vocab;
-	uint64_t *pairs; /* left 20 bits, right 20 bits, rank 24 bits; all ones: free */
+	uint64_t *pairs;       /* left 20 bits, right 20 bits, rank 24 bits; all ones: free */
+	uint64_t *pair_filter; /* a bit for each pair, by the hash: most pairs end here */
 	unsigned pair_shift;
 	uint64_t pair_mask;
 	uint32_t *merge_result; /* by rank */
@@ -96,12 +97,22 @@ static inline uint64_t bpe_pair_key(uint32_t left, uint32_t right)
 	return (uint64_t)left << 20 | right;
 }
 
+#define BPE_FILTER_BITS 21
+
+static inline uint64_t bpe_pair_hash(uint64_t key)
+{
+	return key * 0x9e3779b97f4a7c15u;
+}
+
 /* The rank of a pair, or BPE_NO_RANK. */
 static inline uint32_t bpe_rank(const struct bpe *b, uint32_t left, uint32_t right)
 {
-	const uint64_t key = bpe_pair_key(left, right);
-	uint64_t i = key * 0x9e3779b97f4a7c15u >> b->pair_shift;
+	const uint64_t key = bpe_pair_key(left, right), hash = bpe_pair_hash(key);
+	const uint64_t bit = hash >> (64 - BPE_FILTER_BITS);
 
+	if (!(b->pair_filter[bit >> 6] >> (bit & 63) & 1))
+		return BPE_NO_RANK;
+	uint64_t i = hash >> b->pair_shift;
 	for (;; i = (i + 1) & b->pair_mask) {
 		const uint64_t pair = b->pairs[i];
 		if (pair >> 24 == key)

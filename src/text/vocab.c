@@ -143,7 +143,8 @@ static void insert(struct vocab *v, uint32_t id)
 
 	while (v->slots[i].id != VOCAB_NONE)
 		i = (i + 1) & v->mask;
-	v->slots[i] = (struct vocab_slot){ id, (uint32_t)hash };
+	v->slots[i] =
+		(struct vocab_slot){ id, (uint32_t)hash, v->byte_at[id], (uint32_t)bytes.len };
 	if (bytes.len > v->len_max)
 		v->len_max = (uint32_t)bytes.len;
 }
@@ -279,7 +280,8 @@ uint32_t vocab_find(const struct vocab *v, struct bb_str bytes)
 		const struct vocab_slot s = v->slots[i];
 		if (s.id == VOCAB_NONE)
 			return VOCAB_NONE;
-		if (s.check == (uint32_t)hash && bb_str_eq(vocab_bytes(v, s.id), bytes))
+		if (s.check == (uint32_t)hash && s.len == bytes.len &&
+		    memcmp(v->bytes + s.at, bytes.p, bytes.len) == 0)
 			return s.id;
 	}
 }

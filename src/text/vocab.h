@@ -24,8 +24,9 @@
 enum vocab_alphabet { VOCAB_CHARS, VOCAB_BYTES };
 
 struct vocab_slot {
-	uint32_t id;	/* VOCAB_NONE: free */
-	uint32_t check; /* bits of the hash that do not choose the slot */
+	uint32_t id;	  /* VOCAB_NONE: free */
+	uint32_t check;	  /* bits of the hash that do not choose the slot */
+	uint32_t at, len; /* of its bytes: beside the rest, since memory is what costs here */
 };
 
 struct vocab {
