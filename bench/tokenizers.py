@@ -148,7 +148,7 @@ def measure_other(engine, parts):
 
 def measure_busbar(path, file):
     done = subprocess.run([str(ROOT / "build" / "busbar"), "bench", "tokenizer", "--tokenizer", str(path), "--passes",
-                           "1", "--json", file], check=True, capture_output=True, text=True)
+                           "3", "--json", file], check=True, capture_output=True, text=True)
     return json.loads(done.stdout)
 
 

@@ -174,8 +174,8 @@ static int add_replaced_origins(struct text_origins *o, struct bb_str text)
 
 	for (size_t at = 0; !rc && at < text.len;) {
 		const struct bb_str rest = bb_str_skip(text, at);
-		const size_t good = utf8_check(rest),
-			     bad = unicode_malformed(bb_str_skip(rest, good));
+		size_t good;
+		const size_t bad = unicode_find_malformed(rest, &good);
 		rc = text_origins_identity(o, rest.p, good, at);
 		at += good;
 		if (!rc && bad)

@@ -5,6 +5,9 @@
 
 #include "wire/utf8.h"
 
+/* Bytes that are checked at once behind a malformed sequence. */
+#define CHECK_FIRST 32
+
 uint8_t unicode_table[UNICODE_END];
 
 static const struct {
@@ -148,16 +151,30 @@ size_t unicode_malformed(struct bb_str s)
 	return 0;
 }
 
+size_t unicode_find_malformed(struct bb_str s, size_t *good)
+{
+	size_t at = 0, bad = 0;
+
+	/* The fast check may look at all it is given, so it gets more only when all was well. */
+	for (size_t step = CHECK_FIRST; at < s.len && !bad; step *= 2) {
+		const struct bb_str rest = bb_str_skip(s, at);
+		at += utf8_check((struct bb_str){ rest.p, rest.len < step ? rest.len : step });
+		bad = unicode_malformed(bb_str_skip(s, at));
+	}
+	*good = at;
+	return bad;
+}
+
 int unicode_add_replaced(struct bb_buf *out, struct bb_str s)
 {
-	for (;;) {
-		const size_t good = utf8_check(s);
+	size_t good, bad;
+
+	do {
+		bad = unicode_find_malformed(s, &good);
 		bb_buf_add(out, s.p, good);
-		s = bb_str_skip(s, good);
-		if (!s.len || out->err)
-			return out->err;
-		const size_t bad = unicode_malformed(s);
-		bb_buf_lit(out, "\xef\xbf\xbd");
-		s = bb_str_skip(s, bad ? bad : 1);
-	}
+		if (bad)
+			bb_buf_lit(out, "\xef\xbf\xbd");
+		s = bb_str_skip(s, good + bad);
+	} while (bad && !out->err);
+	return out->err;
 }

@@ -132,5 +132,10 @@ uint32_t unicode_before(const char *begin, const char *end, size_t *len);
  * well-formed character stands there or `s` is empty.
  */
 size_t unicode_malformed(struct bb_str s);
+/*
+ * The length of the first malformed sequence in `s`, 0 when there is none; *good: what stands
+ * before it. Takes time for the bytes before it only.
+ */
+size_t unicode_find_malformed(struct bb_str s, size_t *good);
 /* Appends `s` with each malformed sequence replaced by U+FFFD. */
 int unicode_add_replaced(struct bb_buf *out, struct bb_str s);
