@@ -60,6 +60,8 @@ endif
 CFLAGS := $(BASE) $(WARN) $(OPT) $(EXTRA_CFLAGS)
 SECCOMP := $(shell pkg-config --libs libseccomp 2>/dev/null)
 LIBS := $(shell pkg-config --libs yaml-0.1 openssl 2>/dev/null || echo -lyaml -lssl -lcrypto) $(SECCOMP) -lpthread -lm
+# Only the room text needs these; the engine does without them.
+TEXT_LIBS := $(shell pkg-config --libs libutf8proc libpcre2-8 2>/dev/null || echo -lutf8proc -lpcre2-8)
 
 # V=1 prints whole commands.
 ifeq ($(V),1)
@@ -97,7 +99,7 @@ build/busbar-engine: $(O)/busbar-engine
 
 $(O)/busbar: $(OBJ) $(O)/cmd/main.o $(THIRD)
 	$(say) LD $@
-	$(Q)$(CC) $(OPT) $(LDOPT) -o $@ $^ $(LIBS)
+	$(Q)$(CC) $(OPT) $(LDOPT) -o $@ $^ $(LIBS) $(TEXT_LIBS)
 
 $(LLAMA)/done:
 	LLAMA_NATIVE=$(LLAMA_NATIVE) LLAMA_BACKEND=$(LLAMA_BACKEND) sh tools/deps.sh llama
@@ -138,7 +140,7 @@ $(O)/%.o: src/%.c | $(DEPS_STAMP)
 $(O)/unit/%: tests/unit/%.c $(OBJ) $(THIRD)
 	@mkdir -p $(@D)
 	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) -Itests/unit $(LDOPT) -o $@ $< $(OBJ) $(THIRD) $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) -Itests/unit $(LDOPT) -o $@ $< $(OBJ) $(THIRD) $(LIBS) $(TEXT_LIBS) -lcmocka
 unit: $(UNIT)
 	sh tools/run-unit.sh $(UNIT)
 system: busbar engine

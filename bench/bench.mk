@@ -3,10 +3,11 @@
 #
 #   make bench                busbar beside nginx and HAProxy: about 6 minutes
 #   make bench-peers          and SMG, which it installs from PyPI into the cache
+#   make bench-tokenizers     tokenizers beside the library, tiktoken and fastokens
 #   make bench-docs           puts the last table into docs/benchmarks.md
 #   make bench-instructions   instructions per request and per chunk, against their budgets
 #   make bench-budgets        sets the budgets 10 % above what is measured now
-.PHONY: bench-peers bench-docs bench-instructions bench-budgets
+.PHONY: bench-tokenizers bench-peers bench-docs bench-instructions bench-budgets
 bench: busbar
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
 bench-peers: busbar
@@ -17,3 +18,5 @@ bench-instructions: busbar
 	$(PYTHON) bench/instructions.py --check $(BENCH_ARGS)
 bench-budgets: busbar
 	$(PYTHON) bench/instructions.py --write $(BENCH_ARGS)
+bench-tokenizers: busbar
+	$(PYTHON) bench/tokenizers.py $(BENCH_ARGS)

@@ -10,7 +10,7 @@ SOAK_ARGS ?=
 TORTURE := $(patsubst tests/torture/%.c,$(O)/torture/%,$(sort $(wildcard tests/torture/torture_*.c)))
 $(O)/torture/%: tests/torture/%.c $(OBJ) $(THIRD)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDOPT) -o $@ $< $(OBJ) $(THIRD) $(LIBS)
+	$(CC) $(CFLAGS) $(LDOPT) -o $@ $< $(OBJ) $(THIRD) $(LIBS) $(TEXT_LIBS)
 
 ifeq ($(B),asan)
 torture: $(TORTURE)

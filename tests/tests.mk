@@ -5,6 +5,7 @@
 #   make fuzz FUZZ_SECONDS=60          libFuzzer (clang), that long for each parser
 #   make fuzz FUZZ=http1               one of them
 #   make coverage                      lines that unit tests and corpus run; fails when wire has too few
+#   make tokens-full                   tokenizers beside the library, over 20 MB and more
 #   make check                         everything that ends by itself in a few minutes
 
 FUZZ_SECONDS ?= 60
@@ -22,7 +23,7 @@ FUZZ_OBJ := $(FUZZ_SRC:src/%.c=$(O)/%.o)
 $(O)/replay/%: tests/fuzz/fuzz_%.c tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD)
 	@mkdir -p $(@D)
 	$(say) LD $@
-	$(Q)$(CC) $(CFLAGS) $(LDOPT) -o $@ $< tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD) $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDOPT) -o $@ $< tests/fuzz/replay.c $(FUZZ_OBJ) $(THIRD) $(LIBS) $(TEXT_LIBS)
 
 ifeq ($(B),asan)
 fuzz-corpus: $(FUZZ:%=$(O)/replay/%)
@@ -57,7 +58,7 @@ build/fuzz/obj/%.o: src/%.c | $(DEPS_STAMP)
 FUZZ_LIB := $(FUZZ_SRC:src/%.c=build/fuzz/obj/%.o) $(THIRD:$(O)/third/%=build/fuzz/obj/third/%)
 build/fuzz/%: tests/fuzz/fuzz_%.c $(FUZZ_LIB)
 	@mkdir -p $(@D)
-	$(FUZZ_CC) $(BASE) $(WARN) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_LIB) $(LIBS)
+	$(FUZZ_CC) $(BASE) $(WARN) $(FUZZ_FLAGS) -fsanitize=fuzzer -o $@ $< $(FUZZ_LIB) $(LIBS) $(TEXT_LIBS)
 # New inputs go to build/fuzz/found/NAME; a crash is kept as build/fuzz/crash-NAME-….
 fuzz: $(FUZZ:%=build/fuzz/%)
 	@set -e; for name in $(FUZZ); do \
@@ -69,6 +70,12 @@ fuzz: $(FUZZ:%=build/fuzz/%)
 			{ tail -40 build/fuzz/$$name.log; exit 1; }; \
 		grep -E 'number_of_executed_units|^Done' build/fuzz/$$name.log || true; \
 	done
+
+# Published tokenizers over 20 MB and more of text; needs the Python package `tokenizers`.
+TOKEN_BYTES ?= 1000000
+.PHONY: tokens-full
+tokens-full: busbar
+	BUSBAR_TOKEN_BYTES=$(TOKEN_BYTES) $(PYTHON) -m pytest -q tests/system/test_tokenizer.py
 
 check: tidy unit fuzz-corpus system
 

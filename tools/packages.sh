@@ -1,7 +1,7 @@
 #!/bin/sh
 # packages.sh build|engine|test|bench...: install what is missing of the system's packages.
 #
-#   build    a C compiler, make, libyaml, xxhash, OpenSSL, libseccomp, Python
+#   build    a C compiler, make, libyaml, xxhash, OpenSSL, libseccomp, utf8proc, PCRE2, Python
 #   engine   + what libllama needs: CMake, Ninja, a C++ compiler
 #   test     + cmocka, clang with its fuzzer, Node, valgrind, promtool
 #   bench    + nginx and HAProxy
@@ -47,6 +47,8 @@ needs_build() {
 	has_header xxhash.h || need libxxhash-dev
 	has_header openssl/ssl.h || need libssl-dev
 	has_header seccomp.h || need libseccomp-dev
+	has_header utf8proc.h || need libutf8proc-dev
+	has_header pcre2.h || need libpcre2-dev
 	has_command python3 || need python3
 	python3 -m pip --version >/dev/null 2>&1 || need python3-pip
 	python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || need python3-venv

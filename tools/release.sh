@@ -2,9 +2,9 @@
 # release.sh [--no-engine] [OUT]: build/dist/busbar-VERSION-ARCH.tar.gz and its SHA-256.
 #
 # Holds the programs (without debug information), man pages, documentation, an example, the systemd
-# unit and the SBOM. The gateway is linked statically with libyaml and libseccomp where their
-# archives are there, and dynamically with OpenSSL and the C library, whose updates a distribution
-# brings. The engine is built for any processor of the architecture (LLAMA_NATIVE=OFF).
+# unit and the SBOM. The gateway is linked statically with libyaml, libseccomp and utf8proc where
+# their archives are there, and dynamically with OpenSSL, PCRE2 and the C library, whose updates a
+# distribution brings. The engine is built for any processor of the architecture (LLAMA_NATIVE=OFF).
 #
 # The same commit, tools and libraries give the same bytes: names are sorted, owners and times are
 # fixed (SOURCE_DATE_EPOCH, else the commit's time). tools/reproducible.sh proves it.
@@ -39,8 +39,10 @@ if ! pkg-config --exists libseccomp; then
 	die "a release has the filter of system calls: install libseccomp-dev"
 fi
 libs="$libs $(pkg-config --libs openssl) -lpthread -lm"
+text_libs="-lutf8proc $(pkg-config --libs libpcre2-8)"
+if has_archive utf8proc; then text_libs="-l:libutf8proc.a $(pkg-config --libs libpcre2-8)"; fi
 
-"$make" B=release O=build/dist-objects LIBS="$libs" build/dist-objects/busbar
+"$make" B=release O=build/dist-objects LIBS="$libs" TEXT_LIBS="$text_libs" build/dist-objects/busbar
 programs=busbar
 if [ "$engine" = yes ]; then
 	"$make" B=release O=build/dist-objects LIBS="$libs" LLAMA_NATIVE=OFF build/dist-objects/busbar-engine

@@ -32,13 +32,15 @@ COMPILED_IN = {
 # here is an error: whoever adds one says under which licence it is.
 LICENCES = {
     "libyaml": "MIT", "libssl": "Apache-2.0", "libcrypto": "Apache-2.0", "libseccomp": "LGPL-2.1-only",
+    "libutf8proc": "MIT", "libpcre2-8": "BSD-3-Clause",
     "libc": "LGPL-2.1-or-later", "libm": "LGPL-2.1-or-later", "libpthread": "LGPL-2.1-or-later",
     "libdl": "LGPL-2.1-or-later", "ld-linux": "LGPL-2.1-or-later",
     "libstdc++": "GPL-3.0-or-later WITH GCC-exception-3.1", "libgcc_s": "GPL-3.0-or-later WITH GCC-exception-3.1",
     "libz": "Zlib", "libzstd": "BSD-3-Clause",
 }
 # Linked statically where the loader does not name them: (library, pkg-config's name, a symbol).
-STATIC = [("libyaml", "yaml-0.1", "yaml_parser_parse"), ("libseccomp", "libseccomp", "seccomp_load")]
+STATIC = [("libyaml", "yaml-0.1", "yaml_parser_parse"), ("libseccomp", "libseccomp", "seccomp_load"),
+          ("libutf8proc", "libutf8proc", "utf8proc_category")]
 
 
 def run(*command):

@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "base/alloc.h"
+#include "cmd/bench_tokenizer.h"
 #include "cmd/cmd.h"
 #include "os/clock.h"
 #include "os/process.h"
@@ -18,6 +19,7 @@
 
 static const char usage[] =
 	"usage: busbar bench load --url URL [OPTION]...\n"
+	"       busbar bench tokenizer --tokenizer DIR|FILE [OPTION]... FILE  (see its --help)\n"
 	"\n"
 	"Sends the same request over and over, on kept-alive connections and from one thread, and\n"
 	"prints how many were answered, how fast, and what went wrong.\n"
@@ -332,6 +334,8 @@ int cmd_bench(int argc, char **argv)
 {
 	if (argc >= 2 && strcmp(argv[1], "load") == 0)
 		return bench_load(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "tokenizer") == 0)
+		return bench_tokenizer(argc - 1, argv + 1);
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
 		return fputs(usage, stdout) < 0;
 	fputs(usage, stderr);

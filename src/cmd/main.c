@@ -18,6 +18,8 @@ static const struct subcommand subcommands[] = {
 	{ "check", "look at a configuration file without using it", cmd_check },
 	{ "keys", "make, list, rotate and revoke API keys", cmd_keys },
 	{ "reload", "let a running gateway read its configuration again", cmd_reload },
+	{ "tokenize", "the token ids of a text", cmd_tokenize },
+	{ "detokenize", "the text of token ids", cmd_detokenize },
 	{ "sim", "a simulated engine, for tests and benchmarks", cmd_sim },
 	{ "bench", "load generator and other measurements", cmd_bench },
 };
@@ -30,7 +32,7 @@ static void usage(FILE *out)
 		     "usage: busbar COMMAND [OPTION]...\n\ncommands:\n",
 		busbar_version);
 	for (size_t i = 0; i < SUBCOMMAND_COUNT; i++)
-		fprintf(out, "  %-8s %s\n", subcommands[i].name, subcommands[i].text);
+		fprintf(out, "  %-10s %s\n", subcommands[i].name, subcommands[i].text);
 	fprintf(out, "\n`busbar COMMAND --help` tells the options of each.\n"
 		     "First steps: busbar serve --engine http://127.0.0.1:8000\n");
 }

@@ -8,9 +8,11 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -234,6 +236,38 @@ fail:
 		errno = saved;
 	}
 	return rc;
+}
+
+int file_map(const char *path, const char **out, size_t *len)
+{
+	const int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	void *p = MAP_FAILED;
+
+	if (fd < 0)
+		return -BB_ESYSTEM;
+	if (fstat(fd, &st) == 0 && st.st_size > 0)
+		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	const int saved = errno;
+	close(fd);
+	errno = saved;
+	if (p == MAP_FAILED)
+		return -BB_ESYSTEM;
+	*out = p;
+	*len = (size_t)st.st_size;
+	return 0;
+}
+
+void file_unmap(const char *p, size_t len)
+{
+	munmap((void *)p, len);
+}
+
+bool file_is_folder(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 int fd_write_all(int fd, const void *data, size_t len)

@@ -61,6 +61,14 @@ void entropy_fill(void *room, size_t size);
 
 /* The whole file, NUL-terminated; not more than `max` bytes. "-" reads stdin. */
 BB_MUST int file_read(const char *path, size_t max, char **out, size_t *len);
+/*
+ * A file's bytes, read-only, as they lie on the disk: for files of which little is looked at. A
+ * file that is cut short meanwhile kills the process. file_unmap gives it back.
+ */
+BB_MUST int file_map(const char *path, const char **out, size_t *len);
+void file_unmap(const char *p, size_t len);
+/* False also when there is nothing there. */
+bool file_is_folder(const char *path);
 /* Writes all of it to a descriptor; blocks. */
 BB_MUST int fd_write_all(int fd, const void *data, size_t len);
 /* Opens for appending, made if absent, mode 0640; the descriptor or -BB_ESYSTEM. */

@@ -1,0 +1,252 @@
+/*
+ * tokenizer_words.c: words to ids, through the word cache. The hot path of tokenizing.
+ */
+#include "base/log.h"
+#include "text/tokenizer_parts.h"
+
+/* Words that are cut and then encoded together. */
+#define BATCH 256
+/* Ids that a batch may give, words longer than WORD_LONG_MAX left aside. */
+#define BATCH_IDS (BATCH * (WORD_LONG_MAX + WORD_SHORT_IDS))
+
+static const char metaspace[] = "\xe2\x96\x81";
+
+int encoder_settle(struct encoder *e)
+{
+	if (e->is_count) {
+		e->counted += e->out->count;
+		e->out->count = 0;
+		return e->counted > e->max ? -BB_ELIMIT : 0;
+	}
+	return e->out->count > e->max ? -BB_ELIMIT : 0;
+}
+
+/* ---- with spans ---- */
+
+/* Bytes of the text at hand as bytes of the text that was given. */
+static struct token_span span_of(const struct encoder *e, size_t begin, size_t end)
+{
+	if (e->origins) {
+		const size_t last = end > begin ? end - 1 : begin;
+		if (end == begin)
+			return (struct token_span){ 0, 0 };
+		begin = e->origins[begin].begin;
+		end = e->origins[last].end;
+	}
+	begin += e->segment_at;
+	end += e->segment_at;
+	if (e->valid && end > begin) {
+		begin = e->valid->at[begin].begin;
+		end = e->valid->at[end - 1].end;
+	}
+	return (struct token_span){ (uint32_t)begin, (uint32_t)end };
+}
+
+int encoder_add(struct encoder *e, uint32_t id, size_t begin, size_t end)
+{
+	struct token_list *const l = e->out;
+	const int rc = token_list_room(l, 1);
+
+	if (rc)
+		return rc;
+	if (l->want == TOKEN_IDS_AND_SPANS)
+		l->spans[l->count] = span_of(e, begin, end);
+	l->ids[l->count++] = id;
+	return 0;
+}
+
+/* Any word, without the cache. `at`: its place in the text at hand. */
+static int add_word(struct encoder *e, struct bb_str word, size_t at)
+{
+	struct word_tokens tokens;
+	struct token_list *const l = e->out;
+
+	int rc = token_model_encode(&e->t->model, &e->w->model, word, &tokens);
+	if (!rc)
+		rc = token_list_room(l, tokens.count);
+	if (rc)
+		return rc;
+	if (tokens.count)
+		memcpy(l->ids + l->count, tokens.ids, tokens.count * sizeof(*tokens.ids));
+	if (l->want == TOKEN_IDS_AND_SPANS)
+		for (size_t i = 0; i < tokens.count; i++)
+			l->spans[l->count + i] =
+				span_of(e, at + tokens.begins[i], at + tokens.ends[i]);
+	l->count += tokens.count;
+	return 0;
+}
+
+static int add_words_with_spans(struct encoder *e, struct bb_str text, size_t begin,
+				const size_t *ends, size_t count)
+{
+	for (size_t i = 0; i < count; begin = ends[i++]) {
+		const int rc =
+			add_word(e, (struct bb_str){ text.p + begin, ends[i] - begin }, begin);
+		if (rc)
+			return rc;
+	}
+	return encoder_settle(e);
+}
+
+/* ---- through the cache ---- */
+
+/* A word of at most WORD_LONG_MAX bytes that the cache does not have. */
+static int encode_missed(struct encoder *e, const char *p, size_t len, uint32_t *ids,
+			 uint32_t *count)
+{
+	const struct token_model *const m = &e->t->model;
+	struct word_tokens tokens;
+
+	if (m->type == MODEL_BPE && m->bpe->has_all_bytes) {
+		*count = bpe_encode_short(m->bpe, p, (uint32_t)len, ids);
+		return 0;
+	}
+	const int rc = token_model_encode(m, &e->w->model, (struct bb_str){ p, len }, &tokens);
+	if (rc)
+		return rc;
+	BB_ASSERT(tokens.count <= len);
+	if (tokens.count)
+		memcpy(ids, tokens.ids, tokens.count * sizeof(*ids));
+	*count = (uint32_t)tokens.count;
+	return 0;
+}
+
+static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p, size_t len,
+						struct word_key key, struct word_short *places)
+{
+	struct token_list *const l = e->out;
+	uint32_t count;
+	const int rc = encode_missed(e, p, len, l->ids + l->count, &count);
+
+	if (rc)
+		return rc;
+	word_short_put(places, key, l->ids + l->count, count);
+	l->count += count;
+	return 0;
+}
+
+static __attribute__((noinline)) int add_long(struct encoder *e, const char *p, size_t len)
+{
+	struct token_list *const l = e->out;
+
+	if (len > WORD_LONG_MAX) {
+		const int rc = add_word(e, (struct bb_str){ p, len }, 0);
+		return rc ? rc : token_list_room(l, BATCH_IDS);
+	}
+	struct word_long *const slot = word_long_slot(e->w->cache, p, len);
+	if (word_long_is(slot, p, len)) {
+		memcpy(l->ids + l->count, slot->ids, sizeof(slot->ids));
+		l->count += slot->count;
+		return 0;
+	}
+	uint32_t count;
+	const int rc = encode_missed(e, p, len, l->ids + l->count, &count);
+	if (rc)
+		return rc;
+	word_long_put(slot, p, len, l->ids + l->count, count);
+	l->count += count;
+	return 0;
+}
+
+static int add_words(struct encoder *e, struct bb_str text, size_t begin, const size_t *ends,
+		     size_t count)
+{
+	struct token_list *const l = e->out;
+	struct word_cache *const cache = e->w->cache;
+	const char *const limit = text.p + text.len;
+
+	if (l->want == TOKEN_IDS_AND_SPANS)
+		return add_words_with_spans(e, text, begin, ends, count);
+	int rc = token_list_room(l, BATCH_IDS);
+	for (size_t i = 0; !rc && i < count; begin = ends[i++]) {
+		const char *const p = text.p + begin;
+		const size_t len = ends[i] - begin;
+		if (__builtin_expect(len > WORD_SHORT_MAX, 0)) {
+			rc = add_long(e, p, len);
+			continue;
+		}
+		const struct word_key key = word_key(p, len, limit);
+		struct word_short *const places = word_short_places(cache, key);
+		const struct word_short *const found = word_short_find(places, key);
+		if (__builtin_expect(word_short_is(found, key), 1))
+			l->count += word_short_ids(found, l->ids + l->count);
+		else
+			rc = add_missed(e, p, len, key, places);
+	}
+	return rc ? rc : encoder_settle(e);
+}
+
+/* ---- cutting ---- */
+
+/* Ends a word before each metaspace that does not follow another one. */
+static size_t cut_metaspace(struct bb_str text, size_t *at, size_t *ends, size_t max)
+{
+	const size_t len = sizeof(metaspace) - 1;
+	size_t n = 0, begin = *at;
+
+	while (n < max && begin < text.len) {
+		size_t i = begin;
+		while (bb_str_starts(bb_str_skip(text, i), BB_STR(metaspace)))
+			i += len;
+		for (;; i++) {
+			const char *const p =
+				i < text.len ? memchr(text.p + i, metaspace[0], text.len - i)
+					     : NULL;
+			i = p ? (size_t)(p - text.p) : text.len;
+			if (!p || (text.len - i >= len && memcmp(p, metaspace, len) == 0))
+				break;
+		}
+		ends[n++] = begin = i;
+	}
+	*at = begin;
+	return n;
+}
+
+int encoder_scan(struct encoder *e, struct bb_str text)
+{
+	size_t ends[BATCH], at = 0, begin = 0, n;
+
+	while ((n = e->t->is_cut_at_metaspace ? cut_metaspace(text, &at, ends, BATCH)
+					      : split_run(e->t->split, text, &at, ends, BATCH))) {
+		const int rc = add_words(e, text, begin, ends, n);
+		if (rc)
+			return rc;
+		begin = at;
+	}
+	return 0;
+}
+
+/* Cuts one piece of a model whose words end before each metaspace. */
+static int add_cut_piece(struct encoder *e, struct bb_str text, struct piece piece)
+{
+	const struct bb_str whole = { text.p, piece.end };
+	size_t ends[BATCH], at = piece.begin, begin = piece.begin, n;
+
+	while ((n = cut_metaspace(whole, &at, ends, BATCH))) {
+		const int rc = add_words(e, whole, begin, ends, n);
+		if (rc)
+			return rc;
+		begin = at;
+	}
+	return 0;
+}
+
+int encoder_pieces(struct encoder *e, struct bb_str text, const struct piece *pieces, size_t count)
+{
+	const bool is_cut = e->t->model.type == MODEL_BPE && e->t->model.bpe->cuts_metaspace;
+
+	for (size_t i = 0; i < count; i++) {
+		int rc = 0;
+		if (pieces[i].begin == pieces[i].end)
+			continue;
+		if (is_cut) {
+			rc = add_cut_piece(e, text, pieces[i]);
+		} else {
+			const size_t end = pieces[i].end;
+			rc = add_words(e, text, pieces[i].begin, &end, 1);
+		}
+		if (rc)
+			return rc;
+	}
+	return 0;
+}

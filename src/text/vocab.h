@@ -1,0 +1,104 @@
+/*
+ * vocab.h: the vocabulary of a BPE model: contents, bytes, and ids by bytes.
+ *
+ * For: model_bpe. A token has a content, as tokenizer.json writes it, and bytes: what of a text it
+ * stands for. In byte-level models each character of a content stands for one byte (the alphabet
+ * of GPT-2: 256 printable characters); a content with any other character stands for no text, and
+ * its bytes are only what decoding gives. In all other models the bytes are the content.
+ * Threads: read by any once it is made. Memory: owns everything; nothing points into the JSON.
+ * Errors: -BB_EINVALID with a message, -BB_ENOMEM.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/err.h"
+#include "base/str.h"
+#include "text/text_error.h"
+
+#define VOCAB_NONE UINT32_MAX
+
+enum vocab_alphabet { VOCAB_CHARS, VOCAB_BYTES };
+
+struct vocab_slot {
+	uint32_t id;	  /* VOCAB_NONE: free */
+	uint32_t check;	  /* bits of the hash that do not choose the slot */
+	uint32_t at, len; /* of its bytes: beside the rest, since memory is what costs here */
+};
+
+struct vocab {
+	enum vocab_alphabet alphabet;
+	uint32_t id_end; /* ids are below */
+	uint32_t count;
+	uint32_t len_max;		/* bytes of the longest token that stands for text */
+	char *contents, *bytes;		/* one block each, by id; the same block for VOCAB_CHARS */
+	uint32_t *content_at, *byte_at; /* id_end + 1 offsets each */
+	struct vocab_slot *slots;
+	uint32_t mask;
+};
+
+/* `object`: the checked JSON object content → id. */
+BB_MUST int vocab_init(struct vocab *v, struct bb_str object, enum vocab_alphabet alphabet,
+		       struct text_error *e);
+void vocab_fini(struct vocab *v);
+size_t vocab_size(const struct vocab *v);
+
+static inline struct bb_str vocab_bytes(const struct vocab *v, uint32_t id)
+{
+	return (struct bb_str){ v->bytes + v->byte_at[id], v->byte_at[id + 1] - v->byte_at[id] };
+}
+
+static inline uint32_t vocab_len(const struct vocab *v, uint32_t id)
+{
+	return v->byte_at[id + 1] - v->byte_at[id];
+}
+
+/* Empty with p == NULL for an id that is not there. */
+struct bb_str vocab_content(const struct vocab *v, uint32_t id);
+/* The id of the token that stands for these bytes of text, or VOCAB_NONE. */
+uint32_t vocab_find(const struct vocab *v, struct bb_str bytes);
+/* The id of the token with this content, or VOCAB_NONE. */
+uint32_t vocab_find_content(const struct vocab *v, struct bb_str content);
+
+/*
+ * Writes the bytes that a content in the alphabet of GPT-2 stands for; out has room for
+ * content.len. Returns how many, or -1: a character is outside of the alphabet.
+ */
+ptrdiff_t vocab_content_bytes(struct bb_str content, char *out);
+
+/* A hash of short byte strings; its upper bits are the better ones. */
+static inline uint64_t vocab_hash(const char *p, size_t len)
+{
+	const uint64_t k0 = 0x9e3779b97f4a7c15u, k1 = 0xd6e8feb86659fd93u;
+	uint64_t h = len * k1, a, b;
+
+	while (len > 16) {
+		memcpy(&a, p, 8);
+		h = (h ^ a) * k0;
+		h ^= h >> 32;
+		p += 8;
+		len -= 8;
+	}
+	if (len >= 8) {
+		memcpy(&a, p, 8);
+		memcpy(&b, p + len - 8, 8);
+	} else if (len >= 4) {
+		uint32_t low, high;
+		memcpy(&low, p, 4);
+		memcpy(&high, p + len - 4, 4);
+		a = low;
+		b = high;
+	} else {
+		a = len ? (uint64_t)(uint8_t)p[0] << 16 | (uint64_t)(uint8_t)p[len / 2] << 8 |
+				    (uint8_t)p[len - 1]
+			: 0;
+		b = 0;
+	}
+	h = (h ^ a) * k0;
+	h ^= h >> 29;
+	h = (h ^ b) * k1;
+	return h ^ h >> 32;
+}
