@@ -18,6 +18,7 @@ static const struct subcommand subcommands[] = {
 	{ "check", "look at a configuration file without using it", cmd_check },
 	{ "keys", "make, list, rotate and revoke API keys", cmd_keys },
 	{ "reload", "let a running gateway read its configuration again", cmd_reload },
+	{ "render", "the prompt that a chat template makes of a request", cmd_render },
 	{ "sim", "a simulated engine, for tests and benchmarks", cmd_sim },
 	{ "bench", "load generator and other measurements", cmd_bench },
 };

@@ -1,0 +1,130 @@
+/* JSON texts as values: template_bind.h. */
+#include "base/alloc.h"
+#include "text/template_bind.h"
+#include "text/template_number.h"
+#include "wire/json.h"
+
+/* Items wait in a stack until their container's end is known. */
+struct builder {
+	struct trun *r;
+	struct json_pull j;
+	struct tvalue *stack;
+	size_t count, cap;
+};
+
+static struct tvalue build(struct builder *b, uint32_t depth);
+
+static bool push(struct builder *b, struct tvalue v)
+{
+	if (is_fail(v))
+		return false;
+	if (b->count == b->cap) {
+		const size_t cap = b->cap ? b->cap * 2 : 64;
+		struct tvalue *const stack = bb_realloc(b->stack, cap * sizeof(*stack));
+		if (!stack) {
+			run_nomem(b->r);
+			return false;
+		}
+		b->stack = stack;
+		b->cap = cap;
+	}
+	b->stack[b->count++] = v;
+	return true;
+}
+
+static struct tvalue of_string(struct bb_str inner)
+{
+	if (inner.len && memchr(inner.p, '\\', inner.len))
+		return TV(TV_LAZY, .len = (uint32_t)inner.len, .p = inner.p);
+	return tv_str(inner);
+}
+
+static struct tvalue build_list(struct builder *b, uint32_t depth)
+{
+	const size_t base = b->count;
+
+	while (json_pull_more(&b->j))
+		if (!push(b, build(b, depth + 1)))
+			return TV(TV_FAIL);
+	const size_t count = b->count - base;
+	struct tseq *const s = run_seq(b->r, count);
+	if (!s)
+		return TV(TV_FAIL);
+	if (count)
+		memcpy(s->items, b->stack + base, count * sizeof(s->items[0]));
+	s->count = (uint32_t)count;
+	b->count = base;
+	return TV(TV_LIST, .seq = s);
+}
+
+static struct tvalue build_dict(struct builder *b, uint32_t depth)
+{
+	const size_t base = b->count;
+	struct bb_str key;
+
+	while (json_pull_key(&b->j, &key)) {
+		struct tvalue name = of_string(key);
+		if (!tv_ready(&b->r->mem, &name))
+			return run_nomem(b->r);
+		if (!push(b, name) || !push(b, build(b, depth + 1)))
+			return TV(TV_FAIL);
+	}
+	const size_t count = (b->count - base) / 2;
+	struct tdict *const d = run_dict(b->r, count);
+	if (!d)
+		return TV(TV_FAIL);
+	for (size_t i = 0; i < count; i++)
+		if (!run_put(b->r, d, b->stack[base + 2 * i], b->stack[base + 2 * i + 1]))
+			return TV(TV_FAIL);
+	b->count = base;
+	return TV(TV_DICT, .dict = d);
+}
+
+static struct tvalue build_scalar(struct builder *b)
+{
+	struct bb_str raw;
+	enum json_type type;
+	struct tvalue v;
+
+	if (!json_pull_value(&b->j, &raw, &type))
+		return run_invalid(b->r, "the request is not JSON");
+	switch (type) {
+	case JSON_NULL: return TV(TV_NONE);
+	case JSON_FALSE: return tv_bool(0);
+	case JSON_TRUE: return tv_bool(1);
+	case JSON_STRING:
+		if (raw.len > UINT32_MAX)
+			return run_too_large(b->r);
+		return of_string(json_string_inner(raw));
+	case JSON_NUMBER:
+		if (number_json(&b->r->mem, raw, &v) == 0)
+			return v;
+		return run_fail(b->r, -BB_ELIMIT, "a number of the request is too long");
+	case JSON_ARRAY:
+	case JSON_OBJECT: break;
+	}
+	return run_invalid(b->r, "the request is not JSON");
+}
+
+static struct tvalue build(struct builder *b, uint32_t depth)
+{
+	if (!run_charge(b->r, 1))
+		return TV(TV_FAIL);
+	if (depth > JSON_DEPTH_MAX)
+		return run_fail(b->r, -BB_ELIMIT, "the request is nested too deeply");
+	if (json_pull_array(&b->j))
+		return build_list(b, depth);
+	return json_pull_object(&b->j) ? build_dict(b, depth) : build_scalar(b);
+}
+
+struct tvalue bind_json(struct trun *r, struct bb_str text)
+{
+	struct builder b = { .r = r };
+
+	json_pull_init(&b.j, text);
+	struct tvalue v = build(&b, 0);
+	bb_free(b.stack);
+	if (!is_fail(v) && b.j.failed)
+		v = run_invalid(r, "the request is not JSON");
+	return v;
+}

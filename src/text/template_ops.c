@@ -1,0 +1,575 @@
+/* Operators of template_run.h: +, -, *, comparisons, attributes, items and slices. */
+#include <math.h>
+
+#include "text/template_chars.h"
+#include "text/template_format.h"
+#include "text/template_number.h"
+#include "text/template_run.h"
+
+/* ---- arithmetic ---- */
+
+static struct tvalue unsupported(struct trun *r, const char *op, struct tvalue a, struct tvalue b)
+{
+	if (a.type == TV_UNDEFINED || b.type == TV_UNDEFINED)
+		return run_undefined(r, a.type == TV_UNDEFINED ? a : b);
+	if (a.type == TV_STR && *op == '+')
+		return run_invalid(r, "can only concatenate str (not \"%s\") to str",
+				   tv_type_name(b.type));
+	return run_invalid(r, "unsupported operand type(s) for %s: '%s' and '%s'", op,
+			   tv_type_name(a.type), tv_type_name(b.type));
+}
+
+static struct tvalue too_big(struct trun *r)
+{
+	return run_fail(r, -BB_ELIMIT, "an integer is larger than the 64 bits that can be "
+				       "calculated with");
+}
+
+static struct tvalue concat_strings(struct trun *r, struct tvalue a, struct tvalue b)
+{
+	if ((uint64_t)a.len + b.len > UINT32_MAX)
+		return run_too_large(r);
+	char *const p = run_alloc(r, (size_t)a.len + b.len + 1);
+	if (!p || !run_charge_bytes(r, (size_t)a.len + b.len))
+		return TV(TV_FAIL);
+	memcpy(p, a.p, a.len);
+	memcpy(p + a.len, b.p, b.len);
+	struct tvalue v = tv_str((struct bb_str){ p, (size_t)a.len + b.len });
+	v.flags = a.flags & b.flags & TV_ASCII;
+	return v;
+}
+
+/* One of them is marked as safe HTML: the other is escaped first, as Python's Markup does. */
+static struct tvalue concat_markup(struct trun *r, struct tvalue a, struct tvalue b)
+{
+	const size_t mark = run_mark(r);
+
+	if (!((a.flags & TV_MARKUP) ? format_str(r, a) : format_escaped(r, tv_text(a))) ||
+	    !((b.flags & TV_MARKUP) ? format_str(r, b) : format_escaped(r, tv_text(b))))
+		return TV(TV_FAIL);
+	struct tvalue v = run_take(r, mark);
+	v.flags |= TV_MARKUP;
+	return v;
+}
+
+static struct tvalue concat_lists(struct trun *r, struct tvalue a, struct tvalue b)
+{
+	struct tseq *const s = run_seq(r, (size_t)a.seq->count + b.seq->count);
+
+	if (!s)
+		return TV(TV_FAIL);
+	for (uint32_t i = 0; i < a.seq->count; i++)
+		s->items[s->count++] = a.seq->items[i];
+	for (uint32_t i = 0; i < b.seq->count; i++)
+		s->items[s->count++] = b.seq->items[i];
+	return TV(a.type, .seq = s);
+}
+
+static struct tvalue number_op(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue b);
+
+struct tvalue op_add(struct trun *r, struct tvalue a, struct tvalue b)
+{
+	if (a.type == TV_STR && b.type == TV_STR)
+		return (a.flags | b.flags) & TV_MARKUP ? concat_markup(r, a, b)
+						       : concat_strings(r, a, b);
+	if (tv_is_number(a) && tv_is_number(b))
+		return number_op(r, OP_ADD, a, b);
+	if ((a.type == TV_LIST || a.type == TV_TUPLE) && a.type == b.type)
+		return concat_lists(r, a, b);
+	return unsupported(r, "+", a, b);
+}
+
+static struct tvalue repeat(struct trun *r, struct tvalue v, int64_t times)
+{
+	const uint64_t count = times > 0 ? (uint64_t)times : 0;
+
+	if (v.type == TV_STR) {
+		uint64_t size;
+		if (__builtin_mul_overflow(count, (uint64_t)v.len, &size) || size >= UINT32_MAX)
+			return run_too_large(r);
+		char *const p = run_alloc(r, size + 1);
+		if (!p || !run_charge_bytes(r, size) || !run_charge(r, v.len ? count >> 3 : 0))
+			return TV(TV_FAIL);
+		for (uint64_t at = 0; at < size; at += v.len)
+			memcpy(p + at, v.p, v.len);
+		return run_part(v, (struct bb_str){ p, size });
+	}
+	uint64_t total;
+	if (__builtin_mul_overflow(count, (uint64_t)v.seq->count, &total))
+		return run_too_large(r);
+	struct tseq *const s = run_seq(r, total);
+	if (!s)
+		return TV(TV_FAIL);
+	while (s->count < total) {
+		s->items[s->count] = v.seq->items[s->count % v.seq->count];
+		s->count++;
+	}
+	return TV(v.type, .seq = s);
+}
+
+static struct tvalue op_multiply(struct trun *r, struct tvalue a, struct tvalue b)
+{
+	if (tv_is_number(a) && tv_is_number(b))
+		return number_op(r, OP_MUL, a, b);
+	if (tv_is_integer(a)) {
+		const struct tvalue swap = a;
+		a = b;
+		b = swap;
+	}
+	if (tv_is_integer(b) && (a.type == TV_STR || a.type == TV_LIST || a.type == TV_TUPLE))
+		return repeat(r, a, b.i);
+	return unsupported(r, "*", a, b);
+}
+
+static struct tvalue int_power(struct trun *r, int64_t base, int64_t exponent)
+{
+	int64_t result = 1;
+
+	if (exponent < 0)
+		return base == 0 ? run_invalid(r, "0 cannot be raised to a negative power")
+				 : tv_float(pow((double)base, (double)exponent));
+	while (exponent) {
+		if ((exponent & 1) && __builtin_mul_overflow(result, base, &result))
+			return too_big(r);
+		exponent >>= 1;
+		if (exponent && __builtin_mul_overflow(base, base, &base))
+			return too_big(r);
+	}
+	return tv_int(result);
+}
+
+static struct tvalue float_op(struct trun *r, enum binary_op op, double a, double b)
+{
+	if (b == 0 && (op == OP_DIV || op == OP_FLOORDIV || op == OP_MOD))
+		return run_invalid(r, "division by zero");
+	switch (op) {
+	case OP_ADD: return tv_float(a + b);
+	case OP_SUB: return tv_float(a - b);
+	case OP_MUL: return tv_float(a * b);
+	case OP_DIV: return tv_float(a / b);
+	case OP_POW:
+		if (a < 0 && b != floor(b))
+			return run_invalid(r, "complex numbers are not supported");
+		if (a == 0 && b < 0)
+			return run_invalid(r, "0 cannot be raised to a negative power");
+		return tv_float(pow(a, b));
+	default: break;
+	}
+	double rest = fmod(a, b);
+	double quotient = (a - rest) / b;
+	if (rest != 0 && (b < 0) != (rest < 0)) {
+		rest += b;
+		quotient -= 1;
+	}
+	if (op == OP_MOD)
+		return tv_float(rest == 0 ? copysign(0.0, b) : rest);
+	if (quotient == 0)
+		return tv_float(copysign(0.0, a / b));
+	const double whole = floor(quotient);
+	return tv_float(quotient - whole > 0.5 ? whole + 1 : whole);
+}
+
+static struct tvalue int_divide(struct trun *r, enum binary_op op, int64_t a, int64_t b)
+{
+	if (b == 0)
+		return run_invalid(r, op == OP_DIV ? "division by zero"
+						   : "integer division or modulo by zero");
+	if (op == OP_DIV)
+		return tv_float((double)a / (double)b);
+	if (b == -1)
+		return op == OP_MOD ? tv_int(0) : a == INT64_MIN ? too_big(r) : tv_int(-a);
+	const int64_t rest = a % b;
+	const int64_t is_off = rest != 0 && (rest < 0) != (b < 0);
+	return tv_int(op == OP_MOD ? rest + is_off * b : a / b - is_off);
+}
+
+static struct tvalue number_op(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue b)
+{
+	int64_t result;
+
+	if (a.type == TV_FLOAT || b.type == TV_FLOAT)
+		return float_op(r, op, tv_double(a), tv_double(b));
+	if (a.type == TV_BIG || b.type == TV_BIG)
+		return too_big(r);
+	switch (op) {
+	case OP_ADD:
+		return __builtin_add_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
+	case OP_SUB:
+		return __builtin_sub_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
+	case OP_MUL:
+		return __builtin_mul_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
+	case OP_POW: return int_power(r, a.i, b.i);
+	default: return int_divide(r, op, a.i, b.i);
+	}
+}
+
+struct tvalue op_binary(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue b)
+{
+	static const char *const signs[] = { [OP_SUB] = "-", [OP_MUL] = "*", [OP_DIV] = "/",
+					     [OP_FLOORDIV] = "//", [OP_MOD] = "%", [OP_POW] = "**",
+					     [OP_ADD] = "+" };
+
+	if (op == OP_MUL)
+		return op_multiply(r, a, b);
+	if (op == OP_MOD && a.type == TV_STR)
+		return format_percent(r, a, b);
+	if (tv_is_number(a) && tv_is_number(b))
+		return number_op(r, op, a, b);
+	return unsupported(r, signs[op], a, b);
+}
+
+struct tvalue op_negate(struct trun *r, struct tvalue v)
+{
+	if (v.type == TV_FLOAT)
+		return tv_float(-v.f);
+	if (tv_is_integer(v))
+		return v.i == INT64_MIN ? too_big(r) : tv_int(-v.i);
+	if (v.type == TV_BIG)
+		return too_big(r);
+	if (v.type == TV_UNDEFINED)
+		return run_undefined(r, v);
+	return run_invalid(r, "bad operand type for unary -: '%s'", tv_type_name(v.type));
+}
+
+/* ---- comparing ---- */
+
+int op_in(struct trun *r, struct tvalue item, struct tvalue container)
+{
+	struct tseq items;
+
+	if (container.type == TV_STR) {
+		if (item.type != TV_STR) {
+			run_invalid(r, "'in <string>' requires string as left operand, not %s",
+				    tv_type_name(item.type));
+			return -1;
+		}
+		if (!run_charge_bytes(r, container.len))
+			return -1;
+		return bb_str_find(tv_text(container), tv_text(item)) >= 0;
+	}
+	if (container.type == TV_DICT) {
+		if (tv_is_hashable(item))
+			return tdict_find(container.dict, item) != NULL;
+		run_invalid(r, "unhashable type: '%s'", tv_type_name(item.type));
+		return -1;
+	}
+	if (!run_items(r, container, &items))
+		return -1;
+	for (uint32_t i = 0; i < items.count; i++) {
+		const int same = tv_equal(&r->mem, items.items[i], item, 0);
+		if (same < 0)
+			run_fail(r, -BB_ELIMIT, "values are nested too deeply to be compared");
+		if (same)
+			return same;
+	}
+	return 0;
+}
+
+int op_compare(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue b)
+{
+	static const char *const signs[] = { [OP_LT] = "<", [OP_LE] = "<=", [OP_GT] = ">",
+					     [OP_GE] = ">=" };
+	int order = 0;
+
+	if (op == OP_IN || op == OP_NOT_IN) {
+		const int in = op_in(r, a, b);
+		return in < 0 ? in : in == (op == OP_IN);
+	}
+	if (op == OP_EQ || op == OP_NE) {
+		const int same = tv_equal(&r->mem, a, b, 0);
+		if (same < 0)
+			run_fail(r, -BB_ELIMIT, "values are nested too deeply to be compared");
+		return same < 0 ? same : same == (op == OP_EQ);
+	}
+	if (a.type == TV_UNDEFINED || b.type == TV_UNDEFINED) {
+		run_undefined(r, a.type == TV_UNDEFINED ? a : b);
+		return -1;
+	}
+	if (!tv_order(&r->mem, a, b, 0, &order)) {
+		if (tv_is_number(a) && tv_is_number(b))
+			return 0; /* not a number: in no order */
+		run_invalid(r, "'%s' not supported between instances of '%s' and '%s'", signs[op],
+			    tv_type_name(a.type), tv_type_name(b.type));
+		return -1;
+	}
+	return op == OP_LT ? order < 0 : op == OP_LE ? order <= 0 : op == OP_GT ? order > 0
+										: order >= 0;
+}
+
+/* ---- attributes ---- */
+
+static struct tvalue undefined_in(struct tvalue object, struct bb_str name, int flags)
+{
+	return TV(TV_UNDEFINED, .flags = (uint8_t)flags, .aux = object.type,
+		  .len = (uint32_t)name.len, .p = name.p);
+}
+
+/* A method of the object as a value; TV_MISSING: it has none of that name. */
+static struct tvalue bound_method(struct trun *r, struct tvalue object, struct bb_str name)
+{
+	if (method_is_unsafe(object.type, name) || (name.len > 1 && name.p[0] == '_' && name.p[1] == '_'))
+		return undefined_in(object, name, TV_UNSAFE);
+	const struct tfunction *const f = method_find(object.type, name);
+	if (!f)
+		return TV(TV_MISSING);
+	struct tmethod *const m = run_alloc(r, sizeof(*m));
+	if (!m)
+		return TV(TV_FAIL);
+	*m = (struct tmethod){ object, f };
+	return TV(TV_METHOD, .method = m);
+}
+
+static struct tvalue loop_item(struct trun *r, struct tloop *l, int64_t index, struct bb_str hint)
+{
+	if (index >= 0 && index < l->count)
+		return run_at(r, &l->items[index]);
+	return TV(TV_UNDEFINED, .flags = TV_HINT, .len = (uint32_t)hint.len, .p = hint.p);
+}
+
+static struct tvalue loop_attr(struct trun *r, struct tloop *l, enum loop_attr attr)
+{
+	switch (attr) {
+	case LOOP_INDEX: return tv_int((int64_t)l->index + 1);
+	case LOOP_INDEX0: return tv_int(l->index);
+	case LOOP_REVINDEX: return tv_int((int64_t)l->count - l->index);
+	case LOOP_REVINDEX0: return tv_int((int64_t)l->count - l->index - 1);
+	case LOOP_FIRST: return tv_bool(l->index == 0);
+	case LOOP_LAST: return tv_bool(l->index + 1 >= l->count);
+	case LOOP_LENGTH: return tv_int(l->count);
+	case LOOP_PREVITEM:
+		return loop_item(r, l, (int64_t)l->index - 1, BB_STR("there is no previous item"));
+	case LOOP_NEXTITEM:
+		return loop_item(r, l, (int64_t)l->index + 1, BB_STR("there is no next item"));
+	case LOOP_DEPTH: return tv_int((int64_t)l->depth + 1);
+	case LOOP_DEPTH0: return tv_int(l->depth);
+	case LOOP_CYCLE: return bound_method(r, TV(TV_LOOP, .loop = l), BB_STR("cycle"));
+	case LOOP_CHANGED: return bound_method(r, TV(TV_LOOP, .loop = l), BB_STR("changed"));
+	case LOOP_NONE: break;
+	}
+	return TV(TV_MISSING);
+}
+
+static enum loop_attr loop_attr_of(struct bb_str name)
+{
+#define X(attr, text)                                                                              \
+	if (bb_str_eq(name, BB_STR(text)))                                                         \
+		return LOOP_##attr;
+	LOOP_ATTRS(X)
+#undef X
+	return LOOP_NONE;
+}
+
+/* What Python's getattr() finds; TV_MISSING: nothing. */
+static struct tvalue plain_attr(struct trun *r, struct tvalue object, struct bb_str name,
+				enum loop_attr attr)
+{
+	if (object.type == TV_LOOP)
+		return loop_attr(r, object.loop, attr);
+	if (object.type == TV_NAMESPACE) {
+		struct tvalue *const v = tdict_find_str(object.dict, name);
+		return v ? run_at(r, v) : TV(TV_MISSING);
+	}
+	if (object.type == TV_MACRO && bb_str_eq(name, BB_STR("name")))
+		return tv_str(object.macro->def->name);
+	if (object.type == TV_CYCLER && bb_str_eq(name, BB_STR("current")))
+		return run_at(r, &object.cycler->items->items[object.cycler->at]);
+	return bound_method(r, object, name);
+}
+
+struct tvalue op_attr(struct trun *r, struct tvalue object, struct bb_str name, enum loop_attr loop)
+{
+	if (object.type == TV_UNDEFINED)
+		return run_undefined(r, object);
+	if (object.type == TV_DICT && name.len && name.p[0] != '_') {
+		/* The usual case first; a dict's methods win over its keys. */
+		struct tvalue *const found = tdict_find_str(object.dict, name);
+		if (found && !method_find(TV_DICT, name) && !method_is_unsafe(TV_DICT, name))
+			return run_at(r, found);
+		const struct tvalue method = bound_method(r, object, name);
+		return method.type != TV_MISSING ? method : undefined_in(object, name, 0);
+	}
+	const struct tvalue v = plain_attr(r, object, name, loop);
+	if (v.type != TV_MISSING)
+		return v;
+	if (object.type == TV_DICT) {
+		struct tvalue *const found = tdict_find_str(object.dict, name);
+		if (found)
+			return run_at(r, found);
+	}
+	return undefined_in(object, name, 0);
+}
+
+/* ---- items ---- */
+
+static struct tvalue str_item(struct tvalue s, int64_t index)
+{
+	const int64_t count = tv_str_len(s);
+
+	if (index < 0)
+		index += count;
+	if (index < 0 || index >= count)
+		return TV(TV_MISSING);
+	const size_t at = tv_is_ascii(&s) ? (size_t)index : chars_offset(tv_text(s), (size_t)index);
+	return run_part(s, (struct bb_str){ s.p + at, chars_size(s.p[at]) });
+}
+
+static struct tvalue seq_item(struct trun *r, const struct tseq *s, int64_t index)
+{
+	if (index < 0)
+		index += s->count;
+	if (index < 0 || index >= s->count)
+		return TV(TV_MISSING);
+	return run_at(r, &s->items[index]);
+}
+
+/* object[index] as Python has it; TV_MISSING: there is nothing. */
+static struct tvalue plain_item(struct trun *r, struct tvalue object, struct tvalue index)
+{
+	if (object.type == TV_DICT) {
+		struct tvalue *const v =
+			tv_is_hashable(index) ? tdict_find(object.dict, index) : NULL;
+		return v ? run_at(r, v) : TV(TV_MISSING);
+	}
+	if (!tv_is_integer(index))
+		return TV(TV_MISSING);
+	if (object.type == TV_STR)
+		return run_charge_bytes(r, object.len) ? str_item(object, index.i) : TV(TV_FAIL);
+	if (object.type == TV_LIST || object.type == TV_TUPLE || object.type == TV_RANGE)
+		return seq_item(r, object.seq, index.i);
+	return TV(TV_MISSING);
+}
+
+struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index)
+{
+	if (object.type == TV_UNDEFINED)
+		return run_undefined(r, object);
+	struct tvalue v = plain_item(r, object, index);
+	if (v.type != TV_MISSING)
+		return v;
+	if (index.type == TV_STR) {
+		v = plain_attr(r, object, tv_text(index), loop_attr_of(tv_text(index)));
+		return v.type != TV_MISSING ? v : undefined_in(object, tv_text(index), 0);
+	}
+	if (tv_is_integer(index))
+		return TV(TV_UNDEFINED, .flags = TV_INDEX, .aux = object.type, .i = index.i);
+	return undefined_in(object, BB_STR("?"), 0);
+}
+
+/* ---- slices ---- */
+
+static bool slice_bound(struct trun *r, struct tvalue v, int64_t missing, int64_t *out)
+{
+	*out = missing;
+	if (v.type == TV_MISSING || v.type == TV_NONE)
+		return true;
+	if (v.type == TV_UNDEFINED || !tv_is_integer(v)) {
+		run_invalid(r, "slice indices must be integers or None");
+		return false;
+	}
+	*out = v.i;
+	return true;
+}
+
+struct slice {
+	int64_t start, count, step;
+};
+
+/* As Python's slice.indices(). */
+static bool slice_indices(struct trun *r, const struct tvalue bounds[3], int64_t length,
+			  struct slice *out)
+{
+	int64_t start, stop, step;
+
+	if (!slice_bound(r, bounds[2], 1, &step))
+		return false;
+	if (step == 0) {
+		run_invalid(r, "slice step cannot be zero");
+		return false;
+	}
+	if (step < -INT64_MAX)
+		step = -INT64_MAX;
+	const int64_t low = step < 0 ? -1 : 0, high = step < 0 ? length - 1 : length;
+	if (!slice_bound(r, bounds[0], step < 0 ? INT64_MAX : INT64_MIN, &start) ||
+	    !slice_bound(r, bounds[1], step < 0 ? INT64_MIN : INT64_MAX, &stop))
+		return false;
+	const bool is_open_stop = bounds[1].type == TV_MISSING || bounds[1].type == TV_NONE;
+	const bool is_open_start = bounds[0].type == TV_MISSING || bounds[0].type == TV_NONE;
+	if (start < 0 && !is_open_start)
+		start += length;
+	if (stop < 0 && !is_open_stop)
+		stop += length;
+	start = start < low ? low : start > high ? high : start;
+	stop = stop < low ? low : stop > high ? high : stop;
+	out->start = start;
+	out->step = step;
+	if (step > 0)
+		out->count = stop > start ? (stop - start - 1) / step + 1 : 0;
+	else
+		out->count = start > stop ? (start - stop - 1) / -step + 1 : 0;
+	return true;
+}
+
+static struct tvalue str_slice(struct trun *r, struct tvalue s, const struct tvalue bounds[3])
+{
+	const int64_t length = tv_str_len(s);
+	const bool ascii = tv_is_ascii(&s);
+	struct slice cut;
+
+	if (!run_charge_bytes(r, s.len) || !slice_indices(r, bounds, length, &cut))
+		return TV(TV_FAIL);
+	if (cut.count == 0)
+		return run_part(s, (struct bb_str){ s.p, 0 });
+	if (cut.step == 1) {
+		const size_t from = ascii ? (size_t)cut.start
+					  : chars_offset(tv_text(s), (size_t)cut.start);
+		const struct bb_str rest = bb_str_skip(tv_text(s), from);
+		const size_t len = ascii ? (size_t)cut.count : chars_offset(rest, (size_t)cut.count);
+		return run_part(s, (struct bb_str){ rest.p, len });
+	}
+	struct tseq chars;
+	char *const p = run_alloc(r, s.len + 1);
+	size_t len = 0;
+	if (!p || !run_items(r, s, &chars))
+		return TV(TV_FAIL);
+	for (int64_t i = 0; i < cut.count; i++) {
+		const struct tvalue c = chars.items[cut.start + i * cut.step];
+		memcpy(p + len, c.p, c.len);
+		len += c.len;
+	}
+	return run_part(s, (struct bb_str){ p, len });
+}
+
+static struct tvalue seq_slice(struct trun *r, struct tvalue v, const struct tvalue bounds[3])
+{
+	const struct tseq *const from = v.seq;
+	struct slice cut;
+
+	if (!slice_indices(r, bounds, from->count, &cut))
+		return TV(TV_FAIL);
+	struct tseq *const s = run_seq(r, cut.step == 1 ? 0 : (size_t)cut.count);
+	if (!s)
+		return TV(TV_FAIL);
+	if (cut.step == 1) {
+		/* Lists never change: a part of one is the same items. */
+		s->items = from->items + (cut.count ? cut.start : 0);
+		s->count = (uint32_t)cut.count;
+	} else {
+		for (int64_t i = 0; i < cut.count; i++)
+			s->items[s->count++] = from->items[cut.start + i * cut.step];
+	}
+	return TV(v.type == TV_RANGE ? TV_LIST : v.type, .seq = s);
+}
+
+struct tvalue op_slice(struct trun *r, struct tvalue object, const struct tvalue bounds[3])
+{
+	if (object.type == TV_UNDEFINED)
+		return run_undefined(r, object);
+	for (int i = 0; i < 3; i++)
+		if (bounds[i].type == TV_UNDEFINED)
+			return run_invalid(r, "slice indices must be integers or None");
+	if (object.type == TV_STR)
+		return str_slice(r, object, bounds);
+	if (object.type == TV_LIST || object.type == TV_TUPLE || object.type == TV_RANGE)
+		return seq_slice(r, object, bounds);
+	return run_invalid(r, "'%s' object cannot be sliced", tv_type_name(object.type));
+}
