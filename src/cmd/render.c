@@ -158,7 +158,7 @@ static int load(const char *path, struct chat_text **out)
 struct renderer {
 	const struct render_options *o;
 	const struct chat_text *chat;
-	struct bb_buf prompt, raised, line;
+	struct bb_buf prompt, raised, line, work;
 	struct text_error e;
 };
 
@@ -209,11 +209,43 @@ static int render_timed(struct renderer *x, struct bb_str body)
 	return rc;
 }
 
+/* Where a separator of lines that is no control character begins: U+0085, U+2028, U+2029. */
+static size_t line_end_size(struct bb_str s)
+{
+	if (bb_str_starts(s, BB_STR("\xc2\x85")))
+		return 2;
+	return bb_str_starts(s, BB_STR("\xe2\x80\xa8")) || bb_str_starts(s, BB_STR("\xe2\x80\xa9")) ? 3 : 0;
+}
+
+/* A line must be one line to every reader, so these are escaped too. */
+static void put_string(struct bb_buf *out, struct bb_buf *work, struct bb_str text)
+{
+	size_t from = 0;
+
+	bb_buf_clear(work);
+	bb_buf_add_json(work, text);
+	for (size_t i = 0; i < work->len; i++) {
+		const unsigned char c = (unsigned char)work->p[i];
+		const size_t size =
+			c == 0xc2 || c == 0xe2 ? line_end_size(bb_str_skip(bb_buf_str(work), i)) : 0;
+		if (!size)
+			continue;
+		bb_buf_add(out, work->p + from, i - from);
+		bb_buf_add_str(out, size == 2			       ? BB_STR("\\u0085")
+				    : (work->p[i + 2] & 1) ? BB_STR("\\u2029")
+							       : BB_STR("\\u2028"));
+		from = i + size;
+	}
+	bb_buf_add(out, work->p + from, work->len - from);
+	if (work->err && !out->err)
+		out->err = work->err;
+}
+
 static int put_line(struct renderer *x, int rc)
 {
 	bb_buf_clear(&x->line);
 	bb_buf_add_str(&x->line, rc ? BB_STR("{\"error\": ") : BB_STR("{\"prompt\": "));
-	bb_buf_add_json(&x->line, rc ? reason_of(x, rc) : bb_buf_str(&x->prompt));
+	put_string(&x->line, &x->work, rc ? reason_of(x, rc) : bb_buf_str(&x->prompt));
 	bb_buf_lit(&x->line, "}\n");
 	return x->line.err || fwrite(x->line.p, 1, x->line.len, stdout) != x->line.len;
 }
@@ -262,6 +294,7 @@ static int run(const struct render_options *o)
 	bb_buf_init(&x.prompt, PROMPT_MAX);
 	bb_buf_init(&x.raised, PROMPT_MAX);
 	bb_buf_init(&x.line, (size_t)PROMPT_MAX * 2);
+	bb_buf_init(&x.work, (size_t)PROMPT_MAX * 2);
 	const struct bb_str all = { text, len };
 	rc = o->is_batch ? render_lines(&x, all) : render_one(&x, all);
 	if (fflush(stdout))
@@ -269,6 +302,7 @@ static int run(const struct render_options *o)
 	bb_buf_fini(&x.prompt);
 	bb_buf_fini(&x.raised);
 	bb_buf_fini(&x.line);
+	bb_buf_fini(&x.work);
 	bb_free(text);
 	chat_text_destroy(chat);
 	return rc;

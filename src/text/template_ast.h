@@ -21,7 +21,7 @@ enum node_kind {
 	E_LIST,	   /* a: items */
 	E_TUPLE,   /* a: items; also as a target */
 	E_DICT,	   /* a: key, value, key, value ... */
-	E_ATTR,	   /* a.text; op: enum loop_attr */
+	E_ATTR,	   /* a.text; attr */
 	E_ITEM,	   /* a[b] */
 	E_SLICE,   /* a[b:c:d], each may be NULL */
 	E_CALL,	   /* a(b: arguments) */
@@ -143,6 +143,7 @@ struct tnode {
 	union {
 		const struct tfilter *filter;
 		const struct ttest *test;
+		const struct tattr *attr;
 		struct tref *refs;
 		struct tscope *scope;
 		struct tmacro_def *def;

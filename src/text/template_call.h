@@ -65,5 +65,14 @@ const struct tfunction *method_find(uint8_t type, struct bb_str name);
 /* Would it change the list or dict? Then the sandbox keeps it away. */
 bool method_is_unsafe(uint8_t type, struct bb_str name);
 
+/* All that a name behind a dot can mean, found once. */
+struct tattr {
+	struct bb_str name;
+	const struct tfunction *of_str, *of_list, *of_dict; /* NULL: no method */
+	uint8_t loop;					    /* enum loop_attr */
+	bool list_unsafe, dict_unsafe, is_private;
+};
+void attr_resolve(struct bb_str name, struct tattr *out);
+
 /* A row of a table whose rows have a tfunction first. */
 const void *call_find(const void *table, size_t count, size_t size, struct bb_str name);

@@ -217,12 +217,11 @@ static bool eval_target(struct trun *r, const struct tnode *callee, struct targe
 	t->self = eval(r, callee->a);
 	if (is_fail(t->self))
 		return false;
-	if (!method_is_unsafe(t->self.type, callee->text))
-		t->method = method_find(t->self.type, callee->text);
+	t->method = attr_method(callee->attr, t->self.type);
 	if (t->method)
 		return true;
 	r->node = callee;
-	t->callee = op_attr(r, t->self, callee->text, callee->op);
+	t->callee = op_attr(r, t->self, callee->attr);
 	return !is_fail(t->callee);
 }
 
@@ -371,7 +370,7 @@ static struct tvalue eval_attr(struct trun *r, const struct tnode *n)
 	if (is_fail(object))
 		return object;
 	r->node = n;
-	return op_attr(r, object, n->text, (enum loop_attr)n->op);
+	return op_attr(r, object, n->attr);
 }
 
 static struct tvalue eval_node(struct trun *r, const struct tnode *n)

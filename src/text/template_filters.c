@@ -384,7 +384,7 @@ static struct tvalue filter_attr(struct trun *r, struct tvalue v, struct tvalue 
 	/* Not the items of a dict: only what is an attribute in Python. */
 	if (v.type == TV_DICT && !method_find(TV_DICT, name))
 		return TV(TV_UNDEFINED, .aux = v.type, .len = (uint32_t)name.len, .p = name.p);
-	return op_attr(r, v, name, LOOP_NONE);
+	return op_attr_named(r, v, name);
 }
 
 static bool json_separators(struct trun *r, struct tvalue v, struct json_style *style)

@@ -304,19 +304,29 @@ static struct tvalue undefined_in(struct tvalue object, struct bb_str name, int 
 		  .len = (uint32_t)name.len, .p = name.p);
 }
 
-/* A method of the object as a value; TV_MISSING: it has none of that name. */
-static struct tvalue bound_method(struct trun *r, struct tvalue object, struct bb_str name)
+static struct tvalue bind_method(struct trun *r, struct tvalue object, const struct tfunction *f)
 {
-	if (method_is_unsafe(object.type, name) || (name.len > 1 && name.p[0] == '_' && name.p[1] == '_'))
-		return undefined_in(object, name, TV_UNSAFE);
-	const struct tfunction *const f = method_find(object.type, name);
-	if (!f)
-		return TV(TV_MISSING);
 	struct tmethod *const m = run_alloc(r, sizeof(*m));
+
 	if (!m)
 		return TV(TV_FAIL);
 	*m = (struct tmethod){ object, f };
 	return TV(TV_METHOD, .method = m);
+}
+
+/* A method of the object as a value; TV_MISSING: it has none of that name. */
+static struct tvalue bound_method(struct trun *r, struct tvalue object, const struct tattr *a)
+{
+	const bool is_unsafe = object.type == TV_DICT   ? a->dict_unsafe
+			       : object.type == TV_LIST ? a->list_unsafe
+							: false;
+
+	if (is_unsafe || a->is_private)
+		return undefined_in(object, a->name, TV_UNSAFE);
+	const struct tfunction *f = attr_method(a, object.type);
+	if (object.type == TV_CYCLER)
+		f = method_find(TV_CYCLER, a->name);
+	return f ? bind_method(r, object, f) : TV(TV_MISSING);
 }
 
 static struct tvalue loop_item(struct trun *r, struct tloop *l, int64_t index, struct bb_str hint)
@@ -342,8 +352,10 @@ static struct tvalue loop_attr(struct trun *r, struct tloop *l, enum loop_attr a
 		return loop_item(r, l, (int64_t)l->index + 1, BB_STR("there is no next item"));
 	case LOOP_DEPTH: return tv_int((int64_t)l->depth + 1);
 	case LOOP_DEPTH0: return tv_int(l->depth);
-	case LOOP_CYCLE: return bound_method(r, TV(TV_LOOP, .loop = l), BB_STR("cycle"));
-	case LOOP_CHANGED: return bound_method(r, TV(TV_LOOP, .loop = l), BB_STR("changed"));
+	case LOOP_CYCLE:
+		return bind_method(r, TV(TV_LOOP, .loop = l), method_find(TV_LOOP, BB_STR("cycle")));
+	case LOOP_CHANGED:
+		return bind_method(r, TV(TV_LOOP, .loop = l), method_find(TV_LOOP, BB_STR("changed")));
 	case LOOP_NONE: break;
 	}
 	return TV(TV_MISSING);
@@ -359,44 +371,57 @@ static enum loop_attr loop_attr_of(struct bb_str name)
 	return LOOP_NONE;
 }
 
-/* What Python's getattr() finds; TV_MISSING: nothing. */
-static struct tvalue plain_attr(struct trun *r, struct tvalue object, struct bb_str name,
-				enum loop_attr attr)
+void attr_resolve(struct bb_str name, struct tattr *out)
 {
-	if (object.type == TV_LOOP)
-		return loop_attr(r, object.loop, attr);
-	if (object.type == TV_NAMESPACE) {
-		struct tvalue *const v = tdict_find_str(object.dict, name);
-		return v ? run_at(r, v) : TV(TV_MISSING);
-	}
-	if (object.type == TV_MACRO && bb_str_eq(name, BB_STR("name")))
-		return tv_str(object.macro->def->name);
-	if (object.type == TV_CYCLER && bb_str_eq(name, BB_STR("current")))
-		return run_at(r, &object.cycler->items->items[object.cycler->at]);
-	return bound_method(r, object, name);
+	*out = (struct tattr){
+		.name = name,
+		.of_str = method_find(TV_STR, name),
+		.of_list = method_find(TV_LIST, name),
+		.of_dict = method_find(TV_DICT, name),
+		.loop = (uint8_t)loop_attr_of(name),
+		.list_unsafe = method_is_unsafe(TV_LIST, name),
+		.dict_unsafe = method_is_unsafe(TV_DICT, name),
+		.is_private = name.len > 1 && name.p[0] == '_' && name.p[1] == '_',
+	};
 }
 
-struct tvalue op_attr(struct trun *r, struct tvalue object, struct bb_str name, enum loop_attr loop)
+/* What Python's getattr() finds; TV_MISSING: nothing. */
+static struct tvalue plain_attr(struct trun *r, struct tvalue object, const struct tattr *a)
+{
+	if (object.type == TV_LOOP)
+		return loop_attr(r, object.loop, (enum loop_attr)a->loop);
+	if (object.type == TV_NAMESPACE) {
+		struct tvalue *const v = tdict_find_str(object.dict, a->name);
+		return v ? run_at(r, v) : TV(TV_MISSING);
+	}
+	if (object.type == TV_MACRO && bb_str_eq(a->name, BB_STR("name")))
+		return tv_str(object.macro->def->name);
+	if (object.type == TV_CYCLER && bb_str_eq(a->name, BB_STR("current")))
+		return run_at(r, &object.cycler->items->items[object.cycler->at]);
+	return bound_method(r, object, a);
+}
+
+struct tvalue op_attr(struct trun *r, struct tvalue object, const struct tattr *a)
 {
 	if (object.type == TV_UNDEFINED)
 		return run_undefined(r, object);
-	if (object.type == TV_DICT && name.len && name.p[0] != '_') {
-		/* The usual case first; a dict's methods win over its keys. */
-		struct tvalue *const found = tdict_find_str(object.dict, name);
-		if (found && !method_find(TV_DICT, name) && !method_is_unsafe(TV_DICT, name))
-			return run_at(r, found);
-		const struct tvalue method = bound_method(r, object, name);
-		return method.type != TV_MISSING ? method : undefined_in(object, name, 0);
-	}
-	const struct tvalue v = plain_attr(r, object, name, loop);
+	const struct tvalue v = plain_attr(r, object, a);
 	if (v.type != TV_MISSING)
 		return v;
 	if (object.type == TV_DICT) {
-		struct tvalue *const found = tdict_find_str(object.dict, name);
+		struct tvalue *const found = tdict_find_str(object.dict, a->name);
 		if (found)
 			return run_at(r, found);
 	}
-	return undefined_in(object, name, 0);
+	return undefined_in(object, a->name, 0);
+}
+
+struct tvalue op_attr_named(struct trun *r, struct tvalue object, struct bb_str name)
+{
+	struct tattr a;
+
+	attr_resolve(name, &a);
+	return op_attr(r, object, &a);
 }
 
 /* ---- items ---- */
@@ -447,7 +472,9 @@ struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index)
 	if (v.type != TV_MISSING)
 		return v;
 	if (index.type == TV_STR) {
-		v = plain_attr(r, object, tv_text(index), loop_attr_of(tv_text(index)));
+		struct tattr a;
+		attr_resolve(tv_text(index), &a);
+		v = plain_attr(r, object, &a);
 		return v.type != TV_MISSING ? v : undefined_in(object, tv_text(index), 0);
 	}
 	if (tv_is_integer(index))

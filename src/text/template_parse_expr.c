@@ -347,16 +347,6 @@ static struct tnode *parse_subscribed(struct parser *p, struct tnode *object, co
 	return parse_expect(p, TOKEN_RBRACKET) ? n : NULL;
 }
 
-static uint8_t loop_attr_find(struct bb_str name)
-{
-#define X(attr, text)                                                                              \
-	if (bb_str_eq(name, BB_STR(text)))                                                         \
-		return LOOP_##attr;
-	LOOP_ATTRS(X)
-#undef X
-	return LOOP_NONE;
-}
-
 static struct tnode *parse_subscript(struct parser *p, struct tnode *object)
 {
 	const struct token *const at = p->at++;
@@ -376,9 +366,13 @@ static struct tnode *parse_subscript(struct parser *p, struct tnode *object)
 	struct tnode *const n = node_create(p, E_ATTR, at);
 	if (!n)
 		return NULL;
+	struct tattr *const attr = parse_alloc(p, sizeof(*attr));
+	if (!attr)
+		return NULL;
 	n->a = object;
 	n->text = p->at->text;
-	n->op = loop_attr_find(n->text);
+	attr_resolve(n->text, attr);
+	n->attr = attr;
 	p->at++;
 	return n;
 }

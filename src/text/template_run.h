@@ -133,7 +133,18 @@ struct tvalue call_value(struct trun *r, struct tvalue callee, const struct targ
 
 /* ---- operators ---- */
 
-struct tvalue op_attr(struct trun *r, struct tvalue object, struct bb_str name, enum loop_attr loop);
+struct tvalue op_attr(struct trun *r, struct tvalue object, const struct tattr *attr);
+/* The same by a name that is only known now. */
+struct tvalue op_attr_named(struct trun *r, struct tvalue object, struct bb_str name);
+/* The method of this type that the name means; NULL: none, or the sandbox keeps it away. */
+static inline const struct tfunction *attr_method(const struct tattr *a, uint8_t type)
+{
+	if (type == TV_STR)
+		return a->of_str;
+	if (type == TV_DICT)
+		return a->of_dict;
+	return type == TV_LIST || type == TV_TUPLE || type == TV_RANGE ? a->of_list : NULL;
+}
 struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index);
 /* TV_MISSING for a bound that is not there. */
 struct tvalue op_slice(struct trun *r, struct tvalue object, const struct tvalue bounds[3]);

@@ -100,7 +100,7 @@ static bool field_value(struct fields *f, struct bb_str name, struct tvalue *v)
 		struct bb_str digits = key;
 		uint64_t index = 0;
 		if (is_attr)
-			*v = op_attr(f->r, *v, key, LOOP_NONE);
+			*v = op_attr_named(f->r, *v, key);
 		else if (read_number(&digits, &index) && !digits.len)
 			*v = op_item(f->r, *v, tv_int((int64_t)index));
 		else
