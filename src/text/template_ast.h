@@ -22,7 +22,7 @@ enum node_kind {
 	E_TUPLE,   /* a: items; also as a target */
 	E_DICT,	   /* a: key, value, key, value ... */
 	E_ATTR,	   /* a.text; attr */
-	E_ITEM,	   /* a[b] */
+	E_ITEM,	   /* a[b]; attr when b is a constant string, else NULL */
 	E_SLICE,   /* a[b:c:d], each may be NULL */
 	E_CALL,	   /* a(b: arguments) */
 	E_FILTER,  /* a|text(b: arguments); a is NULL in filter and set blocks; filter may be NULL */

@@ -1,47 +1,22 @@
 #include "text/template_bind.h"
 
 #include "text/template_chars.h"
-#include "text/template_lex.h"
-#include "wire/json.h"
 
-/* The members of the body that count; raw text, p NULL where one is absent. */
-struct request {
-	struct bb_str messages, tools, documents, add_generation_prompt, continue_final_message;
-	struct bb_str reasoning_effort, chat_template_kwargs;
+/* The members of the body that count. */
+enum member {
+	MESSAGES, TOOLS, DOCUMENTS, ADD_GENERATION_PROMPT, CONTINUE_FINAL_MESSAGE, REASONING_EFFORT,
+	CHAT_TEMPLATE_KWARGS, MEMBER_COUNT,
 };
 
-static void read_request(struct bb_str body, struct request *q)
-{
-	static const struct {
-		struct bb_str name;
-		size_t at;
-	} members[] = {
-#define MEMBER(name) { BB_STR_INIT(#name), offsetof(struct request, name) }
-		MEMBER(messages), MEMBER(tools), MEMBER(documents), MEMBER(add_generation_prompt),
-		MEMBER(continue_final_message), MEMBER(reasoning_effort),
-		MEMBER(chat_template_kwargs),
-#undef MEMBER
-	};
-	struct json_pull j;
-	struct bb_str key, raw;
-	enum json_type type;
-
-	*q = (struct request){ .messages = { NULL, 0 } };
-	json_pull_init(&j, body);
-	if (!json_pull_object(&j))
-		return;
-	while (json_pull_key(&j, &key) && json_pull_value(&j, &raw, &type))
-		for (size_t i = 0; i < sizeof(members) / sizeof(members[0]); i++)
-			if (json_inner_eq(key, members[i].name))
-				*(struct bb_str *)(void *)((char *)q + members[i].at) = raw;
-}
-
-static struct tvalue value_of(struct trun *r, struct bb_str raw)
-{
-	struct tvalue v = raw.p ? bind_json(r, raw) : TV(TV_NONE);
-
-	return tv_ready(&r->mem, &v) ? v : run_nomem(r);
-}
+static const struct bb_str member_names[MEMBER_COUNT] = {
+	[MESSAGES] = BB_STR_INIT("messages"),
+	[TOOLS] = BB_STR_INIT("tools"),
+	[DOCUMENTS] = BB_STR_INIT("documents"),
+	[ADD_GENERATION_PROMPT] = BB_STR_INIT("add_generation_prompt"),
+	[CONTINUE_FINAL_MESSAGE] = BB_STR_INIT("continue_final_message"),
+	[REASONING_EFFORT] = BB_STR_INIT("reasoning_effort"),
+	[CHAT_TEMPLATE_KWARGS] = BB_STR_INIT("chat_template_kwargs"),
+};
 
 /* ---- variables ---- */
 
@@ -55,10 +30,8 @@ static bool put_token(struct trun *r, struct tdict *d, const char *name, struct 
 	return !token.p || put(r, d, name, tv_str(token));
 }
 
-static bool put_all(struct trun *r, struct tdict *d, struct bb_str json, const char *what)
+static bool put_all(struct trun *r, struct tdict *d, struct tvalue v, const char *what)
 {
-	const struct tvalue v = value_of(r, json);
-
 	if (is_fail(v) || v.type == TV_NONE)
 		return !r->rc;
 	if (v.type != TV_DICT) {
@@ -73,30 +46,27 @@ static bool put_all(struct trun *r, struct tdict *d, struct bb_str json, const c
 
 static bool put_tokens(struct trun *r, struct tdict *d, const struct template_input *in)
 {
-	return (!in->special_json.len || put_all(r, d, in->special_json, "special tokens")) &&
+	return (!in->special_json.len || put_all(r, d, bind_json(r, in->special_json), "special tokens")) &&
 	       put_token(r, d, "bos_token", in->bos_token) &&
 	       put_token(r, d, "eos_token", in->eos_token) &&
 	       put_token(r, d, "pad_token", in->pad_token) &&
 	       put_token(r, d, "unk_token", in->unk_token);
 }
 
-static struct tvalue tools_of(struct trun *r, struct bb_str raw, enum template_messages how)
+static struct tvalue tools_of(struct tvalue tools, enum template_messages how)
 {
-	const struct tvalue tools = value_of(r, raw);
-
 	/* Engines know no difference between no tools and none of them. */
-	return how != TEMPLATE_AS_GIVEN && !is_fail(tools) && !tv_truth(tools) ? TV(TV_NONE) : tools;
+	return how != TEMPLATE_AS_GIVEN && !tv_truth(tools) ? TV(TV_NONE) : tools;
 }
 
 /* Is the assistant's turn begun? Not when the final message is to be continued. */
 static struct tvalue generation_of(struct trun *r, const struct template_input *in,
-				   const struct request *q, const struct continuation *c)
+				   struct tvalue asked, const struct continuation *c)
 {
 	if (in->generation == TEMPLATE_GENERATION_NO)
 		return tv_bool(0);
-	const struct tvalue asked = value_of(r, q->add_generation_prompt);
-	if (asked.type == TV_NONE || is_fail(asked))
-		return is_fail(asked) ? asked : tv_bool(!c->is_wanted);
+	if (asked.type == TV_NONE)
+		return tv_bool(!c->is_wanted);
 	if (c->is_wanted && tv_truth(asked))
 		return run_invalid(r, "continue_final_message and add_generation_prompt are not "
 				      "compatible: set one of them");
@@ -212,38 +182,34 @@ static bool fill_ctx(struct trun *r, struct tdict *vars)
 	return true;
 }
 
+static bool put_variables(struct trun *r, struct tdict *vars, const struct template_input *in,
+			  const struct tvalue *q, struct tvalue generation)
+{
+	return put_tokens(r, vars, in) && put(r, vars, "tools", tools_of(q[TOOLS], in->messages)) &&
+	       put(r, vars, "documents", q[DOCUMENTS]) &&
+	       put(r, vars, "add_generation_prompt", generation) &&
+	       (q[REASONING_EFFORT].type == TV_NONE ||
+		put(r, vars, "reasoning_effort", q[REASONING_EFFORT])) &&
+	       put_all(r, vars, q[CHAT_TEMPLATE_KWARGS], "chat_template_kwargs") &&
+	       (in->generation != TEMPLATE_GENERATION_NO ||
+		put(r, vars, "add_generation_prompt", tv_bool(0))) &&
+	       put(r, vars, "messages", q[MESSAGES]);
+}
+
 int template_bind(struct trun *r, const struct template_input *in, struct continuation *c)
 {
 	struct tdict *const vars = run_dict(r, 24);
-	struct request q;
+	struct tvalue q[MEMBER_COUNT];
 
 	*c = (struct continuation){ .is_wanted = false };
-	if (!vars)
+	if (!vars || !bind_members(r, in->body, member_names, MEMBER_COUNT, q) ||
+	    !bind_messages(r, &q[MESSAGES], in->messages))
 		return r->rc;
-	read_request(in->body, &q);
-	if (!q.messages.p) {
-		run_invalid(r, "the request has no 'messages'");
-		return r->rc;
-	}
-	struct tvalue messages = bind_json(r, q.messages);
-	const struct tvalue wanted = value_of(r, q.continue_final_message);
-	if (is_fail(messages) || is_fail(wanted) || !bind_messages(r, &messages, in->messages))
-		return r->rc;
-	c->is_wanted = tv_truth(wanted);
-	const struct tvalue generation = generation_of(r, in, &q, c);
-	if (c->is_wanted && !r->rc)
-		tag_final(r, messages, wanted, c);
-	if (r->rc || !put_tokens(r, vars, in) ||
-	    !put(r, vars, "tools", tools_of(r, q.tools, in->messages)) ||
-	    !put(r, vars, "documents", value_of(r, q.documents)) ||
-	    !put(r, vars, "add_generation_prompt", generation) ||
-	    (q.reasoning_effort.p && json_type_of(q.reasoning_effort) != JSON_NULL &&
-	     !put(r, vars, "reasoning_effort", value_of(r, q.reasoning_effort))) ||
-	    !put_all(r, vars, q.chat_template_kwargs, "chat_template_kwargs") ||
-	    !put(r, vars, "messages", messages))
-		return r->rc;
-	if (in->generation == TEMPLATE_GENERATION_NO &&
-	    !put(r, vars, "add_generation_prompt", tv_bool(0)))
+	c->is_wanted = tv_truth(q[CONTINUE_FINAL_MESSAGE]);
+	const struct tvalue generation = generation_of(r, in, q[ADD_GENERATION_PROMPT], c);
+	if (is_fail(generation) ||
+	    (c->is_wanted && !tag_final(r, q[MESSAGES], q[CONTINUE_FINAL_MESSAGE], c)) ||
+	    !put_variables(r, vars, in, q, generation))
 		return r->rc;
 	return fill_ctx(r, vars) ? 0 : r->rc;
 }

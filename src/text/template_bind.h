@@ -24,5 +24,11 @@ BB_MUST int template_continue(struct trun *r, size_t from, const struct continua
 
 /* A checked JSON text as a value. */
 struct tvalue bind_json(struct trun *r, struct bb_str text);
+/*
+ * The members of a checked JSON object as values, those of `names` alone, each into its place of
+ * `out` (TV_NONE: absent or null).
+ */
+bool bind_members(struct trun *r, struct bb_str text, const struct bb_str *names, uint32_t count,
+		  struct tvalue *out);
 /* Messages as an engine would hand them over; false: failed. (template_messages.c) */
 bool bind_messages(struct trun *r, struct tvalue *messages, enum template_messages how);

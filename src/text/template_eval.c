@@ -86,7 +86,7 @@ static struct tvalue eval_item(struct trun *r, const struct tnode *n)
 	if (is_fail(index))
 		return index;
 	r->node = n;
-	return op_item(r, object, index);
+	return op_item(r, object, index, n->attr);
 }
 
 /* ---- calls ---- */

@@ -21,7 +21,7 @@ struct tvalue attr_path(struct trun *r, struct tvalue v, struct tvalue path)
 	if (path.type == TV_NONE || path.type == TV_MISSING)
 		return v;
 	if (path.type != TV_STR)
-		return op_item(r, v, path);
+		return op_item(r, v, path, NULL);
 	struct bb_str rest = tv_text(path);
 	const char *const end = rest.p + rest.len;
 	for (;;) {
@@ -33,7 +33,7 @@ struct tvalue attr_path(struct trun *r, struct tvalue v, struct tvalue path)
 				return run_invalid(r, "an attribute's number is too large");
 			index = tv_int((int64_t)n);
 		}
-		v = op_item(r, v, index);
+		v = op_item(r, v, index, NULL);
 		if (is_fail(v) || part.p + part.len == end)
 			return v;
 	}

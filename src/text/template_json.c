@@ -128,3 +128,38 @@ struct tvalue bind_json(struct trun *r, struct bb_str text)
 		v = run_invalid(r, "the request is not JSON");
 	return v;
 }
+
+static bool take_member(struct builder *b, struct tvalue *out)
+{
+	*out = build(b, 1);
+	if (is_fail(*out))
+		return false;
+	if (tv_ready(&b->r->mem, out))
+		return true;
+	run_nomem(b->r);
+	return false;
+}
+
+bool bind_members(struct trun *r, struct bb_str text, const struct bb_str *names, uint32_t count,
+		  struct tvalue *out)
+{
+	struct builder b = { .r = r };
+	struct bb_str key;
+	bool ok = true;
+
+	for (uint32_t i = 0; i < count; i++)
+		out[i] = TV(TV_NONE);
+	json_pull_init(&b.j, text);
+	if (!json_pull_object(&b.j))
+		b.j.failed = true;
+	while (ok && !b.j.failed && json_pull_key(&b.j, &key)) {
+		uint32_t i = 0;
+		while (i < count && !json_inner_eq(key, names[i]))
+			i++;
+		ok = i < count ? take_member(&b, &out[i]) : json_pull_skip(&b.j);
+	}
+	bb_free(b.stack);
+	if (b.j.failed)
+		run_invalid(r, "the request is no JSON object");
+	return ok && !r->rc;
+}

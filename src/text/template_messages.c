@@ -217,7 +217,7 @@ static bool sglang_message(struct trun *r, struct tvalue *message)
 bool bind_messages(struct trun *r, struct tvalue *messages, enum template_messages how)
 {
 	if (messages->type != TV_LIST) {
-		run_invalid(r, "the request's 'messages' must be a list");
+		run_invalid(r, "the request needs 'messages', a list");
 		return false;
 	}
 	for (uint32_t i = 0; i < messages->seq->count; i++) {

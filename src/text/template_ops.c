@@ -464,17 +464,22 @@ static struct tvalue plain_item(struct trun *r, struct tvalue object, struct tva
 	return TV(TV_MISSING);
 }
 
-struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index)
+struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index,
+		      const struct tattr *attr)
 {
+	struct tattr own;
+
 	if (object.type == TV_UNDEFINED)
 		return run_undefined(r, object);
 	struct tvalue v = plain_item(r, object, index);
 	if (v.type != TV_MISSING)
 		return v;
 	if (index.type == TV_STR) {
-		struct tattr a;
-		attr_resolve(tv_text(index), &a);
-		v = plain_attr(r, object, &a);
+		if (!attr) {
+			attr_resolve(tv_text(index), &own);
+			attr = &own;
+		}
+		v = plain_attr(r, object, attr);
 		return v.type != TV_MISSING ? v : undefined_in(object, tv_text(index), 0);
 	}
 	if (tv_is_integer(index))

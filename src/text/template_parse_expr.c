@@ -320,6 +320,15 @@ struct tnode *parse_primary(struct parser *p)
 
 /* ---- behind a value: attributes, items, calls, filters, tests ---- */
 
+static const struct tattr *attr_create(struct parser *p, struct bb_str name)
+{
+	struct tattr *const attr = parse_alloc(p, sizeof(*attr));
+
+	if (attr)
+		attr_resolve(name, attr);
+	return attr;
+}
+
 static struct tnode *parse_subscribed(struct parser *p, struct tnode *object, const struct token *at)
 {
 	struct tnode *start = NULL, *stop = NULL, *step = NULL;
@@ -344,6 +353,9 @@ static struct tnode *parse_subscribed(struct parser *p, struct tnode *object, co
 	n->b = start;
 	n->c = stop;
 	n->d = step;
+	if (n->kind == E_ITEM && start->kind == E_CONST && start->value.type == TV_STR &&
+	    !(n->attr = attr_create(p, tv_text(start->value))))
+		return NULL;
 	return parse_expect(p, TOKEN_RBRACKET) ? n : NULL;
 }
 
@@ -366,15 +378,10 @@ static struct tnode *parse_subscript(struct parser *p, struct tnode *object)
 	struct tnode *const n = node_create(p, E_ATTR, at);
 	if (!n)
 		return NULL;
-	struct tattr *const attr = parse_alloc(p, sizeof(*attr));
-	if (!attr)
-		return NULL;
 	n->a = object;
-	n->text = p->at->text;
-	attr_resolve(n->text, attr);
-	n->attr = attr;
-	p->at++;
-	return n;
+	n->text = p->at++->text;
+	n->attr = attr_create(p, n->text);
+	return n->attr ? n : NULL;
 }
 
 static struct tnode *parse_argument(struct parser *p)

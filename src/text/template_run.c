@@ -71,13 +71,12 @@ bool run_charge(struct trun *r, uint64_t steps)
 	return false;
 }
 
-bool run_enter(struct trun *r)
+bool run_exhausted(struct trun *r)
 {
-	if (__builtin_expect(++r->depth <= TEMPLATE_DEPTH_MAX, 1))
-		return run_charge(r, 1);
-	run_fail(r, -BB_ELIMIT, "the template is nested more than %d deep when it runs",
-		 TEMPLATE_DEPTH_MAX);
-	return false;
+	if (r->depth > TEMPLATE_DEPTH_MAX)
+		run_fail(r, -BB_ELIMIT, "the template is nested more than %d deep when it runs",
+			 TEMPLATE_DEPTH_MAX);
+	return run_charge(r, 0) && !r->rc;
 }
 
 /* ---- memory and strings ---- */

@@ -86,7 +86,14 @@ static inline bool run_charge_bytes(struct trun *r, size_t size)
 {
 	return run_charge(r, size >> 6);
 }
-bool run_enter(struct trun *r);
+bool run_exhausted(struct trun *r);
+/* One level deeper and one step further. */
+static inline bool run_enter(struct trun *r)
+{
+	if (__builtin_expect(++r->depth <= TEMPLATE_DEPTH_MAX && ++r->steps <= TEMPLATE_STEPS_MAX, 1))
+		return true;
+	return run_exhausted(r);
+}
 static inline void run_leave(struct trun *r)
 {
 	r->depth--;
@@ -145,7 +152,9 @@ static inline const struct tfunction *attr_method(const struct tattr *a, uint8_t
 		return a->of_dict;
 	return type == TV_LIST || type == TV_TUPLE || type == TV_RANGE ? a->of_list : NULL;
 }
-struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index);
+/* attr: what the index means as a name, where that is known; else NULL. */
+struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index,
+		      const struct tattr *attr);
 /* TV_MISSING for a bound that is not there. */
 struct tvalue op_slice(struct trun *r, struct tvalue object, const struct tvalue bounds[3]);
 struct tvalue op_add(struct trun *r, struct tvalue a, struct tvalue b);

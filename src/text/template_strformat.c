@@ -102,9 +102,9 @@ static bool field_value(struct fields *f, struct bb_str name, struct tvalue *v)
 		if (is_attr)
 			*v = op_attr_named(f->r, *v, key);
 		else if (read_number(&digits, &index) && !digits.len)
-			*v = op_item(f->r, *v, tv_int((int64_t)index));
+			*v = op_item(f->r, *v, tv_int((int64_t)index), NULL);
 		else
-			*v = op_item(f->r, *v, tv_str(key));
+			*v = op_item(f->r, *v, tv_str(key), NULL);
 		rest = bb_str_skip(rest, n + !is_attr);
 	}
 	return !is_fail(*v);
