@@ -32,7 +32,7 @@ static const struct tfunction *named_filter(struct trun *r, const struct targs *
 	return f ? &f->f : NULL;
 }
 
-static struct tvalue filter_map(struct trun *r, struct tvalue v, const struct targs *given)
+static struct tseq *map_items(struct trun *r, struct tvalue v, const struct targs *given)
 {
 	const struct tkeyword *const attribute = given->count ? NULL : keyword(given, "attribute");
 	const struct tkeyword *const fallback = keyword(given, "default");
@@ -40,11 +40,13 @@ static struct tvalue filter_map(struct trun *r, struct tvalue v, const struct ta
 	struct tseq items;
 
 	if (!tv_truth(v))
-		return TV(TV_ITER, .seq = run_seq(r, 0));
+		return run_seq(r, 0);
 	if (!run_items(r, v, &items) || (!attribute && !(f = named_filter(r, given))))
-		return TV(TV_FAIL);
-	if (attribute && given->keyword_count > 1u + (fallback != NULL))
-		return run_invalid(r, "map got an unexpected keyword argument");
+		return NULL;
+	if (attribute && given->keyword_count > 1u + (fallback != NULL)) {
+		run_invalid(r, "map got an unexpected keyword argument");
+		return NULL;
+	}
 	struct tseq *const s = run_seq(r, items.count);
 	struct targs rest = *given;
 	if (!attribute) {
@@ -58,10 +60,15 @@ static struct tvalue filter_map(struct trun *r, struct tvalue v, const struct ta
 						   fallback ? fallback->value : TV(TV_NONE))
 					 : call_function(r, f, item, &rest);
 		if (is_fail(item))
-			return item;
+			return NULL;
 		s->items[s->count++] = item;
 	}
-	return s ? TV(TV_ITER, .seq = s) : TV(TV_FAIL);
+	return s;
+}
+
+static struct tvalue filter_map(struct trun *r, struct tvalue v, const struct targs *given)
+{
+	return run_iter(r, map_items(r, v, given));
 }
 
 /* ---- select and reject ---- */
@@ -103,12 +110,12 @@ static bool choice_init(struct trun *r, const struct targs *given, int by_attr, 
 	return true;
 }
 
-static struct tvalue choose(struct trun *r, struct tvalue v, const struct choice *c)
+static struct tseq *choose(struct trun *r, struct tvalue v, const struct choice *c)
 {
 	struct tseq items;
 
 	if (!run_items(r, v, &items))
-		return TV(TV_FAIL);
+		return NULL;
 	struct tseq *const s = run_seq(r, items.count);
 	for (uint32_t i = 0; s && i < items.count; i++) {
 		const struct tvalue item = run_at(r, &items.items[i]);
@@ -116,11 +123,11 @@ static struct tvalue choose(struct trun *r, struct tvalue v, const struct choice
 		if (!is_fail(result) && c->test)
 			result = call_function(r, c->test, result, &c->args);
 		if (is_fail(result))
-			return result;
+			return NULL;
 		if (tv_truth(result) == c->wanted)
 			s->items[s->count++] = item;
 	}
-	return s ? TV(TV_ITER, .seq = s) : TV(TV_FAIL);
+	return s;
 }
 
 static struct tvalue choose_by(struct trun *r, struct tvalue v, const struct targs *given,
@@ -128,11 +135,9 @@ static struct tvalue choose_by(struct trun *r, struct tvalue v, const struct tar
 {
 	struct choice c = { .wanted = wanted };
 
-	if (!tv_truth(v)) {
-		struct tseq *const none = run_seq(r, 0);
-		return none ? TV(TV_ITER, .seq = none) : TV(TV_FAIL);
-	}
-	return choice_init(r, given, by_attr, &c) ? choose(r, v, &c) : TV(TV_FAIL);
+	if (!tv_truth(v))
+		return run_iter(r, run_seq(r, 0));
+	return run_iter(r, choice_init(r, given, by_attr, &c) ? choose(r, v, &c) : NULL);
 }
 
 static struct tvalue filter_select(struct trun *r, struct tvalue v, const struct targs *given)

@@ -98,8 +98,19 @@ static bool filter_items(struct trun *r, const struct tloop_def *def, struct tse
 	return true;
 }
 
+static enum flow loop_else(struct trun *r, const struct tloop_def *def)
+{
+	if (!def->otherwise)
+		return FLOW_NEXT;
+	scope_clear(r, def->else_scope);
+	return exec_body(r, def->otherwise);
+}
+
+/* As in Jinja, the `else` is also for loops of which no turn came to its end. */
 static enum flow loop_run(struct trun *r, const struct tloop_def *def, struct tloop *l)
 {
+	bool is_done = false;
+
 	for (l->index = 0; l->index < l->count; l->index++) {
 		scope_clear(r, def->scope);
 		*local_slot(r, def->scope, def->loop) = TV(TV_LOOP, .loop = l);
@@ -111,8 +122,9 @@ static enum flow loop_run(struct trun *r, const struct tloop_def *def, struct tl
 			return flow;
 		if (flow == FLOW_BREAK)
 			break;
+		is_done |= flow == FLOW_NEXT;
 	}
-	return FLOW_NEXT;
+	return is_done ? FLOW_NEXT : loop_else(r, def);
 }
 
 static enum flow loop_over(struct trun *r, const struct tloop_def *def, struct tvalue over,
@@ -123,12 +135,8 @@ static enum flow loop_over(struct trun *r, const struct tloop_def *def, struct t
 	scope_clear(r, def->scope);
 	if (!run_items(r, over, &items) || (def->test && !filter_items(r, def, &items)))
 		return FLOW_FAIL;
-	if (!items.count) {
-		if (!def->otherwise)
-			return FLOW_NEXT;
-		scope_clear(r, def->else_scope);
-		return exec_body(r, def->otherwise);
-	}
+	if (!items.count)
+		return loop_else(r, def);
 	struct tloop *const l = run_alloc(r, sizeof(*l));
 	if (!l)
 		return FLOW_FAIL;

@@ -7,6 +7,7 @@
 
 #include "text/template_chars.h"
 #include "text/template_format.h"
+#include "text/template_methods.h"
 #include "text/template_number.h"
 
 /* ---- arguments ---- */
@@ -114,7 +115,9 @@ static struct tvalue call_method(struct trun *r, struct tvalue v, const char *na
 
 static struct tvalue filter_trim(struct trun *r, struct tvalue v, struct tvalue *args)
 {
-	return call_method(r, v, "strip", args, args[0].type != TV_MISSING);
+	struct tvalue s;
+
+	return run_str(r, v, &s) ? method_strip(r, s, args) : TV(TV_FAIL);
 }
 
 static struct tvalue filter_center(struct trun *r, struct tvalue v, struct tvalue *args)
@@ -196,8 +199,8 @@ static struct tvalue filter_wordcount(struct trun *r, struct tvalue v, struct tv
 static void put_line(struct bb_buf *out, struct bb_str line, struct bb_str indent, int always)
 {
 	if (line.len || always)
-		bb_buf_add_str(out, indent);
-	bb_buf_add_str(out, line);
+		bb_buf_put_str(out, indent);
+	bb_buf_put_str(out, line);
 }
 
 static struct tvalue filter_indent(struct trun *r, struct tvalue v, struct tvalue *args)
@@ -231,17 +234,19 @@ static struct tvalue filter_truncate(struct trun *r, struct tvalue v, struct tva
 {
 	int64_t length, leeway;
 	struct tvalue end = arg_or(args[2], tv_lit("..."));
+	const struct tvalue size = length_of(r, v);
 	struct bb_str text;
 
-	if (!arg_str(r, v, &text) || !arg_str(r, end, &(struct bb_str){ 0 }) ||
-	    !arg_int(r, args[0], 255, &length) ||
+	if (is_fail(size) || !arg_str(r, end, &text) || !arg_int(r, args[0], 255, &length) ||
 	    !arg_int(r, args[3].type == TV_NONE ? TV(TV_MISSING) : args[3], 5, &leeway))
 		return TV(TV_FAIL);
 	const int64_t end_len = tv_str_len(end);
 	if (length < end_len || leeway < 0)
 		return run_invalid(r, "truncate() needs a length that its end fits into");
-	if (tv_str_len(v) <= length + leeway)
+	if (size.i <= length + leeway)
 		return v;
+	if (!arg_str(r, v, &text))
+		return TV(TV_FAIL);
 	const struct tvalue bounds[3] = { TV(TV_MISSING), tv_int(length - end_len), TV(TV_MISSING) };
 	struct tvalue kept = op_slice(r, v, bounds);
 	if (!is_fail(kept) && !tv_truth(args[1])) {

@@ -28,6 +28,8 @@ bool arg_str(struct trun *r, struct tvalue arg, struct bb_str *out);
 struct tvalue attr_path(struct trun *r, struct tvalue v, struct tvalue path);
 /* Lower case of a string, anything else as it is: what sorting without case goes by. */
 struct tvalue ignore_case(struct trun *r, struct tvalue v);
+/* len(v); TV_FAIL when it has none. */
+struct tvalue length_of(struct trun *r, struct tvalue v);
 /* How sort, unique, min and the like see an item: attr_path, then perhaps ignore_case. */
 struct tvalue sort_key(struct trun *r, struct tvalue item, struct tvalue path, struct tvalue case_sensitive);
 /* Sorts items by their keys; false: two have no order. */

@@ -125,7 +125,7 @@ static struct tvalue list_of(struct tseq *s)
 
 /* ---- the filters ---- */
 
-static struct tvalue filter_length(struct trun *r, struct tvalue v, struct tvalue *args)
+struct tvalue length_of(struct trun *r, struct tvalue v)
 {
 	if (v.type == TV_STR)
 		return run_charge_bytes(r, v.len) ? tv_int(tv_str_len(v)) : TV(TV_FAIL);
@@ -138,6 +138,11 @@ static struct tvalue filter_length(struct trun *r, struct tvalue v, struct tvalu
 	if (v.type == TV_UNDEFINED)
 		return tv_int(0);
 	return run_invalid(r, "object of type '%s' has no len()", tv_type_name(v.type));
+}
+
+static struct tvalue filter_length(struct trun *r, struct tvalue v, struct tvalue *args)
+{
+	return length_of(r, v);
 }
 
 static struct tvalue filter_list(struct trun *r, struct tvalue v, struct tvalue *args)
@@ -205,7 +210,19 @@ static struct tvalue filter_reverse(struct trun *r, struct tvalue v, struct tval
 		s->items[i] = s->items[s->count - 1 - i];
 		s->items[s->count - 1 - i] = kept;
 	}
-	return TV(TV_ITER, .seq = s);
+	/* What Python cannot go through backward becomes a list. */
+	return TV(v.type == TV_ITER ? TV_LIST : TV_ITER, .seq = s);
+}
+
+/* What has no order by itself may still be equal to another, within a list: none and none. */
+static struct tvalue in_list(struct trun *r, struct tvalue key)
+{
+	if (key.type == TV_STR || tv_is_number(key) || is_fail(key))
+		return key;
+	struct tseq *const s = run_seq(r, 1);
+	if (s)
+		s->items[s->count++] = key;
+	return list_of(s);
 }
 
 /* The keys of sort: one attribute path, or several with commas, which make a list. */
@@ -213,7 +230,7 @@ static struct tvalue sort_keys_of(struct trun *r, struct tvalue item, struct tva
 				  struct tvalue case_sensitive)
 {
 	if (path.type != TV_STR || !memchr(path.p, ',', path.len))
-		return sort_key(r, item, path, case_sensitive);
+		return in_list(r, sort_key(r, item, path, case_sensitive));
 	struct tseq *const s = run_seq(r, path.len);
 	struct bb_str rest = tv_text(path);
 	while (s && rest.len) {
@@ -269,9 +286,9 @@ static struct tseq *dict_items(struct trun *r, const struct tdict *d)
 static struct tvalue filter_items(struct trun *r, struct tvalue v, struct tvalue *args)
 {
 	if (v.type != TV_DICT && v.type != TV_UNDEFINED)
-		return run_invalid(r, "Can only get item pairs from a mapping.");
+		run_invalid(r, "Can only get item pairs from a mapping.");
 	struct tseq *const s = v.type == TV_DICT ? dict_items(r, v.dict) : run_seq(r, 0);
-	return s ? TV(TV_ITER, .seq = s) : TV(TV_FAIL);
+	return run_iter(r, r->rc ? NULL : s);
 }
 
 static struct tvalue filter_dictsort(struct trun *r, struct tvalue v, struct tvalue *args)
@@ -298,26 +315,31 @@ static struct tvalue filter_dictsort(struct trun *r, struct tvalue v, struct tva
 	return sort_by_keys(r, s, keys->items, tv_truth(args[2])) ? list_of(s) : TV(TV_FAIL);
 }
 
-static struct tvalue filter_unique(struct trun *r, struct tvalue v, struct tvalue *args)
+static struct tseq *unique_items(struct trun *r, struct tvalue v, struct tvalue *args)
 {
 	struct tdict *const seen = run_dict(r, 0);
 	struct tseq items;
 
 	if (!seen || !run_items(r, v, &items))
-		return TV(TV_FAIL);
+		return NULL;
 	struct tseq *const s = run_seq(r, items.count);
 	for (uint32_t i = 0; s && i < items.count; i++) {
 		const struct tvalue item = run_at(r, &items.items[i]);
 		const struct tvalue key = is_fail(item) ? item : sort_key(r, item, args[1], args[0]);
 		if (is_fail(key))
-			return key;
+			return NULL;
 		if (tv_is_hashable(key) && tdict_find(seen, key))
 			continue;
 		if (!run_put(r, seen, key, TV(TV_NONE)))
-			return TV(TV_FAIL);
+			return NULL;
 		s->items[s->count++] = item;
 	}
-	return s ? TV(TV_ITER, .seq = s) : TV(TV_FAIL);
+	return s;
+}
+
+static struct tvalue filter_unique(struct trun *r, struct tvalue v, struct tvalue *args)
+{
+	return run_iter(r, unique_items(r, v, args));
 }
 
 static struct tvalue extreme(struct trun *r, struct tvalue v, struct tvalue *args, int sign)
@@ -372,21 +394,21 @@ static struct tvalue filter_sum(struct trun *r, struct tvalue v, struct tvalue *
 	return sum;
 }
 
-static struct tvalue filter_batch(struct trun *r, struct tvalue v, struct tvalue *args)
+static struct tseq *batch_items(struct trun *r, struct tvalue v, struct tvalue *args)
 {
 	struct tseq *const all = copy_items(r, v);
 	int64_t size;
 
 	if (!all || !arg_int(r, args[0], 1, &size))
-		return TV(TV_FAIL);
+		return NULL;
 	if (size < 1 || size > TEMPLATE_RANGE_MAX)
-		return run_invalid(r, "batch() needs a size of 1 ... %d", TEMPLATE_RANGE_MAX);
+		return run_invalid(r, "batch() needs a size of 1 ... %d", TEMPLATE_RANGE_MAX), NULL;
 	struct tseq *const s = run_seq(r, all->count / (size_t)size + 1);
 	const bool is_filled = args[1].type != TV_MISSING && args[1].type != TV_NONE;
 	for (uint32_t at = 0; s && at < all->count; at += (uint32_t)size) {
 		struct tseq *const part = run_seq(r, (size_t)size);
 		if (!part)
-			return TV(TV_FAIL);
+			return NULL;
 		while (part->count < size && at + part->count < all->count) {
 			part->items[part->count] = all->items[at + part->count];
 			part->count++;
@@ -395,18 +417,18 @@ static struct tvalue filter_batch(struct trun *r, struct tvalue v, struct tvalue
 			part->items[part->count++] = args[1];
 		s->items[s->count++] = TV(TV_LIST, .seq = part);
 	}
-	return s ? TV(TV_ITER, .seq = s) : TV(TV_FAIL);
+	return s;
 }
 
-static struct tvalue filter_slice(struct trun *r, struct tvalue v, struct tvalue *args)
+static struct tseq *slice_items(struct trun *r, struct tvalue v, struct tvalue *args)
 {
 	struct tseq *const all = copy_items(r, v);
 	int64_t slices, offset = 0;
 
 	if (!all || !arg_int(r, args[0], 1, &slices))
-		return TV(TV_FAIL);
+		return NULL;
 	if (slices < 1 || slices > TEMPLATE_RANGE_MAX)
-		return run_invalid(r, "slice() needs 1 ... %d slices", TEMPLATE_RANGE_MAX);
+		return run_invalid(r, "slice() needs 1 ... %d slices", TEMPLATE_RANGE_MAX), NULL;
 	const int64_t each = all->count / slices, extra = all->count % slices;
 	const bool is_filled = args[1].type != TV_MISSING && args[1].type != TV_NONE;
 	struct tseq *const s = run_seq(r, (size_t)slices);
@@ -416,14 +438,24 @@ static struct tvalue filter_slice(struct trun *r, struct tvalue v, struct tvalue
 		const int64_t end = offset + (n + 1) * each;
 		struct tseq *const part = run_seq(r, (size_t)(end - start) + 1);
 		if (!part)
-			return TV(TV_FAIL);
+			return NULL;
 		for (int64_t i = start; i < end; i++)
 			part->items[part->count++] = all->items[i];
 		if (is_filled && n >= extra)
 			part->items[part->count++] = args[1];
 		s->items[s->count++] = TV(TV_LIST, .seq = part);
 	}
-	return s ? TV(TV_ITER, .seq = s) : TV(TV_FAIL);
+	return s;
+}
+
+static struct tvalue filter_batch(struct trun *r, struct tvalue v, struct tvalue *args)
+{
+	return run_iter(r, batch_items(r, v, args));
+}
+
+static struct tvalue filter_slice(struct trun *r, struct tvalue v, struct tvalue *args)
+{
+	return run_iter(r, slice_items(r, v, args));
 }
 
 static const struct tfilter rows[] = {

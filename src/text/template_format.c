@@ -118,12 +118,12 @@ static bool repr_seq(struct trun *r, struct tvalue v, uint32_t depth)
 		bb_buf_lit(r->out, ")");
 		return true;
 	}
-	bb_buf_add_str(r->out, bb_str_of(marks[v.type][0]));
+	bb_buf_put_str(r->out, bb_str_of(marks[v.type][0]));
 	if (!repr_items(r, v.seq, depth))
 		return false;
 	if (v.type == TV_TUPLE && v.seq->count == 1)
 		bb_buf_lit(r->out, ",");
-	bb_buf_add_str(r->out, bb_str_of(marks[v.type][1]));
+	bb_buf_put_str(r->out, bb_str_of(marks[v.type][1]));
 	return true;
 }
 
@@ -160,7 +160,7 @@ static bool write_repr(struct trun *r, struct tvalue v, uint32_t depth)
 	}
 	switch ((enum tv_type)v.type) {
 	case TV_NONE: bb_buf_lit(r->out, "None"); return true;
-	case TV_BOOL: bb_buf_add_str(r->out, v.i ? BB_STR("True") : BB_STR("False")); return true;
+	case TV_BOOL: bb_buf_put_str(r->out, v.i ? BB_STR("True") : BB_STR("False")); return true;
 	case TV_INT:
 	case TV_BIG:
 	case TV_FLOAT: number_put(r->out, v); return true;
@@ -227,7 +227,7 @@ bool format_escaped(struct trun *r, struct bb_str s)
 		if (!entity)
 			continue;
 		bb_buf_put(r->out, from, (size_t)(p - from));
-		bb_buf_add_str(r->out, bb_str_of(entity));
+		bb_buf_put_str(r->out, bb_str_of(entity));
 		from = p + 1;
 	}
 	bb_buf_put(r->out, from, (size_t)(s.p + s.len - from));
@@ -302,7 +302,7 @@ static void json_line(struct trun *r, const struct json_style *style, uint32_t d
 		return;
 	bb_buf_lit(r->out, "\n");
 	for (uint32_t i = 0; i < depth; i++)
-		bb_buf_add_str(r->out, style->indent);
+		bb_buf_put_str(r->out, style->indent);
 }
 
 static bool json_value(struct trun *r, struct tvalue v, const struct json_style *style,
@@ -357,11 +357,11 @@ static bool json_dict(struct trun *r, const struct tdict *d, const struct json_s
 	bb_buf_lit(r->out, "{");
 	for (uint32_t i = 0; i < d->count; i++) {
 		if (i)
-			bb_buf_add_str(r->out, style->item_separator);
+			bb_buf_put_str(r->out, style->item_separator);
 		json_line(r, style, depth + 1);
 		if (!json_key(r, pairs[i].key, style))
 			return false;
-		bb_buf_add_str(r->out, style->key_separator);
+		bb_buf_put_str(r->out, style->key_separator);
 		if (!json_value(r, pairs[i].value, style, depth + 1))
 			return false;
 	}
@@ -380,7 +380,7 @@ static bool json_list(struct trun *r, const struct tseq *s, const struct json_st
 	bb_buf_lit(r->out, "[");
 	for (uint32_t i = 0; i < s->count; i++) {
 		if (i)
-			bb_buf_add_str(r->out, style->item_separator);
+			bb_buf_put_str(r->out, style->item_separator);
 		json_line(r, style, depth + 1);
 		if (!json_value(r, s->items[i], style, depth + 1))
 			return false;
@@ -395,7 +395,7 @@ static void json_float(struct trun *r, double f)
 	if (isnan(f))
 		bb_buf_lit(r->out, "NaN");
 	else if (isinf(f))
-		bb_buf_add_str(r->out, f < 0 ? BB_STR("-Infinity") : BB_STR("Infinity"));
+		bb_buf_put_str(r->out, f < 0 ? BB_STR("-Infinity") : BB_STR("Infinity"));
 	else
 		number_put(r->out, tv_float(f));
 }
@@ -413,7 +413,7 @@ static bool json_value(struct trun *r, struct tvalue v, const struct json_style 
 	}
 	switch (v.type) {
 	case TV_NONE: bb_buf_lit(r->out, "null"); return true;
-	case TV_BOOL: bb_buf_add_str(r->out, v.i ? BB_STR("true") : BB_STR("false")); return true;
+	case TV_BOOL: bb_buf_put_str(r->out, v.i ? BB_STR("true") : BB_STR("false")); return true;
 	case TV_INT:
 	case TV_BIG: number_put(r->out, v); return true;
 	case TV_FLOAT: json_float(r, v.f); return true;

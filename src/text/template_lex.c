@@ -143,6 +143,8 @@ static int lex_comment(struct lexer *x, const char *tag)
 {
 	const char *p = x->p;
 
+	if (p == x->end) /* Jinja lets this one pass */
+		return 0;
 	for (;;) {
 		p = memchr(p, '#', (size_t)(x->end - p));
 		if (!p)
@@ -190,6 +192,8 @@ static int lex_raw(struct lexer *x, const char *tag)
 	const char *p = begin;
 	char sign = 0;
 
+	if (p == x->end)
+		return 0;
 	for (;; p++) {
 		p = memmem(p, (size_t)(x->end - p), "{%", 2);
 		if (!p)

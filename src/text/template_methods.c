@@ -47,7 +47,7 @@ static struct tvalue strip(struct trun *r, struct tvalue self, struct tvalue arg
 	return run_part(self, (struct bb_str){ p, (size_t)(end - p) });
 }
 
-static struct tvalue str_strip(struct trun *r, struct tvalue self, struct tvalue *args)
+struct tvalue method_strip(struct trun *r, struct tvalue self, struct tvalue *args)
 {
 	return strip(r, self, args[0], STRIP_LEFT | STRIP_RIGHT);
 }
@@ -114,7 +114,7 @@ static void put_text(struct trun *r, struct tvalue v, int escape)
 	if (escape && !(v.flags & TV_MARKUP))
 		format_escaped(r, tv_text(v));
 	else
-		bb_buf_add_str(r->out, tv_text(v));
+		bb_buf_put_str(r->out, tv_text(v));
 }
 
 /* An empty text is found in front of each character and at the end. */
@@ -159,7 +159,7 @@ static struct tvalue str_replace(struct trun *r, struct tvalue self, struct tval
 			break;
 	}
 	if (old.len)
-		bb_buf_add_str(r->out, rest);
+		bb_buf_put_str(r->out, rest);
 	struct tvalue v = run_take(r, mark);
 	v.flags |= self.flags & TV_MARKUP;
 	return v;
@@ -183,7 +183,7 @@ static struct tvalue str_join(struct trun *r, struct tvalue self, struct tvalue 
 			return run_invalid(r, "sequence item %u: expected str instance, %s found", i,
 					   tv_type_name(item.type));
 		if (i)
-			bb_buf_add_str(r->out, tv_text(self));
+			bb_buf_put_str(r->out, tv_text(self));
 		put_text(r, item, escape);
 		if (!run_charge_bytes(r, item.len + self.len) || r->out->err)
 			break;
@@ -256,7 +256,7 @@ static struct tvalue str_zfill(struct trun *r, struct tvalue self, struct tvalue
 		return TV(TV_FAIL);
 	while (zeros-- && !r->out->err)
 		bb_buf_lit(r->out, "0");
-	bb_buf_add_str(r->out, s);
+	bb_buf_put_str(r->out, s);
 	return run_take(r, mark);
 }
 
@@ -291,7 +291,7 @@ static struct tvalue str_format(struct trun *r, struct tvalue self, const struct
 }
 
 static const struct tfunction rows[] = {
-	{ "strip", "chars", 0, 1, str_strip, NULL },
+	{ "strip", "chars", 0, 1, method_strip, NULL },
 	{ "replace", "old new count", 2, 3, str_replace, NULL },
 	{ "lstrip", "chars", 0, 1, str_lstrip, NULL },
 	{ "rstrip", "chars", 0, 1, str_rstrip, NULL },

@@ -15,6 +15,9 @@ struct method_table {
 extern const struct method_table methods_split, methods_is, methods_str, methods_list, methods_dict,
 	methods_loop, methods_cycler;
 
+/* str.strip(), which is also the filter trim. */
+tcall method_strip;
+
 /* The argument as characters' index range of s: byte offsets. */
 struct byte_range {
 	size_t from, to;

@@ -218,6 +218,18 @@ struct tvalue op_binary(struct trun *r, enum binary_op op, struct tvalue a, stru
 	return unsupported(r, signs[op], a, b);
 }
 
+static struct tvalue big_negate(struct trun *r, struct tvalue v)
+{
+	if (v.p[0] == '-')
+		return TV(TV_BIG, .len = v.len - 1, .p = v.p + 1);
+	char *const p = run_alloc(r, (size_t)v.len + 1);
+	if (!p)
+		return TV(TV_FAIL);
+	p[0] = '-';
+	memcpy(p + 1, v.p, v.len);
+	return TV(TV_BIG, .len = v.len + 1, .p = p);
+}
+
 struct tvalue op_negate(struct trun *r, struct tvalue v)
 {
 	if (v.type == TV_FLOAT)
@@ -225,7 +237,7 @@ struct tvalue op_negate(struct trun *r, struct tvalue v)
 	if (tv_is_integer(v))
 		return v.i == INT64_MIN ? too_big(r) : tv_int(-v.i);
 	if (v.type == TV_BIG)
-		return too_big(r);
+		return big_negate(r, v);
 	if (v.type == TV_UNDEFINED)
 		return run_undefined(r, v);
 	return run_invalid(r, "bad operand type for unary -: '%s'", tv_type_name(v.type));

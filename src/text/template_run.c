@@ -221,6 +221,11 @@ bool run_items(struct trun *r, struct tvalue v, struct tseq *out)
 	case TV_VALUES:
 	case TV_ITEMS: *out = *v.seq; return run_charge(r, v.seq->count);
 	case TV_ITER:
+		if (v.flags & TV_BROKEN) {
+			r->rc = v.broken->rc;
+			text_error_set(r->e, "%s", v.broken->e.message);
+			return false;
+		}
 		*out = *v.seq;
 		*v.seq = (struct tseq){ NULL, 0 };
 		return run_charge(r, out->count);
@@ -229,6 +234,22 @@ bool run_items(struct trun *r, struct tvalue v, struct tseq *out)
 	case TV_DICT: return items_of_dict(r, v.dict, out);
 	default: run_invalid(r, "'%s' object is not iterable", tv_type_name(v.type)); return false;
 	}
+}
+
+struct tvalue run_iter(struct trun *r, struct tseq *s)
+{
+	if (s)
+		return TV(TV_ITER, .seq = s);
+	if (r->rc != -BB_EINVALID)
+		return TV(TV_FAIL);
+	struct tbroken *const b = tmem_alloc(&r->mem, sizeof(*b));
+	if (!b)
+		return TV(TV_FAIL);
+	*b = (struct tbroken){ .rc = r->rc };
+	if (r->e)
+		b->e = *r->e;
+	r->rc = 0;
+	return TV(TV_ITER, .flags = TV_BROKEN, .broken = b);
 }
 
 struct tvalue run_at(struct trun *r, struct tvalue *item)

@@ -65,6 +65,12 @@ struct tjoiner {
 	bool is_used;
 };
 
+/* Why a TV_BROKEN iterator fails. */
+struct tbroken {
+	struct text_error e;
+	int rc;
+};
+
 static inline bool is_fail(struct tvalue v)
 {
 	return v.type == TV_FAIL;
@@ -125,6 +131,11 @@ bool run_print(struct trun *r, struct tvalue v);
 
 /* The items of anything that can be iterated. What can be gone through once is empty afterwards. */
 bool run_items(struct trun *r, struct tvalue v, struct tseq *out);
+/*
+ * The items of a filter that Python runs only when they are asked for. NULL: it failed, and so does
+ * whoever asks.
+ */
+struct tvalue run_iter(struct trun *r, struct tseq *s);
 /* One of them, with its escapes decoded. */
 struct tvalue run_at(struct trun *r, struct tvalue *item);
 

@@ -379,7 +379,10 @@ struct tvalue format_percent(struct trun *r, struct tvalue format, struct tvalue
 			return TV(TV_FAIL);
 	}
 	const bool is_rest = v.type == TV_TUPLE ? x.used < v.seq->count : !x.used;
-	if (is_rest && !x.has_keys && v.type != TV_DICT && v.type != TV_LIST)
+	/* Python takes what can be subscribed for a mapping, of which nothing need be used. */
+	const bool is_mapping = v.type == TV_DICT || v.type == TV_LIST || v.type == TV_RANGE ||
+				v.type == TV_UNDEFINED;
+	if (is_rest && !x.has_keys && !is_mapping)
 		return run_invalid(r, "not all arguments converted during string formatting");
 	return run_take(r, mark);
 }

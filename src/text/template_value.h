@@ -52,6 +52,7 @@ enum tv_flag {
 	TV_UNSAFE = 8,	/* undefined because the sandbox keeps it away */
 	TV_INDEX = 16,	/* undefined: what is missing is element number i */
 	TV_HINT = 32,	/* undefined: p, len is a sentence of its own */
+	TV_BROKEN = 64, /* TV_ITER that fails when it is gone through: broken */
 };
 
 struct tvalue {
@@ -71,6 +72,7 @@ struct tvalue {
 		const struct tfunction *func;
 		struct tcycler *cycler;
 		struct tjoiner *joiner;
+		struct tbroken *broken;
 	};
 };
 
