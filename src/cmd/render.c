@@ -18,23 +18,27 @@
 static const char usage_text[] =
 	"usage: busbar render --tokenizer DIR|FILE [OPTION]... REQUEST.json|-\n"
 	"\n"
-	"Prints the prompt that a model's chat template makes of a chat-completions request, to the\n"
+	"Prints the prompt that a model's chat template makes of a chat-completions request, to "
+	"the\n"
 	"byte. Of the request it takes messages, tools, documents, add_generation_prompt,\n"
 	"continue_final_message, reasoning_effort and chat_template_kwargs.\n"
 	"\n"
 	"  --tokenizer PATH        a published model's folder (chat_template.jinja,\n"
 	"                          chat_template.json, tokenizer_config.json,\n"
-	"                          special_tokens_map.json), one of its .json files, or a template\n"
+	"                          special_tokens_map.json), one of its .json files, or a "
+	"template\n"
 	"  --no-generation-prompt  do not begin the assistant's turn\n"
 	"  --lines                 a request on each line; a line of JSON for each:\n"
 	"                          {\"prompt\": TEXT} or {\"error\": TEXT}\n"
-	"  --messages HOW          given (the default): as they are, as transformers does; vllm or\n"
+	"  --messages HOW          given (the default): as they are, as transformers does; vllm "
+	"or\n"
 	"                          sglang: as that engine hands them to the template\n"
-	"  --repeat N              render each request N times and tell the microseconds of one\n"
-	"                          rendering on standard error\n"
+	"  --repeat N              render each request N times and tell the microseconds of CPU\n"
+	"                          time of one rendering on standard error\n"
 	"  --help                  this text\n"
 	"\n"
-	"Exit: 0 rendered, 1 refused or failed, 2 wrong usage. With --lines a refused request is no\n"
+	"Exit: 0 rendered, 1 refused or failed, 2 wrong usage. With --lines a refused request is "
+	"no\n"
 	"failure.\n";
 
 struct render_options {
@@ -135,14 +139,17 @@ static int load(const char *path, struct chat_text **out)
 	int rc = ends_in(path, ".gguf") ? -BB_EINVALID : read_file(path, files);
 
 	if (ends_in(path, ".gguf"))
-		fprintf(stderr, "busbar render: %s: templates in GGUF files are not read; name the "
-				"model's folder or a template\n",
+		fprintf(stderr,
+			"busbar render: %s: templates in GGUF files are not read; name the "
+			"model's folder or a template\n",
 			path);
 	if (!rc) {
 		const struct chat_files texts = { .jinja = slice_of(&files[FILE_JINJA]),
-						  .template_json = slice_of(&files[FILE_TEMPLATE_JSON]),
+						  .template_json =
+							  slice_of(&files[FILE_TEMPLATE_JSON]),
 						  .config = slice_of(&files[FILE_CONFIG]),
-						  .special_map = slice_of(&files[FILE_SPECIAL_MAP]) };
+						  .special_map =
+							  slice_of(&files[FILE_SPECIAL_MAP]) };
 		rc = chat_text_create(&texts, out, &e);
 		if (rc)
 			fprintf(stderr, "busbar render: %s: %s\n", path,
@@ -158,6 +165,7 @@ static int load(const char *path, struct chat_text **out)
 struct renderer {
 	const struct render_options *o;
 	const struct chat_text *chat;
+	struct template_work *memory; /* NULL when there was none for it */
 	struct bb_buf prompt, raised, line, work;
 	struct text_error e;
 };
@@ -175,6 +183,7 @@ static int render_checked(struct renderer *x, struct bb_str body)
 					   .now = (time_t)(clock_wall_ns() / OS_SECOND),
 					   .generation = x->o->generation,
 					   .messages = x->o->messages,
+					   .work = x->memory,
 					   .raised = &x->raised };
 
 	bb_buf_clear(&x->prompt);
@@ -190,7 +199,8 @@ static int render_once(struct renderer *x, struct bb_str body)
 
 	if (json_check(body, JSON_DEPTH_MAX, &at)) {
 		bb_buf_clear(&x->raised);
-		text_error_set(&x->e, "the request is not JSON: %s at byte %zu", at.what, at.offset);
+		text_error_set(&x->e, "the request is not JSON: %s at byte %zu", at.what,
+			       at.offset);
 		return -BB_ESYNTAX;
 	}
 	return render_checked(x, body);
@@ -198,14 +208,14 @@ static int render_once(struct renderer *x, struct bb_str body)
 
 static int render_timed(struct renderer *x, struct bb_str body)
 {
-	const uint64_t begin_ns = clock_now_ns();
+	const uint64_t begin_ns = clock_thread_cpu_ns();
 	int rc = 0;
 
 	for (uint64_t i = 0; i < (x->o->repeat ? x->o->repeat : 1); i++)
 		rc = render_once(x, body);
 	if (x->o->repeat)
 		fprintf(stderr, "%.3f\n",
-			(double)(clock_now_ns() - begin_ns) / 1e3 / (double)x->o->repeat);
+			(double)(clock_thread_cpu_ns() - begin_ns) / 1e3 / (double)x->o->repeat);
 	return rc;
 }
 
@@ -214,7 +224,9 @@ static size_t line_end_size(struct bb_str s)
 {
 	if (bb_str_starts(s, BB_STR("\xc2\x85")))
 		return 2;
-	return bb_str_starts(s, BB_STR("\xe2\x80\xa8")) || bb_str_starts(s, BB_STR("\xe2\x80\xa9")) ? 3 : 0;
+	return bb_str_starts(s, BB_STR("\xe2\x80\xa8")) || bb_str_starts(s, BB_STR("\xe2\x80\xa9"))
+		       ? 3
+		       : 0;
 }
 
 /* A line must be one line to every reader, so these are escaped too. */
@@ -226,14 +238,15 @@ static void put_string(struct bb_buf *out, struct bb_buf *work, struct bb_str te
 	bb_buf_add_json(work, text);
 	for (size_t i = 0; i < work->len; i++) {
 		const unsigned char c = (unsigned char)work->p[i];
-		const size_t size =
-			c == 0xc2 || c == 0xe2 ? line_end_size(bb_str_skip(bb_buf_str(work), i)) : 0;
+		const size_t size = c == 0xc2 || c == 0xe2
+					    ? line_end_size(bb_str_skip(bb_buf_str(work), i))
+					    : 0;
 		if (!size)
 			continue;
 		bb_buf_add(out, work->p + from, i - from);
-		bb_buf_add_str(out, size == 2			       ? BB_STR("\\u0085")
+		bb_buf_add_str(out, size == 2		   ? BB_STR("\\u0085")
 				    : (work->p[i + 2] & 1) ? BB_STR("\\u2029")
-							       : BB_STR("\\u2028"));
+							   : BB_STR("\\u2028"));
 		from = i + size;
 	}
 	bb_buf_add(out, work->p + from, work->len - from);
@@ -291,6 +304,7 @@ static int run(const struct render_options *o)
 		return 1;
 	}
 	x.chat = chat;
+	x.memory = template_work_create();
 	bb_buf_init(&x.prompt, PROMPT_MAX);
 	bb_buf_init(&x.raised, PROMPT_MAX);
 	bb_buf_init(&x.line, (size_t)PROMPT_MAX * 2);
@@ -304,6 +318,7 @@ static int run(const struct render_options *o)
 	bb_buf_fini(&x.line);
 	bb_buf_fini(&x.work);
 	bb_free(text);
+	template_work_destroy(x.memory);
 	chat_text_destroy(chat);
 	return rc;
 }

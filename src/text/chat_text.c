@@ -15,7 +15,7 @@ struct chat_text {
 	struct template *with_tools; /* NULL: the plain one */
 	struct bb_arena arena;
 	struct bb_str bos, eos, pad, unk; /* p NULL: none */
-	struct bb_str more;               /* {"name": "text"}: further ones */
+	struct bb_str more;		  /* {"name": "text"}: further ones */
 };
 
 /* ---- files ---- */
@@ -31,7 +31,8 @@ static int file_check(struct bb_str file, const char *name, struct text_error *e
 		return -BB_ELIMIT;
 	}
 	if (json_check(file, JSON_DEPTH_MAX, &at)) {
-		text_error_set(e, "%s: it is not valid JSON: %s at byte %zu", name, at.what, at.offset);
+		text_error_set(e, "%s: it is not valid JSON: %s at byte %zu", name, at.what,
+			       at.offset);
 		return -BB_ESYNTAX;
 	}
 	if (json_type_of(bb_str_trim(file)) != JSON_OBJECT) {
@@ -116,7 +117,8 @@ static int compile_member(struct chat_text *c, struct bb_str file, const char *w
 /* ---- special tokens ---- */
 
 /* A text, or an object with `content`. */
-static int special_take(struct chat_text *c, struct bb_str file, const char *name, struct bb_str *out)
+static int special_take(struct chat_text *c, struct bb_str file, const char *name,
+			struct bb_str *out)
 {
 	struct json_member m, content;
 

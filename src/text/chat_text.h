@@ -1,14 +1,15 @@
 /*
  * chat_text.h: a model's chat template and special tokens, out of the files that it comes with.
  *
- * For: rendering chats as the engine of that model does. Of a published folder count, in this order:
- * chat_template.jinja, chat_template.json, and tokenizer_config.json, whose `chat_template` is a text
- * or a list of named ones, of which "tool_use" is for requests with tools and "default" for the rest.
- * Special tokens are in tokenizer_config.json, and where it has none, in special_tokens_map.json.
- * Format: transformers 4 and 5, PreTrainedTokenizerBase.apply_chat_template.
- * Threads: immutable once made. Memory: owns copies of what it keeps; the files may go.
- * Errors: -BB_EABSENT: there is no template; -BB_ESYNTAX: a file is no JSON, or a template is
- * malformed; -BB_EINVALID, -BB_ELIMIT, -BB_ENOMEM; with a sentence that names the file.
+ * For: rendering chats as the engine of that model does. Of a published folder count, in this
+ * order: chat_template.jinja, chat_template.json, and tokenizer_config.json, whose `chat_template`
+ * is a text or a list of named ones, of which "tool_use" is for requests with tools and "default"
+ * for the rest. Special tokens are in tokenizer_config.json, and where it has none, in
+ * special_tokens_map.json. Format: transformers 4 and 5,
+ * PreTrainedTokenizerBase.apply_chat_template. Threads: immutable once made. Memory: owns copies of
+ * what it keeps; the files may go. Errors: -BB_EABSENT: there is no template; -BB_ESYNTAX: a file
+ * is no JSON, or a template is malformed; -BB_EINVALID, -BB_ELIMIT, -BB_ENOMEM; with a sentence
+ * that names the file.
  */
 #pragma once
 
@@ -22,10 +23,10 @@ struct chat_text;
 
 /* Whole files; p == NULL: there is none. */
 struct chat_files {
-	struct bb_str jinja;	       /* chat_template.jinja, or one that the operator names */
-	struct bb_str template_json;   /* chat_template.json */
-	struct bb_str config;	       /* tokenizer_config.json */
-	struct bb_str special_map;     /* special_tokens_map.json */
+	struct bb_str jinja;	     /* chat_template.jinja, or one that the operator names */
+	struct bb_str template_json; /* chat_template.json */
+	struct bb_str config;	     /* tokenizer_config.json */
+	struct bb_str special_map;   /* special_tokens_map.json */
 };
 
 BB_MUST int chat_text_create(const struct chat_files *files, struct chat_text **out,

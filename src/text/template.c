@@ -76,6 +76,39 @@ static int render(struct trun *r, const struct template_input *in)
 	return template_continue(r, from, &c);
 }
 
+struct template_work {
+	char *block;
+	size_t size;
+};
+
+struct template_work *template_work_create(void)
+{
+	return bb_alloc_zero(1, sizeof(struct template_work));
+}
+
+void template_work_destroy(struct template_work *w)
+{
+	if (!w)
+		return;
+	bb_free(w->block);
+	bb_free(w);
+}
+
+/* Takes a larger block when the last rendering needed more; without memory it stays as it is. */
+static void work_grow(struct template_work *w, size_t more)
+{
+	size_t size = w->size + more + more / 4;
+
+	if (!more || w->size == TEMPLATE_WORK_MAX)
+		return;
+	size = size > TEMPLATE_WORK_MAX ? TEMPLATE_WORK_MAX : size;
+	char *const block = bb_alloc(size);
+	if (!block)
+		return;
+	bb_free(w->block);
+	*w = (struct template_work){ block, size };
+}
+
 int template_render(const struct template *t, const struct template_input *in, struct bb_buf *out,
 		    struct text_error *e)
 {
@@ -83,8 +116,13 @@ int template_render(const struct template *t, const struct template_input *in, s
 	const size_t from = out->len;
 
 	tmem_init(&r.mem, in->memory_max ? in->memory_max : TEMPLATE_MEMORY_DEFAULT, RENDER_FIRST);
+	if (in->work && in->work->block)
+		tmem_lend(&r.mem, in->work->block, in->work->size);
 	const int rc = render(&r, in);
+	const size_t more = r.mem.arena.total;
 	tmem_fini(&r.mem);
+	if (in->work)
+		work_grow(in->work, more);
 	if (rc) {
 		out->len = from;
 		out->err = 0;

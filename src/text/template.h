@@ -22,16 +22,26 @@
 #include "base/str.h"
 #include "text/text_error.h"
 
-#define TEMPLATE_SOURCE_MAX (1u << 20)	   /* bytes of a template */
-#define TEMPLATE_NESTING_MAX 120	   /* brackets, operators and tags inside of each other */
-#define TEMPLATE_CALLS_MAX 100		   /* macros that call macros, loops that call themselves */
-#define TEMPLATE_DEPTH_MAX 1200		   /* expressions and tags being worked on, all calls together */
-#define TEMPLATE_STEPS_MAX 50000000u	   /* an expression or tag; 64 bytes or one item gone through */
+#define TEMPLATE_SOURCE_MAX (1u << 20) /* bytes of a template */
+#define TEMPLATE_NESTING_MAX 120       /* brackets, operators and tags inside of each other */
+#define TEMPLATE_CALLS_MAX 100	       /* macros that call macros, loops that call themselves */
+#define TEMPLATE_DEPTH_MAX 1200	     /* expressions and tags being worked on, all calls together */
+#define TEMPLATE_STEPS_MAX 50000000u /* an expression or tag; 64 bytes or one item gone through */
 #define TEMPLATE_MEMORY_DEFAULT (256u << 20) /* bytes of a rendering, without its output */
-#define TEMPLATE_RANGE_MAX 100000	   /* items of a range(), as in Jinja's sandbox */
-#define TEMPLATE_VALUE_DEPTH_MAX 150	   /* lists in lists, when written or compared */
+#define TEMPLATE_RANGE_MAX 100000	     /* items of a range(), as in Jinja's sandbox */
+#define TEMPLATE_VALUE_DEPTH_MAX 150	     /* lists in lists, when written or compared */
+
+#define TEMPLATE_WORK_MAX (8u << 20) /* bytes that a template_work keeps */
 
 struct template;
+
+/*
+ * Memory that one thread's renderings use again, so that long prompts do not ask the kernel for new
+ * pages each time: as much as the largest needed, at most TEMPLATE_WORK_MAX.
+ */
+struct template_work;
+struct template_work *template_work_create(void);
+void template_work_destroy(struct template_work *w);
 
 BB_MUST int template_create(struct bb_str source, struct template **out, struct text_error *e);
 void template_destroy(struct template *t);
@@ -64,15 +74,16 @@ enum template_generation {
 };
 
 struct template_input {
-	struct bb_str body;		      /* a chat-completions request: checked JSON */
-	struct bb_str bos_token, eos_token;   /* p NULL: the tokenizer has none, so it is undefined */
+	struct bb_str body;		    /* a chat-completions request: checked JSON */
+	struct bb_str bos_token, eos_token; /* p NULL: the tokenizer has none, so it is undefined */
 	struct bb_str pad_token, unk_token;
-	struct bb_str special_json;	      /* more of them, {"name": "text"}; may be empty */
-	time_t now;			      /* for strftime_now, shown in local time */
+	struct bb_str special_json; /* more of them, {"name": "text"}; may be empty */
+	time_t now;		    /* for strftime_now, shown in local time */
 	enum template_generation generation;
 	enum template_messages messages;
-	size_t memory_max;		      /* 0: TEMPLATE_MEMORY_DEFAULT */
-	struct bb_buf *raised;		      /* NULL, or takes the whole text of raise_exception */
+	size_t memory_max;	    /* 0: TEMPLATE_MEMORY_DEFAULT */
+	struct template_work *work; /* NULL, or the calling thread's */
+	struct bb_buf *raised;	    /* NULL, or takes the whole text of raise_exception */
 };
 
 /*

@@ -16,22 +16,22 @@
 
 enum node_kind {
 	/* expressions */
-	E_CONST,   /* value */
-	E_NAME,	   /* text, refs, count: slots where it may be, inner ones first; then ctx */
-	E_LIST,	   /* a: items */
-	E_TUPLE,   /* a: items; also as a target */
-	E_DICT,	   /* a: key, value, key, value ... */
-	E_ATTR,	   /* a.text; attr */
-	E_ITEM,	   /* a[b]; attr when b is a constant string, else NULL */
-	E_SLICE,   /* a[b:c:d], each may be NULL */
-	E_CALL,	   /* a(b: arguments) */
-	E_FILTER,  /* a|text(b: arguments); a is NULL in filter and set blocks; filter may be NULL */
-	E_TEST,	   /* a is text(b: arguments); test may be NULL */
-	E_NOT,	   /* a */
-	E_NEG,	   /* -a */
-	E_POS,	   /* +a */
-	E_AND,	   /* a and b */
-	E_OR,	   /* a or b */
+	E_CONST,  /* value */
+	E_NAME,	  /* text, refs, count: slots where it may be, inner ones first; then ctx */
+	E_LIST,	  /* a: items */
+	E_TUPLE,  /* a: items; also as a target */
+	E_DICT,	  /* a: key, value, key, value ... */
+	E_ATTR,	  /* a.text; attr */
+	E_ITEM,	  /* a[b]; attr when b is a constant string, else NULL */
+	E_SLICE,  /* a[b:c:d], each may be NULL */
+	E_CALL,	  /* a(b: arguments) */
+	E_FILTER, /* a|text(b: arguments); a is NULL in filter and set blocks; filter may be NULL */
+	E_TEST,	  /* a is text(b: arguments); test may be NULL */
+	E_NOT,	  /* a */
+	E_NEG,	  /* -a */
+	E_POS,	  /* +a */
+	E_AND,	  /* a and b */
+	E_OR,	  /* a or b */
 	E_COMPARE, /* a, b: operands, each with its op */
 	E_ADD,	   /* a: count operands, from the left */
 	E_CONCAT,  /* a: operands of ~ */
@@ -59,16 +59,30 @@ enum node_kind {
 };
 
 enum binary_op {
-	OP_SUB, OP_MUL, OP_DIV, OP_FLOORDIV, OP_MOD, OP_POW, OP_ADD,
+	OP_SUB,
+	OP_MUL,
+	OP_DIV,
+	OP_FLOORDIV,
+	OP_MOD,
+	OP_POW,
+	OP_ADD,
 	/* of C_OPERAND */
-	OP_EQ, OP_NE, OP_LT, OP_LE, OP_GT, OP_GE, OP_IN, OP_NOT_IN,
+	OP_EQ,
+	OP_NE,
+	OP_LT,
+	OP_LE,
+	OP_GT,
+	OP_GE,
+	OP_IN,
+	OP_NOT_IN,
 };
 
 #define LOOP_ATTRS(X)                                                                              \
-	X(INDEX, "index") X(INDEX0, "index0") X(REVINDEX, "revindex") X(REVINDEX0, "revindex0")    \
-	X(FIRST, "first") X(LAST, "last") X(LENGTH, "length") X(PREVITEM, "previtem")              \
-	X(NEXTITEM, "nextitem") X(DEPTH, "depth") X(DEPTH0, "depth0") X(CYCLE, "cycle")            \
-	X(CHANGED, "changed")
+	X(INDEX, "index")                                                                          \
+	X(INDEX0, "index0") X(REVINDEX, "revindex") X(REVINDEX0, "revindex0") X(FIRST, "first")    \
+		X(LAST, "last") X(LENGTH, "length") X(PREVITEM, "previtem")                        \
+			X(NEXTITEM, "nextitem") X(DEPTH, "depth") X(DEPTH0, "depth0")              \
+				X(CYCLE, "cycle") X(CHANGED, "changed")
 enum loop_attr {
 	LOOP_NONE,
 #define X(name, text) LOOP_##name,
@@ -151,7 +165,8 @@ struct tnode {
 	};
 };
 
-struct template {
+struct template
+{
 	struct tmem mem;
 	struct bb_str source;
 	struct tnode *body;

@@ -4,8 +4,14 @@
 
 /* The members of the body that count. */
 enum member {
-	MESSAGES, TOOLS, DOCUMENTS, ADD_GENERATION_PROMPT, CONTINUE_FINAL_MESSAGE, REASONING_EFFORT,
-	CHAT_TEMPLATE_KWARGS, MEMBER_COUNT,
+	MESSAGES,
+	TOOLS,
+	DOCUMENTS,
+	ADD_GENERATION_PROMPT,
+	CONTINUE_FINAL_MESSAGE,
+	REASONING_EFFORT,
+	CHAT_TEMPLATE_KWARGS,
+	MEMBER_COUNT,
 };
 
 static const struct bb_str member_names[MEMBER_COUNT] = {
@@ -46,7 +52,8 @@ static bool put_all(struct trun *r, struct tdict *d, struct tvalue v, const char
 
 static bool put_tokens(struct trun *r, struct tdict *d, const struct template_input *in)
 {
-	return (!in->special_json.len || put_all(r, d, bind_json(r, in->special_json), "special tokens")) &&
+	return (!in->special_json.len ||
+		put_all(r, d, bind_json(r, in->special_json), "special tokens")) &&
 	       put_token(r, d, "bos_token", in->bos_token) &&
 	       put_token(r, d, "eos_token", in->eos_token) &&
 	       put_token(r, d, "pad_token", in->pad_token) &&
@@ -94,8 +101,9 @@ static bool tag_parts(struct trun *r, struct tseq *parts, struct continuation *c
 		*text = is_fail(c->text) ? c->text : tagged(r, c->text);
 		return !is_fail(*text);
 	}
-	run_invalid(r, "continue_final_message is set but we could not find any text to continue in "
-		       "the final message!");
+	run_invalid(r,
+		    "continue_final_message is set but we could not find any text to continue in "
+		    "the final message!");
 	return false;
 }
 
@@ -111,14 +119,17 @@ static bool tag_final(struct trun *r, struct tvalue messages, struct tvalue want
 	const struct tvalue last = messages.seq->items[messages.seq->count - 1];
 	struct tvalue *const v = tdict_find_str(last.dict, field);
 	if (!v || v->type == TV_NONE) {
-		run_invalid(r, "continue_final_message is set but the final message has no \"%.*s\" to "
-			       "continue!",
-			    BB_ARG(field));
+		run_invalid(
+			r,
+			"continue_final_message is set but the final message has no \"%.*s\" to "
+			"continue!",
+			BB_ARG(field));
 		return false;
 	}
 	if (bb_str_find(r->t->source, field) < 0) {
-		run_invalid(r, "continue_final_message is set to \"%.*s\" but this is not an accepted "
-			       "field in the chat_template",
+		run_invalid(r,
+			    "continue_final_message is set to \"%.*s\" but this is not an accepted "
+			    "field in the chat_template",
 			    BB_ARG(field));
 		return false;
 	}
@@ -149,8 +160,9 @@ int template_continue(struct trun *r, size_t from, const struct continuation *c)
 		rest = bb_str_skip(rest, (size_t)at + bare.len);
 	}
 	if (!last || bb_str_find(prompt, text) < 0) {
-		run_invalid(r, "continue_final_message is set but the final message does not appear in "
-			       "the chat after applying the chat template!");
+		run_invalid(
+			r, "continue_final_message is set but the final message does not appear in "
+			   "the chat after applying the chat template!");
 		return r->rc;
 	}
 	const struct bb_str tail = bb_str_skip(prompt, (size_t)(last - prompt.p));

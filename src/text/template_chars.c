@@ -101,7 +101,8 @@ bool chars_is_numeric(uint32_t c)
 bool chars_is_word(uint32_t c)
 {
 	if (c < 0x80)
-		return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_';
+		return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') ||
+		       c == '_';
 	return chars_is_alpha(c) || chars_is_numeric(c);
 }
 
@@ -234,9 +235,10 @@ static bool is_case_ignorable(uint32_t c)
 {
 	const int k = category(c);
 
-	return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
-	       k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK || c == '\'' || c == '.' ||
-	       c == ':' || c == 0xb7 || c == 0x2018 || c == 0x2019 || c == 0x2024 || c == 0x2027;
+	return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME ||
+	       k == UTF8PROC_CATEGORY_CF || k == UTF8PROC_CATEGORY_LM ||
+	       k == UTF8PROC_CATEGORY_SK || c == '\'' || c == '.' || c == ':' || c == 0xb7 ||
+	       c == 0x2018 || c == 0x2019 || c == 0x2024 || c == 0x2027;
 }
 
 /* A capital sigma at the end of a word has a lower case of its own. */

@@ -167,7 +167,8 @@ static bool keys_of(struct trun *r, struct tseq *items, struct tvalue *args, str
 	for (uint32_t i = 0; i < items->count; i++) {
 		const struct tvalue item = run_at(r, &items->items[i]);
 		struct tvalue key =
-			is_fail(item) ? item : attr_or(r, item, args[0], arg_or(args[1], TV(TV_NONE)));
+			is_fail(item) ? item
+				      : attr_or(r, item, args[0], arg_or(args[1], TV(TV_NONE)));
 		if (!is_fail(key) && !tv_truth(args[2]))
 			key = ignore_case(r, key);
 		if (is_fail(key))
@@ -230,7 +231,8 @@ static const struct tfilter filter_rows[] = {
 	{ { "select", NULL, 0, 0, NULL, filter_select } },
 	{ { "selectattr", NULL, 0, 0, NULL, filter_selectattr } },
 };
-const struct filter_table filters_choose = { filter_rows, sizeof(filter_rows) / sizeof(filter_rows[0]) };
+const struct filter_table filters_choose = { filter_rows,
+					     sizeof(filter_rows) / sizeof(filter_rows[0]) };
 
 /* ---- tests ---- */
 
@@ -255,7 +257,8 @@ TEST(sequence, v.type == TV_STR || v.type == TV_LIST || v.type == TV_TUPLE || v.
 		       v.type == TV_DICT || v.type == TV_UNDEFINED)
 TEST(iterable, v.type == TV_STR || tv_is_seq(v) || v.type == TV_DICT || v.type == TV_UNDEFINED ||
 		       v.type == TV_LOOP)
-TEST(callable, (v.type >= TV_MACRO && v.type <= TV_FUNC) || v.type == TV_JOINER || v.type == TV_LOOP || v.type == TV_UNDEFINED)
+TEST(callable, (v.type >= TV_MACRO && v.type <= TV_FUNC) || v.type == TV_JOINER ||
+		       v.type == TV_LOOP || v.type == TV_UNDEFINED)
 TEST(escaped, v.type == TV_STR && (v.flags & TV_MARKUP))
 TEST(filter, v.type == TV_STR && filter_find(tv_text(v)))
 TEST(test, v.type == TV_STR && test_find(tv_text(v)))
@@ -320,8 +323,9 @@ static struct tvalue str_test(struct trun *r, struct tvalue v, const char *metho
 	const struct targs none = { .count = 0 };
 	struct tvalue s;
 
-	return run_str(r, v, &s) ? call_function(r, method_find(TV_STR, bb_str_of(method)), s, &none)
-				 : TV(TV_FAIL);
+	return run_str(r, v, &s)
+		       ? call_function(r, method_find(TV_STR, bb_str_of(method)), s, &none)
+		       : TV(TV_FAIL);
 }
 
 static struct tvalue test_lower(struct trun *r, struct tvalue v, struct tvalue *args)
@@ -334,18 +338,58 @@ static struct tvalue test_upper(struct trun *r, struct tvalue v, struct tvalue *
 	return str_test(r, v, "isupper");
 }
 
-#define ROW0(name) { { #name, "", 0, 0, test_##name, NULL } }
-#define ROW1(text, name) { { text, "other", 1, 1, test_##name, NULL } }
+#define ROW0(name)                                                                                 \
+	{                                                                                          \
+		{                                                                                  \
+#name, "", 0, 0, test_##name, NULL                                         \
+		}                                                                                  \
+	}
+#define ROW1(text, name)                                                                           \
+	{                                                                                          \
+		{                                                                                  \
+			text, "other", 1, 1, test_##name, NULL                                     \
+		}                                                                                  \
+	}
 
 static const struct ttest test_rows[] = {
-	ROW0(defined), ROW0(undefined), ROW0(none), ROW0(string), ROW0(mapping), ROW0(boolean),
-	ROW0(true), ROW0(false), ROW0(integer), ROW0(float), ROW0(number), ROW0(sequence),
-	ROW0(iterable), ROW0(callable), ROW0(escaped), ROW0(odd), ROW0(even), ROW0(lower),
-	ROW0(upper), ROW0(filter), ROW0(test),
-	ROW1("==", eq), ROW1("eq", eq), ROW1("equalto", eq), ROW1("!=", ne), ROW1("ne", ne),
-	ROW1("<", lt), ROW1("lt", lt), ROW1("lessthan", lt), ROW1("<=", le), ROW1("le", le),
-	ROW1(">", gt), ROW1("gt", gt), ROW1("greaterthan", gt), ROW1(">=", ge), ROW1("ge", ge),
-	ROW1("in", in), ROW1("sameas", sameas),
+	ROW0(defined),
+	ROW0(undefined),
+	ROW0(none),
+	ROW0(string),
+	ROW0(mapping),
+	ROW0(boolean),
+	ROW0(true),
+	ROW0(false),
+	ROW0(integer),
+	ROW0(float),
+	ROW0(number),
+	ROW0(sequence),
+	ROW0(iterable),
+	ROW0(callable),
+	ROW0(escaped),
+	ROW0(odd),
+	ROW0(even),
+	ROW0(lower),
+	ROW0(upper),
+	ROW0(filter),
+	ROW0(test),
+	ROW1("==", eq),
+	ROW1("eq", eq),
+	ROW1("equalto", eq),
+	ROW1("!=", ne),
+	ROW1("ne", ne),
+	ROW1("<", lt),
+	ROW1("lt", lt),
+	ROW1("lessthan", lt),
+	ROW1("<=", le),
+	ROW1("le", le),
+	ROW1(">", gt),
+	ROW1("gt", gt),
+	ROW1("greaterthan", gt),
+	ROW1(">=", ge),
+	ROW1("ge", ge),
+	ROW1("in", in),
+	ROW1("sameas", sameas),
 	{ { "divisibleby", "num", 1, 1, test_divisibleby, NULL } },
 };
 

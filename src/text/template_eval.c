@@ -161,7 +161,8 @@ static bool eval_args(struct trun *r, const struct tnode *call, struct call_args
 	if (!args_room(r, call, c, &list, &keywords, &cap))
 		return false;
 	for (const struct tnode *a = call->b; a; a = a->next) {
-		const bool is_plain = a->kind != A_KEYWORD && a->kind != A_STAR && a->kind != A_DSTAR;
+		const bool is_plain =
+			a->kind != A_KEYWORD && a->kind != A_STAR && a->kind != A_DSTAR;
 		const struct tvalue v = eval(r, is_plain ? a : a->a);
 		if (is_fail(v))
 			return false;
@@ -277,9 +278,9 @@ static struct tvalue eval_sign(struct trun *r, const struct tnode *n)
 		return tv_int(v.i);
 	if (v.type == TV_UNDEFINED)
 		return run_undefined(r, v);
-	return tv_is_number(v) ? v
-			       : run_invalid(r, "bad operand type for unary +: '%s'",
-					     tv_type_name(v.type));
+	return tv_is_number(v)
+		       ? v
+		       : run_invalid(r, "bad operand type for unary +: '%s'", tv_type_name(v.type));
 }
 
 static struct tvalue eval_compare(struct trun *r, const struct tnode *n)

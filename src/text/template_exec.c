@@ -140,8 +140,11 @@ static enum flow loop_over(struct trun *r, const struct tloop_def *def, struct t
 	struct tloop *const l = run_alloc(r, sizeof(*l));
 	if (!l)
 		return FLOW_FAIL;
-	*l = (struct tloop){ .def = def, .frame = r->frame, .items = items.items,
-			     .count = items.count, .depth = depth };
+	*l = (struct tloop){ .def = def,
+			     .frame = r->frame,
+			     .items = items.items,
+			     .count = items.count,
+			     .depth = depth };
 	return loop_run(r, def, l);
 }
 
@@ -300,8 +303,7 @@ bool macro_run(struct trun *r, const struct tmacro *m, const struct targs *given
 	if (!frame)
 		return false;
 	r->frame = frame;
-	const bool ok =
-		bind_macro(r, m->def, given) && exec_body(r, m->def->body) != FLOW_FAIL;
+	const bool ok = bind_macro(r, m->def, given) && exec_body(r, m->def->body) != FLOW_FAIL;
 	r->frame = outer;
 	r->calls--;
 	return ok;
@@ -328,7 +330,8 @@ static enum flow exec_macro(struct trun *r, const struct tnode *n)
 static enum flow exec_call(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue caller = macro_create(r, n->def);
-	struct tnode call = *n->a, caller_arg = { .kind = A_KEYWORD, .text = BB_STR_INIT("caller") };
+	struct tnode call = *n->a,
+		     caller_arg = { .kind = A_KEYWORD, .text = BB_STR_INIT("caller") };
 	struct tnode caller_value = { .kind = E_CONST, .value = caller };
 
 	if (is_fail(caller))
@@ -405,7 +408,8 @@ static enum flow exec_with(struct trun *r, const struct tnode *n)
 	const struct tnode *value = n->b;
 
 	scope_clear(r, n->scope);
-	for (const struct tnode *target = n->a; target; target = target->next, value = value->next) {
+	for (const struct tnode *target = n->a; target;
+	     target = target->next, value = value->next) {
 		const struct tvalue v = eval(r, value);
 		if (is_fail(v) || !assign(r, target, v))
 			return FLOW_FAIL;

@@ -215,7 +215,8 @@ static struct tvalue filter_indent(struct trun *r, struct tvalue v, struct tvalu
 	if (v.type != TV_STR)
 		return op_add(r, v, newline);
 	const struct tvalue text = op_add(r, v, newline);
-	const struct tvalue list = is_fail(text) ? text : call_method(r, text, "splitlines", NULL, 0);
+	const struct tvalue list =
+		is_fail(text) ? text : call_method(r, text, "splitlines", NULL, 0);
 	if (is_fail(list) || is_fail(indent) || !run_items(r, list, &lines))
 		return TV(TV_FAIL);
 	const size_t mark = run_mark(r);
@@ -223,8 +224,7 @@ static struct tvalue filter_indent(struct trun *r, struct tvalue v, struct tvalu
 		if (i)
 			bb_buf_lit(r->out, "\n");
 		/* The first line of all has its own rule. */
-		put_line(r->out, tv_text(lines.items[i]),
-			 i ? tv_text(indent) : BB_STR(""), blank);
+		put_line(r->out, tv_text(lines.items[i]), i ? tv_text(indent) : BB_STR(""), blank);
 	}
 	const struct tvalue body = run_take(r, mark);
 	return first && !is_fail(body) ? op_add(r, indent, body) : body;
@@ -247,7 +247,8 @@ static struct tvalue filter_truncate(struct trun *r, struct tvalue v, struct tva
 		return v;
 	if (!arg_str(r, v, &text))
 		return TV(TV_FAIL);
-	const struct tvalue bounds[3] = { TV(TV_MISSING), tv_int(length - end_len), TV(TV_MISSING) };
+	const struct tvalue bounds[3] = { TV(TV_MISSING), tv_int(length - end_len),
+					  TV(TV_MISSING) };
 	struct tvalue kept = op_slice(r, v, bounds);
 	if (!is_fail(kept) && !tv_truth(args[1])) {
 		const char *const space = kept.len ? memrchr(kept.p, ' ', kept.len) : NULL;
@@ -268,7 +269,8 @@ static struct tvalue filter_format(struct trun *r, struct tvalue v, const struct
 	if (given->keyword_count) {
 		struct tdict *const d = run_dict(r, given->keyword_count);
 		for (uint32_t i = 0; d && i < given->keyword_count; i++)
-			if (!run_put(r, d, tv_str(given->keywords[i].name), given->keywords[i].value))
+			if (!run_put(r, d, tv_str(given->keywords[i].name),
+				     given->keywords[i].value))
 				return TV(TV_FAIL);
 		return d ? format_percent(r, s, TV(TV_DICT, .dict = d)) : TV(TV_FAIL);
 	}
@@ -459,11 +461,12 @@ const struct filter_table filters_text = { rows, sizeof(rows) / sizeof(rows[0]) 
 
 const struct tfilter *filter_find(struct bb_str name)
 {
-	const struct filter_table *const tables[] = { &filters_text, &filters_seq, &filters_choose };
+	const struct filter_table *const tables[] = { &filters_text, &filters_seq,
+						      &filters_choose };
 
 	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
-		const struct tfilter *const f = call_find(tables[i]->rows, tables[i]->count,
-							  sizeof(struct tfilter), name);
+		const struct tfilter *const f =
+			call_find(tables[i]->rows, tables[i]->count, sizeof(struct tfilter), name);
 		if (f)
 			return f;
 	}

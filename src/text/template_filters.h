@@ -31,6 +31,7 @@ struct tvalue ignore_case(struct trun *r, struct tvalue v);
 /* len(v); TV_FAIL when it has none. */
 struct tvalue length_of(struct trun *r, struct tvalue v);
 /* How sort, unique, min and the like see an item: attr_path, then perhaps ignore_case. */
-struct tvalue sort_key(struct trun *r, struct tvalue item, struct tvalue path, struct tvalue case_sensitive);
+struct tvalue sort_key(struct trun *r, struct tvalue item, struct tvalue path,
+		       struct tvalue case_sensitive);
 /* Sorts items by their keys; false: two have no order. */
 bool sort_by_keys(struct trun *r, struct tseq *items, const struct tvalue *keys, int is_reverse);

@@ -325,7 +325,8 @@ static struct tseq *unique_items(struct trun *r, struct tvalue v, struct tvalue 
 	struct tseq *const s = run_seq(r, items.count);
 	for (uint32_t i = 0; s && i < items.count; i++) {
 		const struct tvalue item = run_at(r, &items.items[i]);
-		const struct tvalue key = is_fail(item) ? item : sort_key(r, item, args[1], args[0]);
+		const struct tvalue key =
+			is_fail(item) ? item : sort_key(r, item, args[1], args[0]);
 		if (is_fail(key))
 			return NULL;
 		if (tv_is_hashable(key) && tdict_find(seen, key))
@@ -352,7 +353,8 @@ static struct tvalue extreme(struct trun *r, struct tvalue v, struct tvalue *arg
 		return TV(TV_FAIL);
 	for (uint32_t i = 0; i < items.count; i++) {
 		const struct tvalue item = run_at(r, &items.items[i]);
-		const struct tvalue key = is_fail(item) ? item : sort_key(r, item, args[1], args[0]);
+		const struct tvalue key =
+			is_fail(item) ? item : sort_key(r, item, args[1], args[0]);
 		if (is_fail(key))
 			return key;
 		const int better =

@@ -3,6 +3,7 @@
 #include "text/template_bind.h"
 #include "text/template_number.h"
 #include "wire/json.h"
+#include "wire/json_run.h"
 
 /* Items wait in a stack until their container's end is known. */
 struct builder {
@@ -80,12 +81,44 @@ static struct tvalue build_dict(struct builder *b, uint32_t depth)
 	return TV(TV_DICT, .dict = d);
 }
 
+/*
+ * A string in one pass: its bytes as they are when they have no escape, else decoded on the way,
+ * when there is room for what may come. TV_MISSING: there is not, or the string has no end.
+ */
+static struct tvalue build_string(struct builder *b)
+{
+	struct tmem *const m = &b->r->mem;
+	const char *const begin = b->j.p + 1, *const end = b->j.end;
+	const char *const stop = begin + json_run_string(begin, end);
+
+	if (stop == end)
+		return TV(TV_MISSING);
+	const size_t plain = (size_t)(stop - begin);
+	if (*stop == '"') {
+		b->j.p = stop + 1;
+		return plain > UINT32_MAX ? run_too_large(b->r)
+					  : tv_str((struct bb_str){ begin, plain });
+	}
+	if ((size_t)(m->room_end - m->room) < (size_t)(end - begin) + 24)
+		return TV(TV_MISSING);
+	char *const to = m->room, *out = to + plain;
+	memcpy(to, begin, plain);
+	const char *const quote = tv_json_decode_to_quote(stop, end, &out);
+	if (quote == end)
+		return TV(TV_MISSING);
+	b->j.p = quote + 1;
+	m->room = to + (((size_t)(out - to) + 7) & ~(size_t)7);
+	return tv_str((struct bb_str){ to, (size_t)(out - to) });
+}
+
 static struct tvalue build_scalar(struct builder *b)
 {
 	struct bb_str raw;
 	enum json_type type;
 	struct tvalue v;
 
+	if (json_pull_type(&b->j) == JSON_STRING && (v = build_string(b)).type != TV_MISSING)
+		return v;
 	if (!json_pull_value(&b->j, &raw, &type))
 		return run_invalid(b->r, "the request is not JSON");
 	switch (type) {

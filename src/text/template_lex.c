@@ -32,7 +32,8 @@ const char *token_name(uint32_t type)
 	return names[type];
 }
 
-void template_error_at(struct text_error *e, struct bb_str source, size_t at, const char *format, ...)
+void template_error_at(struct text_error *e, struct bb_str source, size_t at, const char *format,
+		       ...)
 {
 	char what[240];
 	size_t line = 1, begin = 0;
@@ -197,7 +198,8 @@ static int lex_raw(struct lexer *x, const char *tag)
 	for (;; p++) {
 		p = memmem(p, (size_t)(x->end - p), "{%", 2);
 		if (!p)
-			return lex_fail(x, tag, "a raw block is not closed: '{%% endraw %%}' is missing");
+			return lex_fail(x, tag,
+					"a raw block is not closed: '{%% endraw %%}' is missing");
 		if (raw_end(x, p, &sign, &rest))
 			break;
 	}
@@ -226,7 +228,7 @@ static const char *radix_end(const struct lexer *x, const char *p)
 	if (*p != '0' || p + 2 >= x->end)
 		return NULL;
 	const char kind = (char)(p[1] | 0x20);
-	const char *const set = kind == 'x' ? "0123456789abcdefABCDEF"
+	const char *const set = kind == 'x'   ? "0123456789abcdefABCDEF"
 				: kind == 'o' ? "01234567"
 				: kind == 'b' ? "01"
 					      : "";
@@ -269,7 +271,8 @@ static int lex_number(struct lexer *x)
 		if (radix)
 			p = radix;
 		else if (*begin == '0') /* "00" is a number, "01" is two */
-			for (p = begin + 1; p < x->end && (*p == '0' || (*p == '_' && p[1] == '0'));)
+			for (p = begin + 1;
+			     p < x->end && (*p == '0' || (*p == '_' && p[1] == '0'));)
 				p++;
 	}
 	x->p = p;
@@ -314,7 +317,8 @@ static int balance(struct lexer *x, char c)
 {
 	if (c == '(' || c == '[' || c == '{') {
 		if (x->bracket_count == BRACKETS_MAX)
-			return lex_fail(x, x->p, "more than %d brackets in each other", BRACKETS_MAX);
+			return lex_fail(x, x->p, "more than %d brackets in each other",
+					BRACKETS_MAX);
 		x->brackets[x->bracket_count++] = c == '(' ? ')' : c == '[' ? ']' : '}';
 	} else if (c == ')' || c == ']' || c == '}') {
 		if (!x->bracket_count)
@@ -333,14 +337,14 @@ static int lex_operator(struct lexer *x)
 		char text[3];
 		uint8_t type;
 	} table[] = {
-		{ "//", TOKEN_FLOORDIV }, { "**", TOKEN_POW },	   { "==", TOKEN_EQ },
-		{ "!=", TOKEN_NE },	  { ">=", TOKEN_GE },	   { "<=", TOKEN_LE },
-		{ "+", TOKEN_ADD },	  { "-", TOKEN_SUB },	   { "/", TOKEN_DIV },
-		{ "*", TOKEN_MUL },	  { "%", TOKEN_MOD },	   { "~", TOKEN_TILDE },
-		{ "[", TOKEN_LBRACKET },  { "]", TOKEN_RBRACKET }, { "(", TOKEN_LPAREN },
-		{ ")", TOKEN_RPAREN },	  { "{", TOKEN_LBRACE },   { "}", TOKEN_RBRACE },
-		{ ">", TOKEN_GT },	  { "<", TOKEN_LT },	   { "=", TOKEN_ASSIGN },
-		{ ".", TOKEN_DOT },	  { ":", TOKEN_COLON },	   { "|", TOKEN_PIPE },
+		{ "//", TOKEN_FLOORDIV }, { "**", TOKEN_POW },	    { "==", TOKEN_EQ },
+		{ "!=", TOKEN_NE },	  { ">=", TOKEN_GE },	    { "<=", TOKEN_LE },
+		{ "+", TOKEN_ADD },	  { "-", TOKEN_SUB },	    { "/", TOKEN_DIV },
+		{ "*", TOKEN_MUL },	  { "%", TOKEN_MOD },	    { "~", TOKEN_TILDE },
+		{ "[", TOKEN_LBRACKET },  { "]", TOKEN_RBRACKET },  { "(", TOKEN_LPAREN },
+		{ ")", TOKEN_RPAREN },	  { "{", TOKEN_LBRACE },    { "}", TOKEN_RBRACE },
+		{ ">", TOKEN_GT },	  { "<", TOKEN_LT },	    { "=", TOKEN_ASSIGN },
+		{ ".", TOKEN_DOT },	  { ":", TOKEN_COLON },	    { "|", TOKEN_PIPE },
 		{ ",", TOKEN_COMMA },	  { ";", TOKEN_SEMICOLON },
 	};
 
@@ -369,7 +373,8 @@ static bool lex_tag_end(struct lexer *x, int is_block, int *rc)
 	p += sign != 0;
 	if (!looking_at(x, p, is_block ? BB_STR("%}") : BB_STR("}}")))
 		return false;
-	*rc = push(x, is_block ? TOKEN_BLOCK_END : TOKEN_VARIABLE_END, x->p, (struct bb_str){ "", 0 });
+	*rc = push(x, is_block ? TOKEN_BLOCK_END : TOKEN_VARIABLE_END, x->p,
+		   (struct bb_str){ "", 0 });
 	resume_data(x, x->p, behind_end(x, p + 2, sign, is_block));
 	return true;
 }
@@ -440,8 +445,13 @@ static int lex_next(struct lexer *x)
 int template_lex(struct bb_str source, struct tmem *m, struct token_array *out,
 		 struct text_error *e)
 {
-	struct lexer x = { .source = source, .p = source.p, .end = source.p + source.len, .m = m,
-			   .out = out, .e = e, .line_starting = true };
+	struct lexer x = { .source = source,
+			   .p = source.p,
+			   .end = source.p + source.len,
+			   .m = m,
+			   .out = out,
+			   .e = e,
+			   .line_starting = true };
 	const size_t ok = utf8_check(source);
 	int rc = 0;
 

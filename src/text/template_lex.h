@@ -18,14 +18,18 @@
 #include "text/text_error.h"
 
 #define TEMPLATE_TOKENS(X)                                                                         \
-	X(EOF, "end of template") X(DATA, "template data") X(VARIABLE_BEGIN, "begin of print statement")  \
-	X(VARIABLE_END, "end of print statement") X(BLOCK_BEGIN, "begin of statement block")       \
-	X(BLOCK_END, "end of statement block") X(NAME, "name") X(STRING, "string")                 \
-	X(INTEGER, "integer") X(FLOAT, "float") X(ADD, "+") X(SUB, "-") X(DIV, "/")                \
-	X(FLOORDIV, "//") X(MUL, "*") X(MOD, "%") X(POW, "**") X(TILDE, "~") X(LBRACKET, "[")      \
-	X(RBRACKET, "]") X(LPAREN, "(") X(RPAREN, ")") X(LBRACE, "{") X(RBRACE, "}") X(EQ, "==")   \
-	X(NE, "!=") X(GT, ">") X(GE, ">=") X(LT, "<") X(LE, "<=") X(ASSIGN, "=") X(DOT, ".")       \
-	X(COLON, ":") X(PIPE, "|") X(COMMA, ",") X(SEMICOLON, ";")
+	X(EOF, "end of template")                                                                  \
+	X(DATA, "template data") X(VARIABLE_BEGIN, "begin of print statement") X(                  \
+		VARIABLE_END, "end of print statement") X(BLOCK_BEGIN, "begin of statement block") \
+		X(BLOCK_END, "end of statement block") X(NAME, "name") X(STRING, "string") X(      \
+			INTEGER, "integer") X(FLOAT, "float") X(ADD, "+") X(SUB, "-") X(DIV, "/")  \
+			X(FLOORDIV, "//") X(MUL, "*") X(MOD, "%") X(POW, "**") X(TILDE, "~")       \
+				X(LBRACKET, "[") X(RBRACKET, "]") X(LPAREN, "(") X(RPAREN, ")")    \
+					X(LBRACE, "{") X(RBRACE, "}") X(EQ, "==") X(NE, "!=")      \
+						X(GT, ">") X(GE, ">=") X(LT, "<") X(LE, "<=")      \
+							X(ASSIGN, "=") X(DOT, ".") X(COLON, ":")   \
+								X(PIPE, "|") X(COMMA, ",")         \
+									X(SEMICOLON, ";")
 
 enum token_type {
 #define X(name, text) TOKEN_##name,
@@ -51,5 +55,5 @@ BB_MUST int template_source_copy(struct bb_str source, struct tmem *m, struct bb
 BB_MUST int template_lex(struct bb_str source, struct tmem *m, struct token_array *out,
 			 struct text_error *e);
 /* "line 3, column 7: what": puts the place in front of the message. */
-void template_error_at(struct text_error *e, struct bb_str source, size_t at, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
+void template_error_at(struct text_error *e, struct bb_str source, size_t at, const char *format,
+		       ...) __attribute__((format(printf, 4, 5)));

@@ -41,7 +41,8 @@ static bool parse_tool_calls(struct trun *r, struct tvalue message, enum templat
 		return !r->rc;
 	for (uint32_t i = 0; i < calls->seq->count; i++) {
 		struct tvalue *const function = member(r, calls->seq->items[i], "function");
-		struct tvalue *const arguments = function ? member(r, *function, "arguments") : NULL;
+		struct tvalue *const arguments =
+			function ? member(r, *function, "arguments") : NULL;
 		if (arguments && !parse_arguments(r, arguments, how))
 			return false;
 	}
@@ -226,7 +227,8 @@ bool bind_messages(struct trun *r, struct tvalue *messages, enum template_messag
 			run_invalid(r, "message %u of the request is no object", i);
 			return false;
 		}
-		if (!parse_tool_calls(r, *m, how) || (how == TEMPLATE_AS_VLLM && !vllm_message(r, m)) ||
+		if (!parse_tool_calls(r, *m, how) ||
+		    (how == TEMPLATE_AS_VLLM && !vllm_message(r, m)) ||
 		    (how == TEMPLATE_AS_SGLANG && !sglang_message(r, m)))
 			return false;
 	}

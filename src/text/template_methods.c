@@ -118,7 +118,8 @@ static void put_text(struct trun *r, struct tvalue v, int escape)
 }
 
 /* An empty text is found in front of each character and at the end. */
-static void replace_empty(struct trun *r, struct bb_str s, struct tvalue to, uint64_t count, int escape)
+static void replace_empty(struct trun *r, struct bb_str s, struct tvalue to, uint64_t count,
+			  int escape)
 {
 	const char *p = s.p, *const end = s.p + s.len;
 
@@ -180,8 +181,8 @@ static struct tvalue str_join(struct trun *r, struct tvalue self, struct tvalue 
 		if (is_fail(item))
 			return item;
 		if (item.type != TV_STR)
-			return run_invalid(r, "sequence item %u: expected str instance, %s found", i,
-					   tv_type_name(item.type));
+			return run_invalid(r, "sequence item %u: expected str instance, %s found",
+					   i, tv_type_name(item.type));
 		if (i)
 			bb_buf_put_str(r->out, tv_text(self));
 		put_text(r, item, escape);
@@ -207,7 +208,8 @@ static struct tvalue pad(struct trun *r, struct tvalue self, struct tvalue *args
 		if (!arg_str(r, args[1], &spec.fill))
 			return TV(TV_FAIL);
 		if (tv_str_len(args[1]) != 1)
-			return run_invalid(r, "The fill character must be exactly one character long");
+			return run_invalid(r,
+					   "The fill character must be exactly one character long");
 	}
 	if (width <= tv_str_len(self))
 		return self;
@@ -347,10 +349,10 @@ static bool is_one_of(struct bb_str name, const char *const *names)
 
 bool method_is_unsafe(uint8_t type, struct bb_str name)
 {
-	static const char *const of_list[] = { "append", "clear", "extend", "insert", "pop",
-					       "remove", "reverse", "sort", NULL };
-	static const char *const of_dict[] = { "clear", "pop", "popitem", "setdefault", "update",
-					       NULL };
+	static const char *const of_list[] = { "append", "clear",   "extend", "insert", "pop",
+					       "remove", "reverse", "sort",   NULL };
+	static const char *const of_dict[] = { "clear",	     "pop",    "popitem",
+					       "setdefault", "update", NULL };
 
 	if (type == TV_DICT)
 		return is_one_of(name, of_dict);

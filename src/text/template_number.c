@@ -47,7 +47,9 @@ static int parse_radix(struct bb_str digits, int base, int is_negative, struct t
 		return -BB_EINVALID;
 	for (size_t i = 0; i < digits.len; i++) {
 		const char c = (char)(digits.p[i] | 0x20);
-		const int d = c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'z' ? c - 'a' + 10 : 99;
+		const int d = c >= '0' && c <= '9'   ? c - '0'
+			      : c >= 'a' && c <= 'z' ? c - 'a' + 10
+						     : 99;
 		if (d >= base)
 			return -BB_EINVALID;
 		if (__builtin_mul_overflow(value, base, &value) ||
@@ -91,7 +93,8 @@ static int parse_float(const char *text, double *out)
 	char *end = NULL;
 
 	for (const char *p = text; *p; p++)
-		if ((*p < '0' || *p > '9') && *p != '.' && *p != '-' && *p != '+' && (*p | 0x20) != 'e')
+		if ((*p < '0' || *p > '9') && *p != '.' && *p != '-' && *p != '+' &&
+		    (*p | 0x20) != 'e')
 			return -BB_EINVALID;
 	*out = strtod(text, &end);
 	return end == text || *end ? -BB_EINVALID : 0;
@@ -163,7 +166,8 @@ int number_int(struct tmem *m, struct bb_str text, int base, struct tvalue *out)
 	if (base == 0 && len > 1 && plain[0] == '0' && strspn(plain, "0") != len)
 		return -BB_EINVALID;
 	if (base != 10 && base != 0)
-		return base < 2 || base > 36 ? -BB_EINVALID : parse_radix(s, base, is_negative, out);
+		return base < 2 || base > 36 ? -BB_EINVALID
+					     : parse_radix(s, base, is_negative, out);
 	for (size_t i = 0; i < len; i++)
 		if (plain[i] < '0' || plain[i] > '9')
 			return -BB_EINVALID;
@@ -216,21 +220,26 @@ void number_repr(double value, char out[NUMBER_REPR_SIZE])
 	int exponent = 0;
 
 	if (isnan(value) || isinf(value)) {
-		snprintf(out, NUMBER_REPR_SIZE, "%s", isnan(value) ? "nan" : value < 0 ? "-inf" : "inf");
+		snprintf(out, NUMBER_REPR_SIZE, "%s",
+			 isnan(value) ? "nan"
+			 : value < 0  ? "-inf"
+				      : "inf");
 		return;
 	}
 	const char *const sign = signbit(value) ? "-" : "";
 	const int n = shortest(fabs(value), digits, &exponent);
 	if (exponent < -4 || exponent >= 16)
-		snprintf(out, NUMBER_REPR_SIZE, "%s%c%s%.20se%c%02d", sign, digits[0], n > 1 ? "." : "", digits + 1,
-			 exponent < 0 ? '-' : '+', abs(exponent));
+		snprintf(out, NUMBER_REPR_SIZE, "%s%c%s%.20se%c%02d", sign, digits[0],
+			 n > 1 ? "." : "", digits + 1, exponent < 0 ? '-' : '+', abs(exponent));
 	else if (exponent < 0)
-		snprintf(out, NUMBER_REPR_SIZE, "%s0.%.*s%.20s", sign, -exponent - 1, "0000", digits);
+		snprintf(out, NUMBER_REPR_SIZE, "%s0.%.*s%.20s", sign, -exponent - 1, "0000",
+			 digits);
 	else if (n <= exponent + 1)
 		snprintf(out, NUMBER_REPR_SIZE, "%s%.20s%.*s.0", sign, digits, exponent + 1 - n,
 			 "0000000000000000");
 	else
-		snprintf(out, NUMBER_REPR_SIZE, "%s%.*s.%.20s", sign, exponent + 1, digits, digits + exponent + 1);
+		snprintf(out, NUMBER_REPR_SIZE, "%s%.*s.%.20s", sign, exponent + 1, digits,
+			 digits + exponent + 1);
 }
 
 void number_put(struct bb_buf *out, struct tvalue v)

@@ -110,10 +110,8 @@ static struct tvalue dict_copy(struct trun *r, struct tvalue self, struct tvalue
 }
 
 static const struct tfunction dict_rows[] = {
-	{ "get", "key default", 1, 2, dict_get, NULL },
-	{ "items", "", 0, 0, dict_items, NULL },
-	{ "keys", "", 0, 0, dict_keys, NULL },
-	{ "values", "", 0, 0, dict_values, NULL },
+	{ "get", "key default", 1, 2, dict_get, NULL }, { "items", "", 0, 0, dict_items, NULL },
+	{ "keys", "", 0, 0, dict_keys, NULL },		{ "values", "", 0, 0, dict_values, NULL },
 	{ "copy", "", 0, 0, dict_copy, NULL },
 };
 const struct method_table methods_dict = { dict_rows, sizeof(dict_rows) / sizeof(dict_rows[0]) };
@@ -198,7 +196,8 @@ static struct tvalue strftime_now(struct trun *r, struct tvalue self, struct tva
 	if (!arg_str(r, args[0], &wanted))
 		return TV(TV_FAIL);
 	if (wanted.len >= sizeof(format) || memchr(wanted.p, '\0', wanted.len))
-		return run_fail(r, -BB_ELIMIT, "strftime_now() takes a format of at most 255 bytes");
+		return run_fail(r, -BB_ELIMIT,
+				"strftime_now() takes a format of at most 255 bytes");
 	memcpy(format, wanted.p, wanted.len);
 	format[wanted.len] = '\0';
 	if (!localtime_r(&r->now, &local))
@@ -271,14 +270,17 @@ static struct tvalue global_range(struct trun *r, struct tvalue self, struct tva
 	else if (step < 0 && start > stop)
 		count = ((uint64_t)start - (uint64_t)stop - 1) / (uint64_t)-step + 1;
 	if (count > TEMPLATE_RANGE_MAX)
-		return run_invalid(r, "Range too big. The sandbox blocks ranges larger than "
-				      "MAX_RANGE (%d).",
+		return run_invalid(r,
+				   "Range too big. The sandbox blocks ranges larger than "
+				   "MAX_RANGE (%d).",
 				   TEMPLATE_RANGE_MAX);
 	struct trange *const range = run_alloc(r, sizeof(*range) + count * sizeof(struct tvalue));
 	if (!range || !run_charge(r, count))
 		return TV(TV_FAIL);
 	*range = (struct trange){ .seq = { (struct tvalue *)(range + 1), (uint32_t)count },
-				  .start = start, .stop = stop, .step = step };
+				  .start = start,
+				  .stop = stop,
+				  .step = step };
 	for (uint64_t i = 0; i < count; i++)
 		range->seq.items[i] = tv_int(start + (int64_t)i * step);
 	return TV(TV_RANGE, .seq = &range->seq);

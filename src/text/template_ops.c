@@ -21,8 +21,9 @@ static struct tvalue unsupported(struct trun *r, const char *op, struct tvalue a
 
 static struct tvalue too_big(struct trun *r)
 {
-	return run_fail(r, -BB_ELIMIT, "an integer is larger than the 64 bits that can be "
-				       "calculated with");
+	return run_fail(r, -BB_ELIMIT,
+			"an integer is larger than the 64 bits that can be "
+			"calculated with");
 }
 
 static struct tvalue concat_strings(struct trun *r, struct tvalue a, struct tvalue b)
@@ -192,12 +193,9 @@ static struct tvalue number_op(struct trun *r, enum binary_op op, struct tvalue 
 	if (a.type == TV_BIG || b.type == TV_BIG)
 		return too_big(r);
 	switch (op) {
-	case OP_ADD:
-		return __builtin_add_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
-	case OP_SUB:
-		return __builtin_sub_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
-	case OP_MUL:
-		return __builtin_mul_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
+	case OP_ADD: return __builtin_add_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
+	case OP_SUB: return __builtin_sub_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
+	case OP_MUL: return __builtin_mul_overflow(a.i, b.i, &result) ? too_big(r) : tv_int(result);
 	case OP_POW: return int_power(r, a.i, b.i);
 	default: return int_divide(r, op, a.i, b.i);
 	}
@@ -205,9 +203,10 @@ static struct tvalue number_op(struct trun *r, enum binary_op op, struct tvalue 
 
 struct tvalue op_binary(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue b)
 {
-	static const char *const signs[] = { [OP_SUB] = "-", [OP_MUL] = "*", [OP_DIV] = "/",
-					     [OP_FLOORDIV] = "//", [OP_MOD] = "%", [OP_POW] = "**",
-					     [OP_ADD] = "+" };
+	static const char *const signs[] = {
+		[OP_SUB] = "-", [OP_MUL] = "*",	 [OP_DIV] = "/", [OP_FLOORDIV] = "//",
+		[OP_MOD] = "%", [OP_POW] = "**", [OP_ADD] = "+"
+	};
 
 	if (op == OP_MUL)
 		return op_multiply(r, a, b);
@@ -279,8 +278,9 @@ int op_in(struct trun *r, struct tvalue item, struct tvalue container)
 
 int op_compare(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue b)
 {
-	static const char *const signs[] = { [OP_LT] = "<", [OP_LE] = "<=", [OP_GT] = ">",
-					     [OP_GE] = ">=" };
+	static const char *const signs[] = {
+		[OP_LT] = "<", [OP_LE] = "<=", [OP_GT] = ">", [OP_GE] = ">="
+	};
 	int order = 0;
 
 	if (op == OP_IN || op == OP_NOT_IN) {
@@ -304,8 +304,10 @@ int op_compare(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue
 			    tv_type_name(a.type), tv_type_name(b.type));
 		return -1;
 	}
-	return op == OP_LT ? order < 0 : op == OP_LE ? order <= 0 : op == OP_GT ? order > 0
-										: order >= 0;
+	return op == OP_LT   ? order < 0
+	       : op == OP_LE ? order <= 0
+	       : op == OP_GT ? order > 0
+			     : order >= 0;
 }
 
 /* ---- attributes ---- */
@@ -329,7 +331,7 @@ static struct tvalue bind_method(struct trun *r, struct tvalue object, const str
 /* A method of the object as a value; TV_MISSING: it has none of that name. */
 static struct tvalue bound_method(struct trun *r, struct tvalue object, const struct tattr *a)
 {
-	const bool is_unsafe = object.type == TV_DICT   ? a->dict_unsafe
+	const bool is_unsafe = object.type == TV_DICT	? a->dict_unsafe
 			       : object.type == TV_LIST ? a->list_unsafe
 							: false;
 
@@ -365,9 +367,11 @@ static struct tvalue loop_attr(struct trun *r, struct tloop *l, enum loop_attr a
 	case LOOP_DEPTH: return tv_int((int64_t)l->depth + 1);
 	case LOOP_DEPTH0: return tv_int(l->depth);
 	case LOOP_CYCLE:
-		return bind_method(r, TV(TV_LOOP, .loop = l), method_find(TV_LOOP, BB_STR("cycle")));
+		return bind_method(r, TV(TV_LOOP, .loop = l),
+				   method_find(TV_LOOP, BB_STR("cycle")));
 	case LOOP_CHANGED:
-		return bind_method(r, TV(TV_LOOP, .loop = l), method_find(TV_LOOP, BB_STR("changed")));
+		return bind_method(r, TV(TV_LOOP, .loop = l),
+				   method_find(TV_LOOP, BB_STR("changed")));
 	case LOOP_NONE: break;
 	}
 	return TV(TV_MISSING);
@@ -564,10 +568,11 @@ static struct tvalue str_slice(struct trun *r, struct tvalue s, const struct tva
 	if (cut.count == 0)
 		return run_part(s, (struct bb_str){ s.p, 0 });
 	if (cut.step == 1) {
-		const size_t from = ascii ? (size_t)cut.start
-					  : chars_offset(tv_text(s), (size_t)cut.start);
+		const size_t from =
+			ascii ? (size_t)cut.start : chars_offset(tv_text(s), (size_t)cut.start);
 		const struct bb_str rest = bb_str_skip(tv_text(s), from);
-		const size_t len = ascii ? (size_t)cut.count : chars_offset(rest, (size_t)cut.count);
+		const size_t len =
+			ascii ? (size_t)cut.count : chars_offset(rest, (size_t)cut.count);
 		return run_part(s, (struct bb_str){ rest.p, len });
 	}
 	struct tseq chars;

@@ -121,7 +121,9 @@ static struct tnode *store_name(struct parser *p, const struct token *at)
 
 static bool is_constant_name(const struct token *k)
 {
-	static const char *const names[] = { "true", "True", "false", "False", "none", "None", NULL };
+	static const char *const names[] = {
+		"true", "True", "false", "False", "none", "None", NULL
+	};
 
 	return is_one_of(k, names);
 }
@@ -222,7 +224,8 @@ static bool parse_for_bodies(struct parser *p, struct tloop_def *def)
 	if (token_is_name(p->at++, "endfor"))
 		return true;
 	def->else_scope = scope_create(p, p->scope->func);
-	return def->else_scope && parse_scoped_to_end(p, def->else_scope, "endfor", &def->otherwise);
+	return def->else_scope &&
+	       parse_scoped_to_end(p, def->else_scope, "endfor", &def->otherwise);
 }
 
 static struct tnode *parse_for(struct parser *p, const struct token *at)
@@ -291,7 +294,8 @@ static bool parse_signature(struct parser *p, struct tmacro_def *def)
 		if (count && !parse_expect(p, TOKEN_COMMA))
 			return false;
 		if (!token_is(p->at, TOKEN_NAME) || is_constant_name(p->at) || count == 64)
-			return parse_fail(p, p->at, "expected the name of a parameter (at most 64)");
+			return parse_fail(p, p->at,
+					  "expected the name of a parameter (at most 64)");
 		struct tlocal *const local = scope_declare(p, def->scope, p->at->text);
 		if (!local)
 			return false;
@@ -300,7 +304,8 @@ static bool parse_signature(struct parser *p, struct tmacro_def *def)
 			if (!(params[count].fallback = parse_expression(p, PARSE_COND)))
 				return false;
 		} else if (count && params[count - 1].fallback) {
-			return parse_fail(p, p->at, "a parameter without a default follows one with");
+			return parse_fail(p, p->at,
+					  "a parameter without a default follows one with");
 		}
 		count++;
 	}
@@ -436,7 +441,8 @@ static struct tnode *parse_print(struct parser *p, const struct token *at)
 		end = &(*end)->next;
 	}
 	/* As one tag: an `if` that is always taken. */
-	struct tnode *const all = node_create(p, S_IF, at), *const yes = node_create(p, E_CONST, at);
+	struct tnode *const all = node_create(p, S_IF, at), *const yes =
+								    node_create(p, E_CONST, at);
 	if (!all || !yes)
 		return NULL;
 	yes->value = tv_bool(1);
@@ -454,8 +460,8 @@ static struct tnode *parse_jump(struct parser *p, const struct token *at)
 
 static struct tnode *unknown_tag(struct parser *p, const struct token *at)
 {
-	static const char *const others[] = { "include", "import", "from", "extends", "block",
-					      "autoescape", NULL };
+	static const char *const others[] = { "include", "import",     "from", "extends",
+					      "block",	 "autoescape", NULL };
 
 	if (at->type != TOKEN_NAME)
 		return parse_fail(p, at, "expected the name of a tag");

@@ -270,7 +270,7 @@ struct tnode *parse_name_load(struct parser *p, const struct token *at)
 	if (!n)
 		return NULL;
 	n->text = at->text;
-	struct tlocal **const special = !m				   ? NULL
+	struct tlocal **const special = !m			       ? NULL
 					: token_is_name(at, "caller")  ? &m->caller
 					: token_is_name(at, "varargs") ? &m->varargs
 					: token_is_name(at, "kwargs")  ? &m->kwargs
@@ -329,7 +329,8 @@ static const struct tattr *attr_create(struct parser *p, struct bb_str name)
 	return attr;
 }
 
-static struct tnode *parse_subscribed(struct parser *p, struct tnode *object, const struct token *at)
+static struct tnode *parse_subscribed(struct parser *p, struct tnode *object,
+				      const struct token *at)
 {
 	struct tnode *start = NULL, *stop = NULL, *step = NULL;
 
@@ -423,9 +424,10 @@ static bool parse_arguments(struct parser *p, struct tnode *n)
 		struct tnode *const arg = parse_argument(p);
 		if (!chain_add(p, &c, arg))
 			return false;
-		const int order = arg->kind == A_KEYWORD ? 1 : arg->kind == A_STAR ? 2
-						       : arg->kind == A_DSTAR	   ? 3
-										   : 0;
+		const int order = arg->kind == A_KEYWORD ? 1
+				  : arg->kind == A_STAR	 ? 2
+				  : arg->kind == A_DSTAR ? 3
+							 : 0;
 		if (order < last && !(order == 1 && last == 2)) {
 			parse_fail(p, at, "invalid order of the arguments of a call");
 			return false;

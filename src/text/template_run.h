@@ -96,7 +96,8 @@ bool run_exhausted(struct trun *r);
 /* One level deeper and one step further. */
 static inline bool run_enter(struct trun *r)
 {
-	if (__builtin_expect(++r->depth <= TEMPLATE_DEPTH_MAX && ++r->steps <= TEMPLATE_STEPS_MAX, 1))
+	if (__builtin_expect(++r->depth <= TEMPLATE_DEPTH_MAX && ++r->steps <= TEMPLATE_STEPS_MAX,
+			     1))
 		return true;
 	return run_exhausted(r);
 }

@@ -60,8 +60,11 @@ static size_t grouped(struct bb_str whole, char mark, int every, char *out)
 static bool put_digits(struct trun *r, const struct digits *d, const struct format_spec *spec)
 {
 	char text[2 * NUMBER_DIGITS_MAX + 1024];
-	const bool is_hex = spec->type == 'x' || spec->type == 'X' || spec->type == 'b' || spec->type == 'o';
-	const char sign = d->sign == '-' ? '-' : spec->sign == '+' || spec->sign == ' ' ? spec->sign : 0;
+	const bool is_hex =
+		spec->type == 'x' || spec->type == 'X' || spec->type == 'b' || spec->type == 'o';
+	const char sign = d->sign == '-'			   ? '-'
+			  : spec->sign == '+' || spec->sign == ' ' ? spec->sign
+								   : 0;
 	size_t n = 0;
 
 	if (d->whole.len > NUMBER_DIGITS_MAX || d->rest.len > 900)
@@ -107,7 +110,8 @@ static bool put_float(struct trun *r, double f, const struct format_spec *spec)
 		format[n + 1] = '\0';
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wformat-nonliteral"
-		snprintf(text, sizeof(text), format, spec->precision < 0 ? 6 : spec->precision, size);
+		snprintf(text, sizeof(text), format, spec->precision < 0 ? 6 : spec->precision,
+			 size);
 #pragma GCC diagnostic pop
 		if (!type && !strpbrk(text, ".en"))
 			strncat(text, ".0", sizeof(text) - strlen(text) - 1);
@@ -115,7 +119,8 @@ static bool put_float(struct trun *r, double f, const struct format_spec *spec)
 	if (is_percent)
 		strncat(text, "%", sizeof(text) - strlen(text) - 1);
 	const size_t whole = strspn(text, "0123456789");
-	const struct digits d = { .sign = signbit(f) && !isnan(f) ? '-' : 0, .prefix = "",
+	const struct digits d = { .sign = signbit(f) && !isnan(f) ? '-' : 0,
+				  .prefix = "",
 				  .whole = { text, whole ? whole : strlen(text) },
 				  .rest = bb_str_of(whole ? text + whole : "") };
 	return put_digits(r, &d, spec);
@@ -148,7 +153,10 @@ static bool put_int(struct trun *r, struct tvalue v, const struct format_spec *s
 	else if (spec->type == 'b')
 		base = 2;
 	if (spec->is_alternate && base != 10)
-		d.prefix = spec->type == 'x' ? "0x" : spec->type == 'X' ? "0X" : base == 8 ? "0o" : "0b";
+		d.prefix = spec->type == 'x'   ? "0x"
+			   : spec->type == 'X' ? "0X"
+			   : base == 8	       ? "0o"
+					       : "0b";
 	if (v.type == TV_BIG) {
 		const size_t sign = v.p[0] == '-';
 		if (base != 10)
@@ -186,8 +194,8 @@ static bool put_str(struct trun *r, struct tvalue s, const struct format_spec *s
 
 static bool is_plain_spec(const struct format_spec *s)
 {
-	return !s->align && !s->sign && !s->type && !s->grouping && !s->is_alternate && !s->is_zero &&
-	       s->width <= 0 && s->precision < 0;
+	return !s->align && !s->sign && !s->type && !s->grouping && !s->is_alternate &&
+	       !s->is_zero && s->width <= 0 && s->precision < 0;
 }
 
 bool format_value(struct trun *r, struct tvalue v, const struct format_spec *spec)
@@ -324,8 +332,8 @@ static bool percent_number(struct percent *x, struct tvalue v, struct format_spe
 	struct tvalue whole = v;
 
 	if (!tv_is_number(v))
-		return run_invalid(x->r, "%%%c format: a real number is required, not %s", spec->type,
-				   tv_type_name(v.type)),
+		return run_invalid(x->r, "%%%c format: a real number is required, not %s",
+				   spec->type, tv_type_name(v.type)),
 		       false;
 	if (strchr("eEfFgG", spec->type))
 		return put_float(x->r, tv_double(v), spec);

@@ -289,8 +289,7 @@ static struct tvalue str_rsplit(struct trun *r, struct tvalue self, struct tvalu
 	struct bb_str separator, rest = tv_text(self);
 	uint64_t left;
 
-	if (!split_args(r, self, args, &separator, &left) ||
-	    !charge_backward(r, rest, separator))
+	if (!split_args(r, self, args, &separator, &left) || !charge_backward(r, rest, separator))
 		return TV(TV_FAIL);
 	if (!separator.p)
 		return rsplit_space(r, self, left);

@@ -91,8 +91,8 @@ static bool field_value(struct fields *f, struct bb_str name, struct tvalue *v)
 		if (!is_attr && rest.p[0] != '[')
 			return fail(f, "Only '.' or '[' may follow ']' in format field specifier");
 		rest = bb_str_skip(rest, 1);
-		for (n = 0; n < rest.len && (is_attr ? rest.p[n] != '.' && rest.p[n] != '['
-						     : rest.p[n] != ']');)
+		for (n = 0; n < rest.len &&
+			    (is_attr ? rest.p[n] != '.' && rest.p[n] != '[' : rest.p[n] != ']');)
 			n++;
 		const struct bb_str key = { rest.p, n };
 		if (!n || (!is_attr && n == rest.len))

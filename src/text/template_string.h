@@ -12,4 +12,5 @@
 #include "text/template_value.h"
 
 /* What stands between the quotes. */
-BB_MUST int string_unescape(struct bb_str inner, struct tmem *m, struct bb_str *out, const char **why);
+BB_MUST int string_unescape(struct bb_str inner, struct tmem *m, struct bb_str *out,
+			    const char **why);

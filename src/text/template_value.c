@@ -24,6 +24,12 @@ void tmem_init(struct tmem *m, size_t max, size_t first)
 	bb_arena_init(&m->arena, max);
 }
 
+void tmem_lend(struct tmem *m, void *block, size_t size)
+{
+	m->room = block;
+	m->room_end = m->room + size;
+}
+
 void tmem_fini(struct tmem *m)
 {
 	bb_arena_fini(&m->arena);
@@ -108,56 +114,76 @@ int64_t tv_str_len(struct tvalue s)
 	return count;
 }
 
-/* One escape at p (behind the backslash); writes at *out and returns what follows. */
-static const char *decode_escape(const char *p, const char *end, char **out)
-{
-	static const char plain[128] = {
-		['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t',
-	};
-	size_t len = 0;
+/* What stands behind a backslash, decoded; 0: "uXXXX", or nothing that JSON knows. */
+static const char plain_escapes[256] = {
+	['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
+	['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t',
+};
 
-	if (*p != 'u') {
-		const unsigned char c = (unsigned char)*p;
-		*(*out)++ = c < 128 && plain[c] ? plain[c] : (char)c;
-		return p + 1;
-	}
-	const int32_t code = json_unicode_escape(p + 1, end, &len);
+/* "\uXXXX" at p, behind the backslash; writes at *out and returns what follows. */
+static const char *decode_unicode(const char *p, const char *end, char **out)
+{
+	size_t len = 0;
+	const int32_t code = *p == 'u' ? json_unicode_escape(p + 1, end, &len) : -1;
+
 	if (code < 0) /* not checked JSON; never a crash */
 		return end;
 	*out += utf8_encode((uint32_t)code, *out);
 	return p + 1 + len;
 }
 
-/* The output is never longer than the input, and both loops may write 16 bytes further. */
+/* p is at a backslash. */
+static inline const char *decode_escape(const char *p, const char *end, char **out)
+{
+	if (end - p < 2)
+		return end;
+	const char c = plain_escapes[(unsigned char)p[1]];
+	if (__builtin_expect(!c, 0))
+		return decode_unicode(p + 1, end, out);
+	*(*out)++ = c;
+	return p + 2;
+}
+
+const char *tv_json_decode_to_quote(const char *p, const char *end, char **out)
+{
+	char *to = *out;
+
+#if defined(__x86_64__)
+	while (end - p >= 16) {
+		const __m128i v = _mm_loadu_si128((const __m128i *)p);
+		const __m128i stops = _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')),
+						   _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+		const unsigned mask = (unsigned)_mm_movemask_epi8(stops);
+		_mm_storeu_si128((__m128i *)to, v);
+		const unsigned n = mask ? (unsigned)__builtin_ctz(mask) : 16;
+		p += n;
+		to += n;
+		if (!mask)
+			continue;
+		if (*p == '"')
+			break;
+		p = decode_escape(p, end, &to);
+	}
+#endif
+	while (p < end && *p != '"') {
+		if (*p == '\\')
+			p = decode_escape(p, end, &to);
+		else
+			*to++ = *p++;
+	}
+	*out = to;
+	return p;
+}
+
+/* The output is never longer than the input; blocks may be written 16 bytes further than it. */
 struct bb_str tv_json_decode(struct tmem *m, struct bb_str inner)
 {
 	char *const begin = tmem_alloc(m, inner.len + 16);
-	const char *p = inner.p, *const end = p + inner.len;
 	char *out = begin;
 
 	if (!begin)
 		return (struct bb_str){ NULL, 0 };
-	while (p < end) {
-#if defined(__x86_64__)
-		while (end - p >= 16) {
-			const __m128i v = _mm_loadu_si128((const __m128i *)p);
-			const unsigned mask = (unsigned)_mm_movemask_epi8(
-				_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
-			_mm_storeu_si128((__m128i *)out, v);
-			const unsigned n = mask ? (unsigned)__builtin_ctz(mask) : 16;
-			p += n;
-			out += n;
-			if (mask)
-				break;
-		}
-#endif
-		while (p < end && *p != '\\')
-			*out++ = *p++;
-		if (end - p >= 2)
-			p = decode_escape(p + 1, end, &out);
-		else if (p < end)
-			p = end;
-	}
+	tv_json_decode_to_quote(inner.p, inner.p + inner.len, &out);
 	return (struct bb_str){ begin, (size_t)(out - begin) };
 }
 
@@ -166,14 +192,29 @@ struct bb_str tv_json_decode(struct tmem *m, struct bb_str inner)
 const char *tv_type_name(uint8_t type)
 {
 	static const char *const names[] = {
-		[TV_UNDEFINED] = "Undefined", [TV_NONE] = "NoneType", [TV_BOOL] = "bool",
-		[TV_INT] = "int", [TV_BIG] = "int", [TV_FLOAT] = "float", [TV_STR] = "str",
-		[TV_LAZY] = "str", [TV_LIST] = "list", [TV_TUPLE] = "tuple", [TV_RANGE] = "range",
-		[TV_KEYS] = "dict_keys", [TV_VALUES] = "dict_values", [TV_ITEMS] = "dict_items",
-		[TV_ITER] = "generator", [TV_DICT] = "dict", [TV_NAMESPACE] = "Namespace",
-		[TV_LOOP] = "LoopContext", [TV_MACRO] = "Macro",
-		[TV_METHOD] = "builtin_function_or_method", [TV_FUNC] = "function",
-		[TV_CYCLER] = "Cycler", [TV_JOINER] = "Joiner",
+		[TV_UNDEFINED] = "Undefined",
+		[TV_NONE] = "NoneType",
+		[TV_BOOL] = "bool",
+		[TV_INT] = "int",
+		[TV_BIG] = "int",
+		[TV_FLOAT] = "float",
+		[TV_STR] = "str",
+		[TV_LAZY] = "str",
+		[TV_LIST] = "list",
+		[TV_TUPLE] = "tuple",
+		[TV_RANGE] = "range",
+		[TV_KEYS] = "dict_keys",
+		[TV_VALUES] = "dict_values",
+		[TV_ITEMS] = "dict_items",
+		[TV_ITER] = "generator",
+		[TV_DICT] = "dict",
+		[TV_NAMESPACE] = "Namespace",
+		[TV_LOOP] = "LoopContext",
+		[TV_MACRO] = "Macro",
+		[TV_METHOD] = "builtin_function_or_method",
+		[TV_FUNC] = "function",
+		[TV_CYCLER] = "Cycler",
+		[TV_JOINER] = "Joiner",
 	};
 
 	return type < sizeof(names) / sizeof(names[0]) && names[type] ? names[type] : "object";

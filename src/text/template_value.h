@@ -31,7 +31,7 @@ enum tv_type {
 	TV_LIST,
 	TV_TUPLE,
 	TV_RANGE,
-	TV_KEYS,   /* what dict.keys(), values() and items() give */
+	TV_KEYS, /* what dict.keys(), values() and items() give */
 	TV_VALUES,
 	TV_ITEMS,
 	TV_ITER, /* what can be gone through once: generators */
@@ -106,6 +106,8 @@ struct tmem {
 };
 
 void tmem_init(struct tmem *m, size_t max, size_t first);
+/* Memory of the caller's to use before any is taken. */
+void tmem_lend(struct tmem *m, void *block, size_t size);
 void tmem_fini(struct tmem *m);
 void *tmem_alloc_slow(struct tmem *m, size_t size);
 
@@ -163,6 +165,11 @@ bool tv_is_ascii(struct tvalue *s);
 int64_t tv_str_len(struct tvalue s);
 /* The inside of a JSON string, decoded; p NULL without memory. */
 struct bb_str tv_json_decode(struct tmem *m, struct bb_str inner);
+/*
+ * Decodes from `p`, inside of a JSON string, to its closing quote, which is returned (`end`: there
+ * is none). *out has room for end - p + 16 bytes and moves behind what was written.
+ */
+const char *tv_json_decode_to_quote(const char *p, const char *end, char **out);
 
 /* ---- asking ---- */
 

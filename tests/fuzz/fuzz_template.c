@@ -10,16 +10,19 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define REQUEST                                                                                    \
-	"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi \\u00e9\"},{\"role\":\"assistant\","            \
-	"\"content\":[{\"type\":\"text\",\"text\":\"x\"}],\"tool_calls\":[{\"function\":{\"name\":\"f\","    \
+	"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi \\u00e9\"},{\"role\":\"assistant\","   \
+	"\"content\":[{\"type\":\"text\",\"text\":\"x\"}],\"tool_calls\":[{\"function\":{"         \
+	"\"name\":\"f\","                                                                          \
 	"\"arguments\":\"{\\\"a\\\": 1.5}\"}}]}],\"tools\":[{\"type\":\"function\"}]}"
 #define OUT_MAX 65536
 #define MEMORY_MAX (8u << 20)
 
 static void render(const struct template *t, struct bb_str body, enum template_messages how)
 {
-	const struct template_input in = { .body = body, .bos_token = BB_STR_INIT("<s>"),
-					   .messages = how, .memory_max = MEMORY_MAX };
+	const struct template_input in = { .body = body,
+					   .bos_token = BB_STR_INIT("<s>"),
+					   .messages = how,
+					   .memory_max = MEMORY_MAX };
 	struct text_error e = { "" };
 	struct bb_buf first, again;
 

@@ -36,14 +36,17 @@ static inline struct rendering render_as(const char *source, const char *body,
 	return x;
 }
 
-#define BODY "{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\",\"content\":\"Yo\\n\"}]}"
+#define BODY                                                                                       \
+	"{\"messages\":[{\"role\":\"user\",\"content\":\"Hi\"},{\"role\":\"assistant\","           \
+	"\"content\":\"Yo\\n\"}]}"
 
 static inline void assert_renders(const char *source, const char *expected)
 {
 	const struct rendering x = render_as(source, BODY, NULL);
 
 	if (x.rc || !bb_str_eq(x.text, bb_str_of(expected)))
-		print_error("template: %s\n  error: %d %s\n", source, x.rc, x.rc ? x.e.message : "");
+		print_error("template: %s\n  error: %d %s\n", source, x.rc,
+			    x.rc ? x.e.message : "");
 	assert_int_equal(x.rc, 0);
 	assert_str(x.text, expected);
 }
@@ -53,7 +56,8 @@ static inline void assert_refused(const char *source, int rc, const char *messag
 	const struct rendering x = render_as(source, BODY, NULL);
 
 	if (x.rc != rc || !strstr(x.e.message, message))
-		print_error("template: %s\n  rc %d, message: %s\n", source, x.rc, x.rc ? x.e.message : "");
+		print_error("template: %s\n  rc %d, message: %s\n", source, x.rc,
+			    x.rc ? x.e.message : "");
 	assert_int_equal(x.rc, rc);
 	assert_non_null(strstr(x.e.message, message));
 }

@@ -22,11 +22,14 @@ static void assert_chat(const struct chat_files *files, const char *body, const 
 
 static void test_order(void **state)
 {
-	struct chat_files f = { .jinja = BB_STR_INIT("jinja{{ bos_token }}{{ eos_token }}{{ cls_token }}"),
-				.template_json = BB_STR_INIT("{\"chat_template\": \"json{{ bos_token }}\"}"),
-				.config = BB_STR_INIT("{\"chat_template\": \"config\\n{{ bos_token }}\", \"bos_token\": "
-						      "{\"content\": \"<s>\", \"lstrip\": false}, \"cls_token\": \"C\"}"),
-				.special_map = BB_STR_INIT("{\"bos_token\": \"no\", \"eos_token\": \"</s>\"}") };
+	struct chat_files f = {
+		.jinja = BB_STR_INIT("jinja{{ bos_token }}{{ eos_token }}{{ cls_token }}"),
+		.template_json = BB_STR_INIT("{\"chat_template\": \"json{{ bos_token }}\"}"),
+		.config = BB_STR_INIT(
+			"{\"chat_template\": \"config\\n{{ bos_token }}\", \"bos_token\": "
+			"{\"content\": \"<s>\", \"lstrip\": false}, \"cls_token\": \"C\"}"),
+		.special_map = BB_STR_INIT("{\"bos_token\": \"no\", \"eos_token\": \"</s>\"}")
+	};
 
 	assert_chat(&f, REQUEST(""), "jinja<s></s>C");
 	f.jinja.p = NULL;
@@ -38,8 +41,10 @@ static void test_order(void **state)
 static void test_named(void **state)
 {
 	const struct chat_files f = {
-		.config = BB_STR_INIT("{\"chat_template\": [{\"name\": \"tool_use\", \"template\": \"with\"}, "
-				      "{\"name\": \"default\", \"template\": \"plain\"}], \"bos_token\": null}")
+		.config = BB_STR_INIT(
+			"{\"chat_template\": [{\"name\": \"tool_use\", \"template\": \"with\"}, "
+			"{\"name\": \"default\", \"template\": \"plain\"}], \"bos_token\": "
+			"null}")
 	};
 
 	assert_chat(&f, REQUEST(""), "plain");
@@ -59,17 +64,21 @@ static void assert_wrong(const struct chat_files *files, int rc, const char *mes
 
 static void test_wrong(void **state)
 {
-	assert_wrong(&(struct chat_files){ .config = BB_STR_INIT("{") }, -BB_ESYNTAX, "tokenizer_config.json");
-	assert_wrong(&(struct chat_files){ .special_map = BB_STR_INIT("[]") }, -BB_EINVALID, "no JSON object");
-	assert_wrong(&(struct chat_files){ .config = BB_STR_INIT("{}") }, -BB_EABSENT, "no chat template");
+	assert_wrong(&(struct chat_files){ .config = BB_STR_INIT("{") }, -BB_ESYNTAX,
+		     "tokenizer_config.json");
+	assert_wrong(&(struct chat_files){ .special_map = BB_STR_INIT("[]") }, -BB_EINVALID,
+		     "no JSON object");
+	assert_wrong(&(struct chat_files){ .config = BB_STR_INIT("{}") }, -BB_EABSENT,
+		     "no chat template");
 	assert_wrong(&(struct chat_files){ .jinja = BB_STR_INIT("{{") }, -BB_ESYNTAX,
 		     "chat_template.jinja: line 1, column 1");
 }
 
 static void test_torture(void **state)
 {
-	const struct chat_files f = { .config = BB_STR_INIT("{\"chat_template\": \"a\\n\", \"bos_token\": \"b\", "
-							    "\"x_token\": \"y\"}") };
+	const struct chat_files f = { .config = BB_STR_INIT(
+					      "{\"chat_template\": \"a\\n\", \"bos_token\": \"b\", "
+					      "\"x_token\": \"y\"}") };
 	uint64_t before = bb_alloc_failed_count();
 
 	for (uint64_t n = 1;; n++) {

@@ -35,8 +35,10 @@ static void test_nesting(void **state)
 	memset(brackets, '-', 300);
 	snprintf(source, sizeof(source), "{{ %.300s1 }}", brackets);
 	assert_refused(source, -BB_ESYNTAX, "nested more than");
-	assert_refused(nested("{% if 1 %}", "x", "{% endif %}", 500), -BB_ESYNTAX, "nested more than");
-	assert_refused(nested("{% for i in [1] %}", "x", "{% endfor %}", 500), -BB_ESYNTAX, "nested more than");
+	assert_refused(nested("{% if 1 %}", "x", "{% endif %}", 500), -BB_ESYNTAX,
+		       "nested more than");
+	assert_refused(nested("{% for i in [1] %}", "x", "{% endfor %}", 500), -BB_ESYNTAX,
+		       "nested more than");
 	assert_refused(nested("{{ not ", "", "", 1), -BB_ESYNTAX, "");
 	char *p = stpcpy(text, "{{ 1");
 	for (int i = 0; i < 5000; i++)
@@ -53,10 +55,13 @@ static void test_nesting(void **state)
 
 static void test_work(void **state)
 {
-	assert_refused("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-		       -BB_ELIMIT, "steps");
-	assert_refused("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", -BB_ELIMIT, "macros call each other");
-	assert_refused("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", -BB_ELIMIT, "deep");
+	assert_refused(
+		"{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+		-BB_ELIMIT, "steps");
+	assert_refused("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", -BB_ELIMIT,
+		       "macros call each other");
+	assert_refused("{% for x in [1] recursive %}{{ loop([1]) }}{% endfor %}", -BB_ELIMIT,
+		       "deep");
 	assert_refused("{{ range(100001) }}", -BB_EINVALID, "Range too big");
 	assert_refused("{{ 'a' * 5000000000 }}", -BB_ELIMIT, "memory");
 	assert_refused("{{ [1] * 500000000 }}", -BB_ELIMIT, "memory");
@@ -65,13 +70,16 @@ static void test_work(void **state)
 	assert_refused("{{ '%99999999d' % 1 }}", -BB_ELIMIT, "");
 	assert_refused("{{ 2 ** 64 }}", -BB_ELIMIT, "64 bits");
 	assert_refused("{{ 9223372036854775807 + 1 }}", -BB_ELIMIT, "64 bits");
-	assert_refused("{% set ns = namespace(x=[]) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}{% endfor %}"
+	assert_refused("{% set ns = namespace(x=[]) %}{% for i in range(1000) %}{% set ns.x = "
+		       "[ns.x] %}{% endfor %}"
 		       "{{ ns.x }}",
 		       -BB_ELIMIT, "nested more than");
-	assert_refused("{% set ns = namespace(x=[], y=[]) %}{% for i in range(1000) %}{% set ns.x = [ns.x] %}"
+	assert_refused("{% set ns = namespace(x=[], y=[]) %}{% for i in range(1000) %}{% set ns.x "
+		       "= [ns.x] %}"
 		       "{% set ns.y = [ns.y] %}{% endfor %}{{ ns.x == ns.y }}",
 		       -BB_ELIMIT, "too deeply");
-	assert_refused("{% set ns = namespace(s='ab') %}{% for i in range(40) %}{% set ns.s = ns.s + ns.s %}{% endfor %}",
+	assert_refused("{% set ns = namespace(s='ab') %}{% for i in range(40) %}{% set ns.s = ns.s "
+		       "+ ns.s %}{% endfor %}",
 		       -BB_ELIMIT, "");
 }
 
@@ -105,13 +113,18 @@ static void test_out_is_kept(void **state)
 
 /* Everything that allocates, in one template. */
 #define RICH                                                                                       \
-	"{% macro m(a, b=[1]) %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}"              \
-	"{% set ns = namespace(l=[], d={'a': 1}) %}{% for i in messages %}{% set ns.l = ns.l + [i] %}"  \
-	"{{ m(loop.index, 2, 3, x='y') }}{{ i | tojson(indent=1) }}{{ i.items() | list }}{% endfor %}"  \
-	"{{ messages | map(attribute='content') | join('-') }}{{ 'a b' | upper }}{{ 'a-b'.split('-') }}"  \
-	"{{ messages | groupby('role') | list }}{{ '%s' % 'x' }}{{ '{!r}'.format('q') }}{{ [2, 1] | sort }}"  \
-	"{{ 'abc' | batch(2) | list }}{{ strftime_now('%Y') | length }}{{ range(3) | list }}"              \
-	"{% set q | trim %} z {% endset %}{{ q }}{{ ns.d | dictsort }}{{ 'é' ~ 1 }}{{ [1, 2][::-1] }}"
+	"{% macro m(a, b=[1]) %}{{ a }}{{ b }}{{ varargs }}{{ kwargs }}{% endmacro %}"             \
+	"{% set ns = namespace(l=[], d={'a': 1}) %}{% for i in messages %}{% set ns.l = ns.l + "   \
+	"[i] %}"                                                                                   \
+	"{{ m(loop.index, 2, 3, x='y') }}{{ i | tojson(indent=1) }}{{ i.items() | list }}{% "      \
+	"endfor %}"                                                                                \
+	"{{ messages | map(attribute='content') | join('-') }}{{ 'a b' | upper }}{{ "              \
+	"'a-b'.split('-') }}"                                                                      \
+	"{{ messages | groupby('role') | list }}{{ '%s' % 'x' }}{{ '{!r}'.format('q') }}{{ [2, "   \
+	"1] | sort }}"                                                                             \
+	"{{ 'abc' | batch(2) | list }}{{ strftime_now('%Y') | length }}{{ range(3) | list }}"      \
+	"{% set q | trim %} z {% endset %}{{ q }}{{ ns.d | dictsort }}{{ 'é' ~ 1 }}{{ [1, "       \
+	"2][::-1] }}"
 
 static void test_torture(void **state)
 {
@@ -138,8 +151,8 @@ static void test_torture(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_source),	   cmocka_unit_test(test_nesting),
-		cmocka_unit_test(test_work),	   cmocka_unit_test(test_memory_max),
+		cmocka_unit_test(test_source),	    cmocka_unit_test(test_nesting),
+		cmocka_unit_test(test_work),	    cmocka_unit_test(test_memory_max),
 		cmocka_unit_test(test_out_is_kept), cmocka_unit_test(test_torture),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
