@@ -116,6 +116,13 @@ int template_render(const struct template *t, const struct template_input *in, s
 	const size_t from = out->len;
 
 	tmem_init(&r.mem, in->memory_max ? in->memory_max : TEMPLATE_MEMORY_DEFAULT, RENDER_FIRST);
+	/* Marks in it are pointers and lengths: it is never without memory. */
+	r.rc = bb_buf_reserve(out, 1);
+	if (r.rc) {
+		text_error_set(e, "the prompt has no room");
+		out->err = 0;
+		return r.rc;
+	}
 	if (in->work && in->work->block)
 		tmem_lend(&r.mem, in->work->block, in->work->size);
 	const int rc = render(&r, in);

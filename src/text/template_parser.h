@@ -1,9 +1,9 @@
 /*
  * template_parser.h: what the two halves of the parser share: tags and expressions.
  *
- * For: template_parse.c, template_parse_expr.c and template_scope.c. Threads: one owner.
- * Memory: nodes are in the template's tmem.
- * Errors: a function that makes a node gives NULL, and `rc` says why.
+ * For: template_parse.c (tags), template_parse_expr.c, template_parse_atom.c, template_scope.c.
+ * Threads: one owner. Memory: nodes are in the template's tmem. Errors: a function that makes a
+ * node gives NULL, and `rc` says why.
  */
 #pragma once
 
@@ -37,7 +37,7 @@ struct parser {
 	const struct tnode *unknown;
 };
 
-/* ---- tokens and nodes (template_parse_expr.c) ---- */
+/* ---- tokens and nodes (template_parse_atom.c) ---- */
 
 struct tnode *parse_fail(struct parser *p, const struct token *at, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
@@ -48,9 +48,25 @@ bool token_is_name(const struct token *k, const char *name);
 bool parse_take(struct parser *p, enum token_type type);
 bool parse_take_name(struct parser *p, const char *name);
 bool parse_expect(struct parser *p, enum token_type type);
+/* Fails with "expected what, got the token"; NULL. */
+void *parse_unexpected(struct parser *p, const char *expected);
 /* One level deeper, or false. */
 bool parse_enter(struct parser *p);
 void parse_leave(struct parser *p);
+
+/* Nodes that hang together by next. */
+struct chain {
+	struct tnode *first, **end;
+	uint32_t count;
+	bool is_const; /* all of them are constants */
+};
+void chain_init(struct chain *c);
+/* False when n is NULL or there are too many. */
+bool chain_add(struct parser *p, struct chain *c, struct tnode *n);
+/* Makes n, an E_LIST or E_TUPLE, of them: one constant when all are. */
+struct tnode *chain_seq(struct parser *p, struct tnode *n, const struct chain *c);
+
+struct tnode *parse_number(struct parser *p);
 
 /* ---- expressions ---- */
 
