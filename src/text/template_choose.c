@@ -260,8 +260,24 @@ TEST(iterable, v.type == TV_STR || tv_is_seq(v) || v.type == TV_DICT || v.type =
 TEST(callable, (v.type >= TV_MACRO && v.type <= TV_FUNC) || v.type == TV_JOINER ||
 		       v.type == TV_LOOP || v.type == TV_UNDEFINED)
 TEST(escaped, v.type == TV_STR && (v.flags & TV_MARKUP))
-TEST(filter, v.type == TV_STR && filter_find(tv_text(v)))
-TEST(test, v.type == TV_STR && test_find(tv_text(v)))
+
+/* Python looks the name up in a dict, so it must be something that can be a key. */
+static struct tvalue is_known(struct trun *r, struct tvalue name, int found)
+{
+	if (!tv_is_hashable(name))
+		return run_invalid(r, "unhashable type: '%s'", tv_type_name(name.type));
+	return tv_bool(found);
+}
+
+static struct tvalue test_filter(struct trun *r, struct tvalue v, struct tvalue *args)
+{
+	return is_known(r, v, v.type == TV_STR && filter_find(tv_text(v)));
+}
+
+static struct tvalue test_test(struct trun *r, struct tvalue v, struct tvalue *args)
+{
+	return is_known(r, v, v.type == TV_STR && test_find(tv_text(v)));
+}
 
 static struct tvalue test_sameas(struct trun *r, struct tvalue v, struct tvalue *args)
 {
