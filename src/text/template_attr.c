@@ -159,6 +159,8 @@ static struct tvalue seq_item(struct trun *r, const struct tseq *s, int64_t inde
 static struct tvalue plain_item(struct trun *r, struct tvalue object, struct tvalue index)
 {
 	if (object.type == TV_DICT) {
+		if (index.type == TV_STR && !run_charge_bytes(r, index.len))
+			return TV(TV_FAIL);
 		struct tvalue *const v =
 			tv_is_hashable(index) ? tdict_find(object.dict, index) : NULL;
 		return v ? run_at(r, v) : TV(TV_MISSING);

@@ -42,7 +42,7 @@ static struct tvalue write_case(struct trun *r, struct tvalue v, case_writer *wr
 	const size_t mark = run_mark(r);
 	struct tvalue s;
 
-	if (!run_str(r, v, &s) || !run_charge(r, s.len >> 3))
+	if (!run_str(r, v, &s) || !run_charge(r, s.len >> 1))
 		return TV(TV_FAIL);
 	write(tv_text(s), r->out);
 	struct tvalue out = run_take(r, mark);

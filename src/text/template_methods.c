@@ -42,7 +42,7 @@ static struct tvalue strip(struct trun *r, struct tvalue self, struct tvalue arg
 		end = before;
 	}
 	const size_t gone = s.len - (size_t)(end - p);
-	if (!run_charge_bytes(r, set ? gone * (chars.len + 1) : gone))
+	if (!run_charge(r, (set ? gone * (chars.len + 1) : gone) >> 3))
 		return TV(TV_FAIL);
 	return run_part(self, (struct bb_str){ p, (size_t)(end - p) });
 }
@@ -89,7 +89,7 @@ static struct tvalue str_removesuffix(struct trun *r, struct tvalue self, struct
 	static struct tvalue str_##name(struct trun *r, struct tvalue self, struct tvalue *args)   \
 	{                                                                                          \
 		const size_t mark = run_mark(r);                                                   \
-		if (!run_charge(r, self.len >> 3))                                                 \
+		if (!run_charge(r, self.len >> 1))                                                 \
 			return TV(TV_FAIL);                                                        \
 		chars_write_##name(tv_text(self), r->out);                                         \
 		struct tvalue v = run_take(r, mark);                                               \

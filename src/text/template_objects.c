@@ -60,6 +60,8 @@ static struct tvalue dict_get(struct trun *r, struct tvalue self, struct tvalue 
 {
 	if (!tv_is_hashable(args[0]))
 		return run_invalid(r, "unhashable type: '%s'", tv_type_name(args[0].type));
+	if (args[0].type == TV_STR && !run_charge_bytes(r, args[0].len))
+		return TV(TV_FAIL);
 	struct tvalue *const v = tdict_find(self.dict, args[0]);
 	return v ? run_at(r, v) : arg_or(args[1], TV(TV_NONE));
 }

@@ -257,6 +257,8 @@ int op_in(struct trun *r, struct tvalue item, struct tvalue container)
 		return bb_str_find(tv_text(container), tv_text(item)) >= 0;
 	}
 	if (container.type == TV_DICT) {
+		if (item.type == TV_STR && !run_charge_bytes(r, item.len))
+			return -1;
 		if (tv_is_hashable(item))
 			return tdict_find(container.dict, item) != NULL;
 		run_invalid(r, "unhashable type: '%s'", tv_type_name(item.type));
@@ -267,7 +269,8 @@ int op_in(struct trun *r, struct tvalue item, struct tvalue container)
 	for (uint32_t i = 0; i < items.count; i++) {
 		const int same = tv_equal(&r->mem, items.items[i], item, 0);
 		if (same < 0)
-			run_fail(r, -BB_ELIMIT, "values are nested too deeply to be compared");
+			run_charge(r, 0), run_fail(r, -BB_ELIMIT,
+						   "values are nested too deeply to be compared");
 		if (same)
 			return same;
 	}
@@ -281,6 +284,8 @@ int op_compare(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue
 	};
 	int order = 0;
 
+	if (!run_charge(r, 0))
+		return -1;
 	if (op == OP_IN || op == OP_NOT_IN) {
 		const int in = op_in(r, a, b);
 		return in < 0 ? in : in == (op == OP_IN);
@@ -288,7 +293,8 @@ int op_compare(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue
 	if (op == OP_EQ || op == OP_NE) {
 		const int same = tv_equal(&r->mem, a, b, 0);
 		if (same < 0)
-			run_fail(r, -BB_ELIMIT, "values are nested too deeply to be compared");
+			run_charge(r, 0), run_fail(r, -BB_ELIMIT,
+						   "values are nested too deeply to be compared");
 		return same < 0 ? same : same == (op == OP_EQ);
 	}
 	if (a.type == TV_UNDEFINED || b.type == TV_UNDEFINED) {

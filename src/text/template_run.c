@@ -65,7 +65,7 @@ struct tvalue run_undefined(struct trun *r, struct tvalue v)
 bool run_charge(struct trun *r, uint64_t steps)
 {
 	r->steps += steps;
-	if (__builtin_expect(r->steps <= TEMPLATE_STEPS_MAX, 1))
+	if (__builtin_expect(r->steps + r->mem.work <= TEMPLATE_STEPS_MAX, 1))
 		return true;
 	run_fail(r, -BB_ELIMIT, "the template takes more than %u steps", TEMPLATE_STEPS_MAX);
 	return false;
@@ -117,6 +117,8 @@ bool run_put(struct trun *r, struct tdict *d, struct tvalue key, struct tvalue v
 		run_invalid(r, "unhashable type: '%s'", tv_type_name(key.type));
 		return false;
 	}
+	if (key.type == TV_STR && !run_charge_bytes(r, key.len))
+		return false;
 	if (tdict_put(&r->mem, d, key, value))
 		return true;
 	run_nomem(r);

@@ -127,6 +127,8 @@ static int matches_one(struct trun *r, struct bb_str s, struct tvalue affix, int
 			    tv_type_name(affix.type));
 		return -1;
 	}
+	if (!run_charge_bytes(r, affix.len))
+		return -1;
 	return at_end ? bb_str_ends(s, tv_text(affix)) : bb_str_starts(s, tv_text(affix));
 }
 

@@ -346,11 +346,22 @@ static int dict_equal(struct tmem *m, const struct tdict *a, const struct tdict 
 	return 1;
 }
 
+/* Counts what a comparison looks at, also within one: lists may share their items a million times.
+ */
+static bool is_worn_out(struct tmem *m, struct tvalue v)
+{
+	if (!m)
+		return false;
+	m->work += 1 + (v.type == TV_STR ? v.len >> 6 : 0);
+	return m->work > TEMPLATE_STEPS_MAX;
+}
+
 int tv_equal(struct tmem *m, struct tvalue a, struct tvalue b, uint32_t depth)
 {
 	int order = 0;
 
-	if (depth > TEMPLATE_VALUE_DEPTH_MAX || !tv_ready(m, &a) || !tv_ready(m, &b))
+	if (depth > TEMPLATE_VALUE_DEPTH_MAX || !tv_ready(m, &a) || !tv_ready(m, &b) ||
+	    is_worn_out(m, a))
 		return -1;
 	if (a.type == TV_STR && b.type == TV_STR)
 		return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
@@ -370,7 +381,8 @@ int tv_equal(struct tmem *m, struct tvalue a, struct tvalue b, uint32_t depth)
 
 bool tv_order(struct tmem *m, struct tvalue a, struct tvalue b, uint32_t depth, int *out)
 {
-	if (depth > TEMPLATE_VALUE_DEPTH_MAX || !tv_ready(m, &a) || !tv_ready(m, &b))
+	if (depth > TEMPLATE_VALUE_DEPTH_MAX || !tv_ready(m, &a) || !tv_ready(m, &b) ||
+	    is_worn_out(m, a))
 		return false;
 	if (a.type == TV_STR && b.type == TV_STR) {
 		*out = str_order(a, b);

@@ -102,6 +102,7 @@ struct tmem {
 	struct bb_arena arena;
 	char *room, *room_end; /* the newest piece */
 	size_t piece;	       /* size of the next one */
+	uint64_t work;	       /* steps that comparing has taken */
 	bool is_full;	       /* the maximum was reached; else there was no memory */
 };
 

@@ -83,6 +83,24 @@ static void test_work(void **state)
 		       -BB_ELIMIT, "");
 }
 
+/* What is looked at is counted, also inside of one comparison. */
+static void test_hidden_work(void **state)
+{
+#define FOREVER(statement)                                                                         \
+	"{% set a = 'x' * 900000 %}{% set b = 'x' * 900000 %}{% set d = {a: 1} %}"                 \
+	"{% for i in range(99999) %}{% for j in range(9) %}{% set x = " statement                  \
+	" %}{% endfor %}{% endfor %}"
+	assert_refused(FOREVER("a == b"), -BB_ELIMIT, "steps");
+	assert_refused(FOREVER("a < b"), -BB_ELIMIT, "steps");
+	assert_refused(FOREVER("d[a]"), -BB_ELIMIT, "steps");
+	assert_refused(FOREVER("a.startswith(b)"), -BB_ELIMIT, "steps");
+	assert_refused(FOREVER("d.get(b)"), -BB_ELIMIT, "steps");
+	assert_refused("{% set ns = namespace(a=[1], b=[1]) %}{% for i in range(40) %}"
+		       "{% set ns.a = [ns.a, ns.a] %}{% set ns.b = [ns.b, ns.b] %}{% endfor %}{{ "
+		       "ns.a == ns.b }}",
+		       -BB_ELIMIT, "steps");
+}
+
 static void test_memory_max(void **state)
 {
 	const struct template_input in = { .memory_max = 1u << 20 };
@@ -151,9 +169,10 @@ static void test_torture(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_source),	    cmocka_unit_test(test_nesting),
-		cmocka_unit_test(test_work),	    cmocka_unit_test(test_memory_max),
-		cmocka_unit_test(test_out_is_kept), cmocka_unit_test(test_torture),
+		cmocka_unit_test(test_source),	   cmocka_unit_test(test_nesting),
+		cmocka_unit_test(test_work),	   cmocka_unit_test(test_hidden_work),
+		cmocka_unit_test(test_memory_max), cmocka_unit_test(test_out_is_kept),
+		cmocka_unit_test(test_torture),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
