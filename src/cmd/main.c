@@ -20,6 +20,7 @@ static const struct subcommand subcommands[] = {
 	{ "reload", "let a running gateway read its configuration again", cmd_reload },
 	{ "tokenize", "the token ids of a text", cmd_tokenize },
 	{ "detokenize", "the text of token ids", cmd_detokenize },
+	{ "render", "the prompt that a chat template makes of a request", cmd_render },
 	{ "sim", "a simulated engine, for tests and benchmarks", cmd_sim },
 	{ "bench", "load generator and other measurements", cmd_bench },
 };
