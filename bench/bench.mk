@@ -19,4 +19,4 @@ bench-instructions: busbar
 bench-budgets: busbar
 	$(PYTHON) bench/instructions.py --write $(BENCH_ARGS)
 bench-tokenizers: busbar
-	$(PYTHON) bench/tokenizers.py $(BENCH_ARGS)
+	$(PYTHON) bench/tokenizer_speed.py $(BENCH_ARGS)

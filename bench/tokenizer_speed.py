@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""tokenizers.py: busbar's tokenizer beside others, on the same texts, in one run on one thread.
+"""tokenizer_speed.py: busbar's tokenizer beside others, on the same texts, in one run on one thread.
 
 Each engine encodes each text in pieces of 32 KiB that it sees for the first time (a fresh tokenizer
 each round); the figure is MB of UTF-8 per second of CPU time, the median of the rounds. Engines take
