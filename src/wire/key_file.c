@@ -167,13 +167,31 @@ static size_t line_end(struct bb_str text, size_t at)
 	return at < text.len ? at + 1 : at;
 }
 
-/* Columns count characters; continuation bytes of UTF-8 are none. */
+/* Bytes of the line break at `at`: those of YAML 1.1 §4.2 (CR, LF, both, NEL, LS, PS); 0: it is none. */
+static size_t break_len(struct bb_str text, size_t at)
+{
+	static const struct bb_str breaks[] = { BB_STR_INIT("\r\n"), BB_STR_INIT("\n"),
+						BB_STR_INIT("\r"), BB_STR_INIT("\xc2\x85"),
+						BB_STR_INIT("\xe2\x80\xa8"),
+						BB_STR_INIT("\xe2\x80\xa9") };
+	const struct bb_str rest = bb_str_skip(text, at);
+
+	for (size_t i = 0; i < sizeof(breaks) / sizeof(breaks[0]); i++)
+		if (bb_str_starts(rest, breaks[i]))
+			return breaks[i].len;
+	return 0;
+}
+
+/* Columns count characters; continuation bytes of UTF-8 are none. Never behind the text's end. */
 static size_t offset_of(struct bb_str text, struct config_place place)
 {
 	size_t at = 0;
 
-	for (uint32_t line = 1; line < place.line; line++)
-		at = line_end(text, at);
+	for (uint32_t line = 1; line < place.line && at < text.len;) {
+		const size_t len = break_len(text, at);
+		line += len > 0;
+		at += len ? len : 1;
+	}
 	for (uint32_t column = 1; column < place.column && at < text.len; column++)
 		for (at++; at < text.len && (text.p[at] & 0xc0) == 0x80;)
 			at++;
@@ -184,6 +202,7 @@ static size_t offset_of(struct bb_str text, struct config_place place)
 static size_t scalar_end(struct bb_str text, size_t at)
 {
 	const char quote = at < text.len ? text.p[at] : '\0';
+	const size_t begin = at;
 
 	if (quote == '"' || quote == '\'') {
 		for (at++; at < text.len && text.p[at] != quote;)
@@ -193,7 +212,7 @@ static size_t scalar_end(struct bb_str text, size_t at)
 	while (at < text.len && !memchr(",]}\r\n", text.p[at], 5) &&
 	       !(text.p[at] == ' ' && (at + 1 == text.len || text.p[at + 1] == '#')))
 		at++;
-	while (at > 0 && text.p[at - 1] == ' ')
+	while (at > begin && text.p[at - 1] == ' ')
 		at--;
 	return at;
 }
@@ -212,10 +231,17 @@ static bool is_dashed(struct bb_str text, size_t at)
 	return i == at;
 }
 
-/* `out` becomes the text with what stands in [from, to) replaced. */
+/*
+ * `out` becomes the text with what stands in [from, to) replaced. A place behind the end of the text
+ * is none: what comes out then is not what was meant, and `check` refuses it.
+ */
 static void replace(struct bb_str text, size_t from, size_t to, struct bb_str with,
 		    struct bb_buf *out)
 {
+	if (to > text.len)
+		to = text.len;
+	if (from > to)
+		from = to;
 	bb_buf_add(out, text.p, from);
 	bb_buf_add_str(out, with);
 	bb_buf_add(out, text.p + to, text.len - to);

@@ -35,6 +35,11 @@ static const struct layout added[] = {
 	{ "tenants:\n", "tenants:\n  t:\n    keys:\n      - " B "\n" },
 	{ "tenants:", "tenants:\n  t:\n    keys:\n      - " B "\n" },
 	{ "tenants: {}\n", "tenants: {\"t\": {\"keys\": [\"" B "\"]}}\n" },
+	/* all line breaks of YAML 1.1 */
+	{ "{\"tenants\": \r{\"t\": {\"keys\": []}}}\n",
+	  "{\"tenants\": \r{\"t\": {\"keys\": [\"" B "\"]}}}\n" },
+	{ "{\"tenants\":\r\n\xc2\x85\xe2\x80\xa8\xe2\x80\xa9 {\"t\": {\"keys\": []}}}",
+	  "{\"tenants\":\r\n\xc2\x85\xe2\x80\xa8\xe2\x80\xa9 {\"t\": {\"keys\": [\"" B "\"]}}}" },
 	/* other tenants */
 	{ "tenants:\n    a:  # the first\n        key: " A "\n",
 	  "tenants:\n    t:\n      keys:\n        - " B "\n    a:  # the first\n        key: " A
