@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -189,7 +188,9 @@ void entropy_fill(void *room, size_t size)
 	}
 }
 
-int file_read(const char *path, size_t max, char **out, size_t *len)
+enum over { OVER_FAILS, OVER_CUTS };
+
+static int read_up_to(const char *path, size_t max, enum over over, char **out, size_t *len)
 {
 	int rc = -BB_ESYSTEM;
 	const bool is_stdin = strcmp(path, "-") == 0;
@@ -214,6 +215,10 @@ int file_read(const char *path, size_t max, char **out, size_t *len)
 		if (n == 0)
 			break;
 		used += (size_t)n;
+		if (used > max && over == OVER_CUTS) {
+			used = max;
+			break;
+		}
 		if (used > max) {
 			rc = -BB_ELIMIT;
 			goto fail;
@@ -238,29 +243,14 @@ fail:
 	return rc;
 }
 
-int file_map(const char *path, const char **out, size_t *len)
+int file_read(const char *path, size_t max, char **out, size_t *len)
 {
-	const int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct stat st;
-	void *p = MAP_FAILED;
-
-	if (fd < 0)
-		return -BB_ESYSTEM;
-	if (fstat(fd, &st) == 0 && st.st_size > 0)
-		p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	const int saved = errno;
-	close(fd);
-	errno = saved;
-	if (p == MAP_FAILED)
-		return -BB_ESYSTEM;
-	*out = p;
-	*len = (size_t)st.st_size;
-	return 0;
+	return read_up_to(path, max, OVER_FAILS, out, len);
 }
 
-void file_unmap(const char *p, size_t len)
+int file_read_head(const char *path, size_t max, char **out, size_t *len)
 {
-	munmap((void *)p, len);
+	return read_up_to(path, max, OVER_CUTS, out, len);
 }
 
 bool file_is_folder(const char *path)

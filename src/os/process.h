@@ -61,12 +61,8 @@ void entropy_fill(void *room, size_t size);
 
 /* The whole file, NUL-terminated; not more than `max` bytes. "-" reads stdin. */
 BB_MUST int file_read(const char *path, size_t max, char **out, size_t *len);
-/*
- * A file's bytes, read-only, as they lie on the disk: for files of which little is looked at. A
- * file that is cut short meanwhile kills the process. file_unmap gives it back.
- */
-BB_MUST int file_map(const char *path, const char **out, size_t *len);
-void file_unmap(const char *p, size_t len);
+/* The same for its first `max` bytes, however large it is. */
+BB_MUST int file_read_head(const char *path, size_t max, char **out, size_t *len);
 /* False also when there is nothing there. */
 bool file_is_folder(const char *path);
 /* Writes all of it to a descriptor; blocks. */

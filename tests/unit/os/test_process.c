@@ -140,7 +140,13 @@ static void files_are_read_whole_and_within_bounds(void **state)
 	assert_int_equal(len, sizeof(block) + 1);
 	assert_int_equal(text[len - 1], '!');
 	assert_int_equal(text[len], '\0');
-	bb_free(text);
+	BB_FREE(text);
+	for (size_t max = 16383; max < sizeof(block) + 3; max += 11207) {
+		assert_int_equal(file_read_head(path, max, &text, &len), 0);
+		assert_int_equal(len, max < sizeof(block) + 1 ? max : sizeof(block) + 1);
+		assert_int_equal(text[len], '\0');
+		BB_FREE(text);
+	}
 }
 
 static void files_that_cannot_be_read(void **state)
@@ -148,6 +154,7 @@ static void files_that_cannot_be_read(void **state)
 	char *text = NULL;
 	size_t len = 0;
 
+	assert_int_equal(file_read_head("/no/such/file", 10, &text, &len), -BB_ESYSTEM);
 	assert_int_equal(file_read("/no/such/file", 10, &text, &len), -BB_ESYSTEM);
 	assert_int_equal(errno, ENOENT);
 	assert_int_equal(file_read("/tmp", 10, &text, &len), -BB_ESYSTEM);
