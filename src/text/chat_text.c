@@ -5,6 +5,7 @@
 #include "base/alloc.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "text/gguf.h"
 #include "wire/json.h"
 
 #define ARENA_MAX (4u << 20)
@@ -260,6 +261,75 @@ int chat_text_create(const struct chat_files *files, struct chat_text **out, str
 	return 0;
 }
 
+/* ---- GGUF ---- */
+
+/* The texts of the special tokens, by their ids. */
+static int gguf_specials(struct chat_text *c, const struct gguf *g)
+{
+	const struct {
+		const char *key;
+		struct bb_str *out;
+	} list[] = {
+		{ "tokenizer.ggml.bos_token_id", &c->bos },
+		{ "tokenizer.ggml.eos_token_id", &c->eos },
+		{ "tokenizer.ggml.padding_token_id", &c->pad },
+		{ "tokenizer.ggml.unknown_token_id", &c->unk },
+	};
+	const struct gguf_pair *tokens = gguf_array(g, "tokenizer.ggml.tokens", GGUF_STRING);
+	size_t at = 0;
+	uint64_t id;
+
+	for (uint64_t i = 0; tokens && i < tokens->count; i++) {
+		const struct bb_str text = gguf_array_text(tokens, &at);
+		for (size_t k = 0; k < sizeof(list) / sizeof(list[0]); k++) {
+			if (!gguf_u64(g, list[k].key, &id) || id != i)
+				continue;
+			*list[k].out = bb_arena_dup(&c->arena, text);
+			if (!list[k].out->p)
+				return -BB_ENOMEM;
+		}
+	}
+	return 0;
+}
+
+static int take_gguf(struct chat_text *c, const struct gguf *g, struct bb_str jinja,
+		     struct text_error *e)
+{
+	struct bb_str source;
+	int rc = 0;
+
+	if (jinja.p)
+		rc = compile(jinja, "chat_template.jinja", &c->plain, e);
+	else if (gguf_template(g, BB_STR(""), &source))
+		rc = compile(source, "tokenizer.chat_template", &c->plain, e);
+	if (!rc && !jinja.p && gguf_template(g, BB_STR("tool_use"), &source))
+		rc = compile(source, "tokenizer.chat_template.tool_use", &c->with_tools, e);
+	if (!rc && !c->plain) {
+		text_error_set(e, "there is no chat template in the file's metadata");
+		return -BB_EABSENT;
+	}
+	return rc ? rc : gguf_specials(c, g);
+}
+
+int chat_text_create_gguf(struct bb_str file, struct bb_str jinja, struct chat_text **out,
+			  struct text_error *e)
+{
+	struct gguf g;
+	int rc = gguf_open(file, &g, e);
+
+	if (rc)
+		return rc;
+	struct chat_text *c = chat_alloc();
+	rc = c ? take_gguf(c, &g, jinja, e) : -BB_ENOMEM;
+	gguf_close(&g);
+	if (rc) {
+		chat_text_destroy(c);
+		return rc;
+	}
+	*out = c;
+	return 0;
+}
+
 /* ---- rendering ---- */
 
 /* Does the request bring tools along? */
@@ -286,4 +356,9 @@ int chat_text_render(const struct chat_text *c, const struct template_input *in,
 	own.unk_token = c->unk;
 	own.special_json = c->more;
 	return template_render(is_tooled ? c->with_tools : c->plain, &own, out, e);
+}
+
+struct bb_str chat_text_bos(const struct chat_text *c)
+{
+	return c->bos;
 }
