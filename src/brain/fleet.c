@@ -309,10 +309,28 @@ int fleet_set_listed(struct engine *e, const struct report_model *models, uint32
 	return 1;
 }
 
+/* What an empty name means: the only model that can be asked for. */
+static struct model *fleet_only(const struct fleet *f)
+{
+	struct model *only = NULL;
+
+	for (uint32_t i = 0; i < f->model_count; i++) {
+		struct model *m = &f->models[i];
+		if (!m->plan.in_plan && !m->bound.count)
+			continue;
+		if (only)
+			return NULL;
+		only = m;
+	}
+	return only;
+}
+
 struct model *fleet_resolve(const struct fleet *f, struct bb_str name)
 {
 	uint32_t slot = bb_map_get(&f->names, name);
 
+	if (name.len == 0 && fleet_only(f))
+		return fleet_only(f);
 	if (slot == BB_MAP_NONE)
 		slot = f->catch_all;
 	return slot == UINT32_MAX ? NULL : &f->models[slot];

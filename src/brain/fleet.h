@@ -108,6 +108,6 @@ BB_MUST int fleet_set_listed(struct engine *e, const struct report_model *models
 uint32_t fleet_model_slot(struct fleet *f, struct bb_str name, uint64_t now_ns);
 /* Takes back what fleet_model_slot has added since there were `count`, while nothing is bound to it. */
 void fleet_models_drop(struct fleet *f, uint32_t count);
-/* The model that a client's name means; NULL when there is none. */
+/* The model that a client's name means; an empty name the only one. NULL when there is none. */
 struct model *fleet_resolve(const struct fleet *f, struct bb_str name);
 void engine_set_state(struct engine *e, enum engine_state state, uint64_t now_ns);

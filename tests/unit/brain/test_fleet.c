@@ -252,6 +252,19 @@ static void a_plan_that_does_not_fit_changes_nothing(void **state)
 	assert_int_equal(engines_shown(), 15); /* one still has its request */
 }
 
+/* An empty name is that of the only model; of several it is none's. */
+static void the_only_model_needs_no_name(void **state)
+{
+	world_open("round_robin");
+	assert_int_equal(world_ask("", 1).error, -BB_ENOMODEL);
+	assert_int_equal(world_listed(2), 0);
+	world_ready(2);
+	assert_string_equal(world_ask("", 1).model_name, "m");
+	assert_int_equal(plan_two_models(), 0);
+	world_report(ids[0], ENGINE_READY, "m");
+	assert_int_equal(world_ask("", 1).error, -BB_ENOMODEL);
+}
+
 /* Every allocation of a change of plans fails in turn: the old plan is in force, to the last alias. */
 static void no_memory_for_a_plan_changes_nothing(void **state)
 {
@@ -373,6 +386,7 @@ int main(void)
 					  world_close),
 		cmocka_unit_test_teardown(a_plan_that_does_not_fit_changes_nothing, world_close),
 		cmocka_unit_test_teardown(no_memory_for_a_plan_changes_nothing, world_close),
+		cmocka_unit_test_teardown(the_only_model_needs_no_name, world_close),
 		cmocka_unit_test(no_memory_for_a_report_is_made_good),
 		cmocka_unit_test_teardown(a_flood_of_names_harms_nobody_else, world_close),
 		cmocka_unit_test_teardown(load_figures_are_dropped_when_stale, world_close),
