@@ -76,7 +76,7 @@ THIRD := $(O)/third/llhttp.o $(O)/third/http.o $(O)/third/api.o $(O)/third/yyjso
 SRC := $(sort $(wildcard src/*/*.c) $(wildcard src/*/*/*.c))
 MAIN := src/cmd/main.c
 OBJ := $(patsubst src/%.c,$(O)/%.o,$(filter-out $(MAIN),$(SRC)))
-ENGINE_ROOMS := base os wire net
+ENGINE_ROOMS := base os text wire net
 ENGINE_OBJ := $(patsubst src/%.c,$(O)/%.o,$(foreach r,$(ENGINE_ROOMS),$(sort $(wildcard src/$(r)/*.c)))) \
 	$(patsubst engine/%.c,$(O)/engine/%.o,$(wildcard engine/*.c)) $(O)/cmd/version.o
 UNIT := $(patsubst tests/unit/%.c,$(O)/unit/%,$(sort $(wildcard tests/unit/*/test_*.c)))
@@ -109,7 +109,7 @@ $(O)/busbar-engine: $(ENGINE_OBJ) $(THIRD) $(LLAMA)/done
 	$(say) LD $@
 	$(Q)$(CC) $(OPT) $(LDOPT) -o $@ $(ENGINE_OBJ) $(THIRD) \
 		-Wl,--start-group $(LLAMA)/lib/*.a -Wl,--end-group \
-		-static-libgcc -Wl,-Bstatic -lstdc++ -Wl,-Bdynamic $(LLAMA_LIBS) $(LIBS) -ldl
+		-static-libgcc -Wl,-Bstatic -lstdc++ -Wl,-Bdynamic $(LLAMA_LIBS) $(LIBS) $(TEXT_LIBS) -ldl
 
 $(O)/engine/%.o: engine/%.c $(LLAMA)/done | $(DEPS_STAMP)
 	@mkdir -p $(@D)

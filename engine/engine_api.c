@@ -26,7 +26,7 @@ static void json_free(void *user, void *p)
 	bb_free(p);
 }
 
-static const yyjson_alc json_alloc = { json_malloc, json_realloc, json_free, NULL };
+const yyjson_alc api_json_alloc = { json_malloc, json_realloc, json_free, NULL };
 
 void api_error_write(const struct api_error *e, struct bb_buf *out)
 {
@@ -217,7 +217,7 @@ static void run_with_body(struct api_request *r, const struct route *route)
 	yyjson_doc *doc = NULL;
 
 	if (x->body_len)
-		doc = yyjson_read_opts(x->body, x->body_len, 0, &json_alloc, &why);
+		doc = yyjson_read_opts(x->body, x->body_len, 0, &api_json_alloc, &why);
 	if (!doc && x->body_len && why.code == YYJSON_READ_ERROR_MEMORY_ALLOCATION)
 		api_error_internal(&e, -BB_ENOMEM);
 	else if (!doc)

@@ -42,6 +42,9 @@ struct api_job {
 };
 
 /* A request as handlers see it; valid during the call. */
+/* Memory of JSON trees: base/alloc.h's. */
+extern const yyjson_alc api_json_alloc;
+
 struct api_request {
 	struct engine_api *api;
 	struct exchange *exchange;

@@ -10,6 +10,8 @@
 #include "host_memory.h"
 #include "os/process.h"
 
+#define GGUF_HEAD_MAX (128u << 20) /* of a file: all but the tensors stands there */
+
 #define CTX_DEFAULT_MAX 8192
 #define BATCH_DEFAULT_CPU 256
 #define BATCH_DEFAULT_GPU 2048
@@ -217,19 +219,33 @@ static int make_context(const struct engine_options *o, struct model *m, char wh
 	return 0;
 }
 
-static void choose_template(struct model *m)
+/* The template that comes with the model, rendered as transformers and llama.cpp's server do. */
+static int read_template(const char *path, struct model *m, struct text_error *e)
 {
-	const struct llama_chat_message probe = { "user", "x" };
+	const struct bb_str none = { NULL, 0 };
+	char *head;
+	size_t len;
+	int rc = file_read_head(path, GGUF_HEAD_MAX, &head, &len);
 
-	m->chat_template = llama_model_chat_template(m->llama, NULL);
+	if (rc)
+		return rc;
+	rc = chat_text_create_gguf((struct bb_str){ head, len }, none, &m->chat, e);
+	bb_free(head);
+	return rc;
+}
+
+static void choose_template(const struct engine_options *o, struct model *m)
+{
+	struct text_error e = { "" };
+
+	if (llama_vocab_get_add_bos(m->vocab) && llama_vocab_bos(m->vocab) >= 0)
+		m->bos = bb_str_of(llama_vocab_get_text(m->vocab, llama_vocab_bos(m->vocab)));
 	if (m->embeds)
 		return;
-	if (m->chat_template &&
-	    llama_chat_apply_template(m->chat_template, &probe, 1, true, NULL, 0) >= 0)
-		return;
-	BB_LOG(BB_LOG_WARN, "chat_template", "the model's chat template is %s: ChatML is used",
-	       m->chat_template ? "none that libllama knows" : "absent");
-	m->chat_template = NULL;
+	const int rc = read_template(o->model_path, m, &e);
+	if (rc)
+		BB_LOG(BB_LOG_WARN, "chat_template", "ChatML is used: %s",
+		       e.message[0] ? e.message : bb_error_info(rc)->text);
 }
 
 int model_load(const struct engine_options *o, const bool *gives_up, struct model *m,
@@ -257,12 +273,13 @@ int model_load(const struct engine_options *o, const bool *gives_up, struct mode
 	}
 	m->shares_prefixes = !m->embeds && !llama_model_is_recurrent(m->llama) &&
 			     !llama_model_is_hybrid(m->llama);
-	choose_template(m);
+	choose_template(o, m);
 	return 0;
 }
 
 void model_unload(struct model *m)
 {
+	chat_text_destroy(m->chat);
 	if (m->ctx)
 		llama_free(m->ctx);
 	if (m->llama)

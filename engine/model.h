@@ -14,6 +14,7 @@
 #include <llama.h>
 
 #include "base/buf.h"
+#include "text/chat_text.h"
 #include "engine_options.h"
 
 #define MODEL_WHY_SIZE 512
@@ -33,7 +34,10 @@ struct model {
 	bool shares_prefixes;	 /* a part of a sequence's KV can be copied and removed */
 	uint32_t eog_count;
 	int32_t eog[MODEL_EOG_MAX]; /* tokens that end a generation */
-	const char *chat_template;  /* NULL: ChatML */
+	/* How chats become text: the file's own template; where it has none, or one that cannot be
+	 * used, libllama's ChatML. */
+	struct chat_text *chat;
+	struct bb_str bos;          /* text of the token that begins a prompt; empty: none is added */
 };
 
 /* Is there a file, and does it begin as GGUF does? For an error before anything else is started. */

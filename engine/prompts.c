@@ -3,6 +3,9 @@
 #include "base/alloc.h"
 #include "base/arena.h"
 #include "base/log.h"
+#include "engine_api.h"
+#include "os/clock.h"
+#include "wire/json.h"
 
 #define CHAT_TEXT_MAX (64u << 20)
 #define MESSAGES_MAX 4096
@@ -217,6 +220,58 @@ static size_t cut_behind(struct bb_str text, struct bb_str content)
 	return text.len;
 }
 
+/* By the model's own template. */
+static int render_own(const struct model *m, yyjson_val *request, bool adds_prompt,
+		      struct bb_arena *arena, struct bb_str *text, struct api_error *e)
+{
+	struct text_error why = { "" };
+	struct bb_buf out;
+	size_t len;
+	char *body = yyjson_val_write_opts(request, 0, &api_json_alloc, &len, NULL);
+
+	if (!body)
+		return api_error_internal(e, -BB_ENOMEM);
+	const struct template_input in = {
+		.body = { body, len },
+		.now = (time_t)(clock_wall_ns() / OS_SECOND),
+		.generation = adds_prompt ? TEMPLATE_GENERATION_DEFAULT : TEMPLATE_GENERATION_NO,
+		.messages = TEMPLATE_AS_VLLM,
+	};
+	bb_buf_init(&out, CHAT_TEXT_MAX);
+	int rc = json_check(in.body, JSON_DEPTH_MAX, NULL);
+	if (rc)
+		text_error_set(&why, "the request is nested more than %d deep", JSON_DEPTH_MAX);
+	else
+		rc = chat_text_render(m->chat, &in, &out, &why);
+	if (!rc) {
+		*text = bb_arena_dup(arena, bb_buf_str(&out));
+		rc = text->p ? 0 : -BB_ENOMEM;
+	}
+	bb_buf_fini(&out);
+	bb_free(body);
+	if (rc == -BB_ENOMEM)
+		return api_error_internal(e, rc);
+	if (rc)
+		return api_error_bad(e, "messages", "the chat template refuses: %s",
+				     why.message[0] ? why.message : bb_error_info(rc)->text);
+	return 0;
+}
+
+static int render_chatml(struct llama_chat_message *messages, size_t count, bool adds_prompt,
+			 struct bb_arena *arena, struct bb_str *text, struct api_error *e)
+{
+	const int32_t len = llama_chat_apply_template(NULL, messages, count, adds_prompt, NULL, 0);
+
+	if (len < 0)
+		return api_error_bad(e, "messages", "the chat template cannot render these messages.");
+	char *room = bb_arena_alloc(arena, (size_t)len + 1);
+	if (!room)
+		return api_error_internal(e, -BB_ENOMEM);
+	llama_chat_apply_template(NULL, messages, count, adds_prompt, room, len + 1);
+	*text = (struct bb_str){ room, (size_t)len };
+	return 0;
+}
+
 static int render(const struct model *m, yyjson_val *request, struct bb_arena *arena,
 		  struct bb_str *text, struct api_error *e)
 {
@@ -229,22 +284,21 @@ static int render(const struct model *m, yyjson_val *request, struct bb_arena *a
 		return api_error_bad(e, "continue_final_message",
 				     "Cannot set both `continue_final_message` and "
 				     "`add_generation_prompt` to True.");
-	const int rc = read_messages(arena, request, &messages, &count, e);
+	int rc = read_messages(arena, request, &messages, &count, e);
 	if (rc)
 		return rc;
-	const int32_t len =
-		llama_chat_apply_template(m->chat_template, messages, count, adds_prompt, NULL, 0);
-	if (len < 0)
-		return api_error_bad(e, "messages",
-				     "the chat template cannot render these messages.");
-	char *room = bb_arena_alloc(arena, (size_t)len + 1);
-	if (!room)
-		return api_error_internal(e, -BB_ENOMEM);
-	llama_chat_apply_template(m->chat_template, messages, count, adds_prompt, room, len + 1);
-	*text = (struct bb_str){ room, (size_t)len };
-	if (continues)
+	if (m->chat)
+		return render_own(m, request, adds_prompt, arena, text, e);
+	rc = render_chatml(messages, count, adds_prompt, arena, text, e);
+	if (!rc && continues)
 		text->len = cut_behind(*text, bb_str_of(messages[count - 1].content));
-	return 0;
+	return rc;
+}
+
+/* Most templates begin with the token that begins a prompt; it is not wanted twice. */
+static enum model_bos bos_for(const struct model *m, struct bb_str text)
+{
+	return m->bos.len && bb_str_starts(text, m->bos) ? MODEL_NO_BOS : MODEL_BOS_AS_USUAL;
 }
 
 int prompts_from_chat(const struct model *m, yyjson_val *request, struct prompts *out,
@@ -257,7 +311,7 @@ int prompts_from_chat(const struct model *m, yyjson_val *request, struct prompts
 	bb_arena_init(&arena, CHAT_TEXT_MAX);
 	int rc = render(m, request, &arena, &text, e);
 	if (!rc)
-		rc = add_text(m, text, MODEL_BOS_AS_USUAL, out, e);
+		rc = add_text(m, text, bos_for(m, text), out, e);
 	if (!rc && out->items[0].count == 0) {
 		prompts_fini(out);
 		rc = api_error_bad(e, "messages", "messages must not be empty.");

@@ -1,7 +1,7 @@
 /*
  * prompts.h: what a request wants to be continued, embedded or counted, as tokens.
  *
- * For: the handlers. A chat goes through the model's template (libllama's own ones); a text
+ * For: the handlers. A chat goes through the model's own template (or libllama's ChatML); a text
  * member is a string, an array of token ids, or an array of these.
  * Threads: the loop's thread. Memory: prompts_fini frees the tokens.
  * Errors: -BB_EINVALID with an api_error that names the member, -BB_ENOMEM.

@@ -31,7 +31,7 @@ KERNEL = re.compile(
     r'^(sys/.*|net/.*|netinet/.*|arpa/.*|linux/.*|unistd\.h|fcntl\.h|netdb\.h|signal\.h|poll\.h'
     r'|dirent\.h|sched\.h|termios\.h|spawn\.h|ftw\.h|glob\.h|pwd\.h|grp\.h|syslog\.h|mqueue\.h'
     r'|semaphore\.h|aio\.h|ifaddrs\.h)$')
-ENGINE_ROOMS = ('base', 'os', 'wire', 'net')
+ENGINE_ROOMS = ('base', 'os', 'text', 'wire', 'net')
 NET_MAY = {'sys/socket.h', 'sys/uio.h'}
 FORBIDDEN = ('strcpy', 'strcat', 'sprintf', 'vsprintf', 'strtok', 'atoi', 'atol', 'atof', 'rand',
              'srand', 'localtime', 'gets', 'alloca')
