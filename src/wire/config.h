@@ -79,6 +79,7 @@ struct config_limits {
 	uint32_t connections_per_address; /* 0: no limit */
 	uint32_t requests_per_connection; /* 0: no limit */
 	uint32_t json_depth;
+	uint64_t prompt_cache; /* bytes; 0: off */
 };
 
 struct config_upstream {
@@ -214,6 +215,7 @@ struct config_model {
 	struct config_texts aliases; /* other names; "*" catches every name that nothing else has */
 	struct bb_str served_name;   /* the engine's name for it; empty: found out */
 	struct bb_str tokenizer;     /* a path; empty: none */
+	struct bb_str chat_template; /* a path; empty: the tokenizer's own */
 	uint64_t ttft_ns;	     /* objectives; 0: none */
 	uint64_t itl_ns;
 	const uint32_t *engines; /* indices into config.engines, at least one, none twice */

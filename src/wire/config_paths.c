@@ -76,6 +76,7 @@ static void listener_tls(struct from *f, struct config_tls *t)
 static void model(struct from *f, struct config_model *m)
 {
 	file(f, &m->tokenizer);
+	file(f, &m->chat_template);
 	addresses(f, &m->engine_urls);
 }
 

@@ -190,6 +190,10 @@ const struct config_key config_keys[] = {
 	{ .path = "limits.sse_line", ROOT(SIZE, limits.sse_line), .initial = "1MiB", .min = 4 * KIB,
 	  .max = 64 * MIB,
 	  .text = "Size of a line in an engine's event stream." },
+	{ .path = "limits.prompt_cache", ROOT(SIZE, limits.prompt_cache), .initial = "64MiB",
+	  .min = 64 * KIB, .max = 64 * GIB, .flags = CONFIG_KEY_ZERO,
+	  .text = "Memory for the tokens of prompts, so that a conversation's next turn costs only what "
+		  "is new; 0 is none." },
 	{ .path = "limits.answer_size", ROOT(SIZE, limits.answer_size), .initial = "16MiB",
 	  .min = 64 * KIB, .max = 1 * GIB,
 	  .text = "Size of an answer that must be put together before it is sent." },
@@ -331,7 +335,10 @@ const struct config_key config_keys[] = {
 	{ .path = "served_name", MODEL(TEXT, served_name), .check = config_check_name,
 	  .text = "The engines' own name for it; by default found out by asking them." },
 	{ .path = "tokenizer", MODEL(TEXT, tokenizer), .check = config_check_path,
-	  .text = "Path of its tokenizer, a `tokenizer.json` or the folder that holds one." },
+	  .text = "Path of its tokenizer: the folder of the model, a `tokenizer.json` or a GGUF file. "
+		  "Without it the tokens of its prompts are estimated." },
+	{ .path = "chat_template", MODEL(TEXT, chat_template), .check = config_check_path,
+	  .text = "Path of a chat template that its engines use instead of the model's own." },
 	{ .path = "objectives.ttft", MODEL(DURATION, ttft_ns), .initial = "0",
 	  .min = 1 * MILLISECOND, .max = 24 * HOUR, .flags = CONFIG_KEY_ZERO,
 	  .text = "Time to the first token that is aimed at; 0 is none." },

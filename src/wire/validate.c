@@ -357,13 +357,30 @@ int validate_end(struct validate_scan *v, const char *at)
 
 /* ---- the context ---- */
 
-int validate_context(uint64_t max_tokens, uint64_t context_tokens, struct bb_buf *message)
+int validate_context(uint64_t prompt_tokens, uint64_t max_tokens, uint64_t context_tokens,
+		     enum context_rule rule, struct bb_buf *message)
 {
-	if (!context_tokens || max_tokens == UINT64_MAX || max_tokens <= context_tokens)
+	const unsigned long long context = context_tokens, prompt = prompt_tokens, answer = max_tokens;
+	const bool is_limited = max_tokens != UINT64_MAX;
+
+	if (!context_tokens)
 		return 0;
-	bb_buf_printf(message,
-		      "this model's context is %llu tokens, but %llu were asked for in the answer "
-		      "alone; ask for fewer",
-		      (unsigned long long)context_tokens, (unsigned long long)max_tokens);
+	if (prompt_tokens >= context_tokens)
+		bb_buf_printf(message,
+			      "this model's context is %llu tokens, but the prompt alone has %llu and "
+			      "leaves no room for an answer; shorten it",
+			      context, prompt);
+	else if (is_limited && max_tokens > context_tokens)
+		bb_buf_printf(message,
+			      "this model's context is %llu tokens, but %llu were asked for in the answer "
+			      "alone; ask for fewer",
+			      context, answer);
+	else if (is_limited && rule == CONTEXT_WHOLE && max_tokens > context_tokens - prompt_tokens)
+		bb_buf_printf(message,
+			      "this model's context is %llu tokens, but this request needs %llu: %llu of "
+			      "the prompt and %llu of the answer; shorten one of them",
+			      context, prompt + answer, prompt, answer);
+	else
+		return 0;
 	return -BB_ECONTEXT;
 }

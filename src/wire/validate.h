@@ -54,8 +54,12 @@ BB_MUST int validate_inner(struct validate_scan *v, enum json_event event,
 /* All members were there: is one missing? `at` is where the body begins. */
 BB_MUST int validate_end(struct validate_scan *v, const char *at);
 
+/* Must prompt and answer fit together, or is an answer cut where the context ends? */
+enum context_rule { CONTEXT_WHOLE, CONTEXT_PARTS };
 /*
- * Can an answer of `max_tokens` (UINT64_MAX: no limit given) be in a context of `context_tokens`
- * (0: unknown)? -BB_ECONTEXT with a sentence that has the numbers.
+ * Can a prompt of `prompt_tokens` (0: unknown) and an answer of `max_tokens` (UINT64_MAX: no limit
+ * given) be in a context of `context_tokens` (0: unknown)? -BB_ECONTEXT with a sentence that has the
+ * numbers.
  */
-BB_MUST int validate_context(uint64_t max_tokens, uint64_t context_tokens, struct bb_buf *message);
+BB_MUST int validate_context(uint64_t prompt_tokens, uint64_t max_tokens, uint64_t context_tokens,
+			     enum context_rule rule, struct bb_buf *message);

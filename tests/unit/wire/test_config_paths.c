@@ -17,7 +17,7 @@ static const char text[] =
 	"admin_tls: {cert: ac.pem, key: ak.pem}\n"
 	"auth: {jwt: {jwks: jwks.json, issuer: i, audience: a}}\n"
 	"tenants: {t: {}}\n"
-	"models: {m: {engines: [unix:e.sock, 'https://h:1'], tokenizer: tok}}\n"
+	"models: {m: {engines: [unix:e.sock, 'https://h:1'], tokenizer: tok, chat_template: ct}}\n"
 	"engines: [{url: 'https://h:1', tls: {ca: ca.pem, cert: c.pem, key: k.pem}}]\n";
 
 static struct config *parsed(const char *yaml)
@@ -57,6 +57,7 @@ static void every_path(void **state)
 	assert_str(c->admin_tls.key, "etc/busbar/ak.pem");
 	assert_str(c->jwt.jwks, "etc/busbar/jwks.json");
 	assert_str(c->models[0].tokenizer, "etc/busbar/tok");
+	assert_str(c->models[0].chat_template, "etc/busbar/ct");
 	assert_int_equal(c->engine_count, 2);
 	for (uint32_t i = 0; i < 2; i++) {
 		const struct config_engine *e = &c->engines[i];

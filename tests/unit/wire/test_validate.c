@@ -248,13 +248,22 @@ static void context(void **state)
 	struct bb_buf b;
 
 	bb_buf_init(&b, 1024);
-	assert_int_equal(validate_context(4096, 4096, &b), 0);
-	assert_int_equal(validate_context(UINT64_MAX, 4096, &b), 0);
-	assert_int_equal(validate_context(1000000, 0, &b), 0);
+	assert_int_equal(validate_context(0, 4096, 4096, CONTEXT_WHOLE, &b), 0);
+	assert_int_equal(validate_context(0, UINT64_MAX, 4096, CONTEXT_WHOLE, &b), 0);
+	assert_int_equal(validate_context(1000000, 1000000, 0, CONTEXT_WHOLE, &b), 0);
+	assert_int_equal(validate_context(96, 4000, 4096, CONTEXT_WHOLE, &b), 0);
+	assert_int_equal(validate_context(4095, UINT64_MAX, 4096, CONTEXT_WHOLE, &b), 0);
+	assert_int_equal(validate_context(97, 4000, 4096, CONTEXT_PARTS, &b), 0);
 	assert_int_equal(b.len, 0);
-	assert_int_equal(validate_context(4097, 4096, &b), -BB_ECONTEXT);
+	assert_int_equal(validate_context(0, 4097, 4096, CONTEXT_PARTS, &b), -BB_ECONTEXT);
 	assert_true(bb_str_find(bb_buf_str(&b), BB_STR("4096")) >= 0);
 	assert_true(bb_str_find(bb_buf_str(&b), BB_STR("4097")) >= 0);
+	bb_buf_clear(&b);
+	assert_int_equal(validate_context(97, 4000, 4096, CONTEXT_WHOLE, &b), -BB_ECONTEXT);
+	assert_true(bb_str_find(bb_buf_str(&b), BB_STR("needs 4097: 97 of the prompt")) >= 0);
+	bb_buf_clear(&b);
+	assert_int_equal(validate_context(4096, UINT64_MAX, 4096, CONTEXT_PARTS, &b), -BB_ECONTEXT);
+	assert_true(bb_str_find(bb_buf_str(&b), BB_STR("the prompt alone has 4096")) >= 0);
 	bb_buf_fini(&b);
 }
 
