@@ -56,8 +56,13 @@ static int check_file(const char *path, enum what what)
 	const int rc = config_file_load(path, &c);
 	if (rc)
 		return rc;
-	char why[256];
-	if (gateway_check_listeners(c, NULL, why, sizeof(why))) { /* what serve would refuse as well */
+	char why[MODEL_TEXT_WHY_SIZE];
+	struct model_texts texts = { .count = 0 };
+	/* What serve would refuse as well. */
+	const bool is_bad = gateway_check_listeners(c, NULL, why, sizeof(why)) ||
+			    model_texts_load(c, NULL, &texts, why);
+	model_texts_free(&texts);
+	if (is_bad) {
 		fprintf(stderr, "%s: error: %s\n", config_file_name(path), why);
 		config_free(c);
 		return 2;

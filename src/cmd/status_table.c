@@ -72,20 +72,27 @@ static void engines_print(yyjson_val *engines)
 	yyjson_val *e;
 	char since[16], tokens[16], served[16], kv[16];
 
-	printf("%-*s  %-8s %-9s %6s %9s %9s %8s %8s %9s %7s %6s\n", width, "ENGINE", "KIND", "STATE",
-	       "SINCE", "IN FLIGHT", "TOKENS", "REQ/S", "TOK/S", "REQUESTS", "FAILED", "KV");
+	printf("%-*s  %-8s %-9s %6s %9s %9s %8s %8s %9s %7s %6s  %s\n", width, "ENGINE", "KIND",
+	       "STATE", "SINCE", "IN FLIGHT", "TOKENS", "REQ/S", "TOK/S", "REQUESTS", "FAILED", "KV",
+	       "COUNTS");
 	yyjson_arr_foreach(engines, i, max, e) {
 		yyjson_val *reported = yyjson_obj_get(e, "reported");
 		snprintf(kv, sizeof(kv), "-");
 		if (reported)
 			snprintf(kv, sizeof(kv), "%.0f%%", 100 * number(reported, "kv_usage"));
-		printf("%-*s  %-8s %-9s %6s %9.0f %9s %8.1f %8.1f %9s %7.0f %6s\n", width,
+		printf("%-*s  %-8s %-9s %6s %9.0f %9s %8.1f %8.1f %9s %7.0f %6s  %s\n", width,
 		       text(e, "url"), text(e, "kind"), text(e, "state"),
 		       short_time(number(e, "state_seconds"), since), number(e, "requests_in_flight"),
 		       short_count(number(e, "tokens_in_flight"), tokens),
 		       number(e, "requests_per_second"), number(e, "output_tokens_per_second"),
-		       short_count(number(e, "requests"), served), number(e, "failures"), kv);
+		       short_count(number(e, "requests"), served), number(e, "failures"), kv,
+		       text(e, "tokens"));
 	}
+	/* What keeps token counts from being exact. */
+	yyjson_arr_foreach(engines, i, max, e)
+		if (strcmp(text(e, "tokens"), "different") == 0 || strcmp(text(e, "tokens"), "unknown") == 0)
+			printf("\n%s: token counts are not known to be exact: %s\n", text(e, "url"),
+			       text(e, "tokens_detail"));
 }
 
 static void models_print(yyjson_val *models)

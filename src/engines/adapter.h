@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "text/template.h"
 #include "wire/api.h"
 
 /*      name      text in the configuration */
@@ -56,6 +57,9 @@ struct adapter_source {
 	bool drains; /* what is read is gone for others: not read where the load is not wanted */
 };
 
+/* WITH_TOKEN: a rendered chat gets the vocabulary's begin token, unless it begins with it. */
+enum chat_begin { CHAT_BEGIN_AS_RENDERED, CHAT_BEGIN_WITH_TOKEN };
+
 #define ADAPTER_SOURCES_MAX 2
 
 struct adapter {
@@ -68,6 +72,10 @@ struct adapter {
 	bool stops_plain;
 	/* A member "cache_salt" separates prefix caches; others ignore or refuse what they do not know. */
 	bool takes_cache_salt;
+	/* A prompt that leaves no room for all of max_tokens is refused; others cut the answer. */
+	bool refuses_overrun;
+	enum template_messages messages; /* how it prepares messages for a chat template */
+	enum chat_begin chat_begin;
 	uint64_t api_mask;        /* bit n: endpoint n (enum api), unless openapi.json says more */
 	bool has_openapi;         /* GET /openapi.json lists the endpoints exactly */
 	struct bb_str health;     /* neither generates nor sleeps; empty: the list of models */

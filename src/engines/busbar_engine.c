@@ -9,6 +9,8 @@ const struct adapter adapter_busbar_engine = {
 	.name = "busbar",
 	.kind = ENGINE_KIND_BUSBAR,
 	.stops_plain = true,
+	.messages = TEMPLATE_AS_VLLM,
+	.chat_begin = CHAT_BEGIN_WITH_TOKEN,
 	.api_mask = ADAPTER_API(CHAT) | ADAPTER_API(COMPLETIONS) | ADAPTER_API(EMBEDDINGS) |
 		    ADAPTER_API(TOKENIZE) | ADAPTER_API(DETOKENIZE),
 	.health = BB_STR_INIT("/health"),

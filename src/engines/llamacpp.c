@@ -91,6 +91,8 @@ const struct adapter adapter_llamacpp = {
 	.name = "llamacpp",
 	.kind = ENGINE_KIND_LLAMACPP,
 	.stops_plain = false,
+	.messages = TEMPLATE_AS_VLLM,
+	.chat_begin = CHAT_BEGIN_WITH_TOKEN,
 	.api_mask = ADAPTER_API(CHAT) | ADAPTER_API(COMPLETIONS) | ADAPTER_API(EMBEDDINGS) |
 		    ADAPTER_API(RESPONSES) | ADAPTER_API(MESSAGES) | ADAPTER_API(COUNT_TOKENS) |
 		    ADAPTER_API(RERANK) | ADAPTER_API(TOKENIZE) | ADAPTER_API(DETOKENIZE),

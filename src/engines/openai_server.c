@@ -27,6 +27,7 @@ const struct adapter adapter_openai_server = {
 	.kind = ENGINE_KIND_OPENAI,
 	/* Unknown; a stream is not forced on a server that may not have one. */
 	.stops_plain = true,
+	.messages = TEMPLATE_AS_VLLM,
 	.api_mask = ADAPTER_API_ALL,
 	.metrics = { { .path = BB_STR_INIT("/metrics"), .read = metrics_read } },
 };

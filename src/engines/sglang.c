@@ -68,6 +68,8 @@ const struct adapter adapter_sglang = {
 	.kind = ENGINE_KIND_SGLANG,
 	.stops_plain = true,
 	.takes_cache_salt = true,
+	.refuses_overrun = true,
+	.messages = TEMPLATE_AS_SGLANG,
 	.api_mask = ADAPTER_API(CHAT) | ADAPTER_API(COMPLETIONS) | ADAPTER_API(EMBEDDINGS) |
 		    ADAPTER_API(RESPONSES) | ADAPTER_API(MESSAGES) | ADAPTER_API(RERANK) |
 		    ADAPTER_API(SCORE) | ADAPTER_API(TRANSCRIPTIONS) | ADAPTER_API(TOKENIZE) |

@@ -12,6 +12,8 @@ const struct adapter adapter_vllm = {
 	.kind = ENGINE_KIND_VLLM,
 	.stops_plain = true,
 	.takes_cache_salt = true,
+	.refuses_overrun = true,
+	.messages = TEMPLATE_AS_VLLM,
 	.api_mask = ADAPTER_API(CHAT) | ADAPTER_API(COMPLETIONS) | ADAPTER_API(EMBEDDINGS) |
 		    ADAPTER_API(RESPONSES) | ADAPTER_API(MESSAGES) | ADAPTER_API(COUNT_TOKENS) |
 		    ADAPTER_API(RERANK) | ADAPTER_API(SCORE) | ADAPTER_API(TRANSCRIPTIONS) |

@@ -6,7 +6,6 @@
 #include "os/clock.h"
 #include "wire/date.h"
 
-#define BYTES_A_TOKEN 4	   /* what English text comes to; code and other scripts take up to half more */
 #define TEMPLATE_TOKENS 64 /* that a chat template puts around messages */
 /* Of speech: 50 tokens a second of 12.8 KB, between what MP3 and plain samples take. */
 #define FORM_BYTES_A_TOKEN 256
@@ -149,7 +148,7 @@ bool admit_decision(struct request *r, const struct decision *d)
 static uint64_t prompt_estimate(const struct request *r)
 {
 	if (r->body_facts)
-		return (r->body_facts->prompt_bytes + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
+		return r->prompt_tokens;
 	return (r->body_bytes + FORM_BYTES_A_TOKEN - 1) / FORM_BYTES_A_TOKEN;
 }
 
@@ -279,7 +278,9 @@ bool admit_request(struct request *r)
 	const uint64_t prompt = prompt_estimate(r);
 	const struct tenant_ask ask = {
 		.prompt_tokens = prompt,
-		.prompt_tokens_max = prompt + prompt / 2 + TEMPLATE_TOKENS,
+		/* Code and other scripts come to up to half more than an estimate. */
+		.prompt_tokens_max =
+			r->tokens_exact ? prompt : prompt + prompt / 2 + TEMPLATE_TOKENS,
 		.output_tokens_max = output_max(r),
 	};
 	ledger_lock(g);

@@ -124,6 +124,42 @@ static int token_keys_of(struct control *c, struct snapshot *s, struct jwks_sour
 	return 0;
 }
 
+/* From the first configuration with a tokenizer on. Its size is fixed then. */
+static void prompts_prepare(struct control *c, const struct snapshot *s)
+{
+	struct gateway *g = c->gateway;
+	const uint64_t size = s->config->limits.prompt_cache;
+	struct prompt_cache *made;
+	uint64_t secret;
+
+	if (g->prompts || !size || !model_texts_any(&s->texts))
+		return;
+	entropy_fill(&secret, sizeof(secret));
+	if (prompt_cache_create(size, secret, &made))
+		BB_LOG(BB_LOG_ERROR, "tokens", "no memory for limits.prompt_cache: prompts are tokenized whole");
+	else
+		__atomic_store_n(&g->prompts, made, __ATOMIC_RELEASE);
+}
+
+/* Said aloud: how the prompts of each model are counted. */
+static void tell_about_tokens(const struct snapshot *s)
+{
+	for (uint32_t i = 0; i < s->config->model_count; i++) {
+		const struct model_text *m = s->texts.list[i];
+		const struct bb_str name = s->config->models[i].name;
+		if (!m)
+			BB_LOG(BB_LOG_INFO, "tokens",
+			       "%.*s: prompts are estimated from their bytes; models.%.*s.tokenizer makes "
+			       "them exact",
+			       BB_ARG(name), BB_ARG(name));
+		else
+			BB_LOG(BB_LOG_INFO, "tokens", "%.*s: %s tokenizer of %u tokens, split by %s, %.1f MB%s",
+			       BB_ARG(name), m->facts.model, m->facts.vocab_count, m->facts.split,
+			       (double)m->facts.bytes / 1e6,
+			       m->chat ? "" : "; no chat template: chats are estimated");
+	}
+}
+
 static bool texts_eq(const struct config_texts *a, const struct config_texts *b)
 {
 	if (a->count != b->count)
@@ -147,6 +183,7 @@ static void warn_fixed(const struct config *old, const struct config *new)
 		{ "seed", old->seed == new->seed },
 		{ "access_log.path", bb_str_eq(old->access_log_path, new->access_log_path) },
 		{ "log.format", old->log.format == new->log.format },
+		{ "limits.prompt_cache", old->limits.prompt_cache == new->limits.prompt_cache },
 	};
 
 	for (size_t i = 0; i < sizeof(fixed) / sizeof(fixed[0]); i++)
@@ -163,7 +200,7 @@ static int adopt(struct control *c, struct config *config, struct bb_buf *report
 	int rc = gateway_check_listeners(config, c->snapshot->config, why, sizeof(why));
 
 	if (!rc)
-		rc = snapshot_create(config, &s, why);
+		rc = snapshot_create(config, c->snapshot, &s, why);
 	if (rc) {
 		config_free(config);
 		bb_buf_printf(report, "%s\n", why);
@@ -191,6 +228,8 @@ static int adopt(struct control *c, struct config *config, struct bb_buf *report
 	const bool probe_changed =
 		memcmp(&old->config->probe, &s->config->probe, sizeof(old->config->probe)) != 0;
 	c->snapshot = s;
+	prompts_prepare(c, s);
+	tell_about_tokens(s);
 	if (c->admin)
 		admin_set_tls(c->admin, s->admin_tls);
 	for (uint32_t i = 0; i < g->worker_count; i++)
@@ -358,7 +397,7 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	c->reload = options->reload;
 	c->user = options->user;
 	char why[SNAPSHOT_WHY_SIZE];
-	int rc = snapshot_create(options->config, &c->snapshot, why);
+	int rc = snapshot_create(options->config, NULL, &c->snapshot, why);
 	if (rc) {
 		BB_LOG(BB_LOG_ERROR, "start", "%s", why);
 		config_free(options->config);
@@ -387,6 +426,8 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	rc = configure_brain(c, c->snapshot);
 	if (rc)
 		goto fail;
+	prompts_prepare(c, c->snapshot);
+	tell_about_tokens(c->snapshot);
 	for (uint32_t i = 0; i < GATEWAY_ENGINES_MAX; i++) { /* before there are workers that kick */
 		g->links[i].control = c;
 		g->links[i].kick.run = on_kick;
@@ -435,6 +476,11 @@ void control_destroy(struct control *c)
 struct snapshot *control_snapshot(const struct control *c)
 {
 	return c->snapshot;
+}
+
+const char *control_text_detail(const struct control *c, uint32_t engine_slot)
+{
+	return c->watch ? watch_text_detail(c->watch, engine_slot) : "";
 }
 
 struct loop *control_loop(const struct control *c)

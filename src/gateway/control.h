@@ -25,6 +25,8 @@ struct loop *control_loop(const struct control *c);
 /* Reads the configuration again and puts it into force; mistakes are written to `report`. */
 BB_MUST int control_reload(struct control *c, struct bb_buf *report);
 struct engine_rate control_rate(const struct control *c, uint32_t engine_slot);
+/* What comparing its tokens with ours has found; the control thread only. */
+const char *control_text_detail(const struct control *c, uint32_t engine_slot);
 /* What kind of engine it was found to be; NULL: not known yet. */
 const struct adapter *control_adapter(const struct control *c, struct engine_id id);
 /* Any thread: an engine failed a request; it is probed at once. */

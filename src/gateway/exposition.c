@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "gateway/control.h"
+#include "gateway/text_check.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
 #include "records/log_sink.h"
@@ -161,6 +162,26 @@ static void on_engine_state(void *user, const struct engine_view *v)
 	}
 }
 
+struct verdict_writer {
+	struct gateway *gateway;
+	struct bb_buf *out;
+};
+
+static void on_engine_tokens(void *user, const struct engine_view *v)
+{
+	const struct verdict_writer *w = user;
+	const uint8_t now =
+		__atomic_load_n(&w->gateway->links[v->id.slot].text_verdict, __ATOMIC_ACQUIRE);
+
+	for (int i = 0; i < TEXT_VERDICT_COUNT; i++) {
+		const struct prom_label labels[2] = {
+			{ "engine", bb_str_of(v->name) },
+			{ "verdict", bb_str_of(text_verdict_name((enum text_verdict)i)) },
+		};
+		prom_sample_u64(w->out, "busbar_engine_tokens", labels, 2, now == i);
+	}
+}
+
 static double value_requests(const struct engine_view *v) { return v->requests; }
 static double value_tokens(const struct engine_view *v) { return (double)v->tokens; }
 static double value_pending(const struct engine_view *v) { return (double)v->pending_prefill; }
@@ -193,6 +214,10 @@ static void engines_write(struct gateway *g, struct bb_buf *out)
 	gateway_lock(g);
 	prom_family(out, "busbar_engine_state", "1 for the state that the engine is in.", PROM_GAUGE);
 	brain_engines_each(g->brain, on_engine_state, out);
+	struct verdict_writer tokens = { g, out };
+	prom_family(out, "busbar_engine_tokens",
+		    "1 for what comparing the engine's tokens with the gateway's has found.", PROM_GAUGE);
+	brain_engines_each(g->brain, on_engine_tokens, &tokens);
 	for (size_t i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
 		struct engine_family f = { out, gauges[i].name, gauges[i].value,
 					   gauges[i].only_with_load };
@@ -200,6 +225,34 @@ static void engines_write(struct gateway *g, struct bb_buf *out)
 		brain_engines_each(g->brain, on_engine_value, &f);
 	}
 	gateway_unlock(g);
+}
+
+/* ---- prompts ---- */
+
+static void prompts_write(struct gateway *g, const struct metrics *m, struct bb_buf *out)
+{
+	static const char *const how[] = { "exact", "estimated" };
+	struct prompt_cache_stats s = { 0 };
+
+	prom_family(out, "busbar_prompts_total",
+		    "Prompts of models with a tokenizer, by how their tokens were counted.", PROM_COUNTER);
+	for (int i = 0; i < PROMPTS_COUNT; i++) {
+		const struct prom_label label = { "count", bb_str_of(how[i]) };
+		prom_sample_u64(out, "busbar_prompts_total", &label, 1, m->prompts[i]);
+	}
+	if (!g->prompts)
+		return;
+	prompt_cache_stats(g->prompts, &s);
+	family_u64(out, "busbar_prompt_cache_bytes", "Memory of the tokens of prompts that are kept.",
+		   PROM_GAUGE, s.bytes);
+	family_u64(out, "busbar_prompt_cache_max_bytes", "The limit of that memory.", PROM_GAUGE,
+		   s.bytes_max);
+	family_u64(out, "busbar_prompt_cache_evictions_total", "Pieces of prompts that had to go.",
+		   PROM_COUNTER, s.evictions);
+	family_u64(out, "busbar_prompt_cache_text_bytes_total",
+		   "Bytes of prompts that were looked up.", PROM_COUNTER, s.text_bytes);
+	family_u64(out, "busbar_prompt_cache_reused_bytes_total",
+		   "Of these, bytes whose tokens were there.", PROM_COUNTER, s.reused_bytes);
 }
 
 /* ---- tenants ---- */
@@ -366,6 +419,7 @@ void exposition_write(struct gateway *g, struct bb_buf *out)
 	family_u64(out, "busbar_unauthorized_total",
 		   "Requests refused since they had no good API key.", PROM_COUNTER,
 		   m->unauthorized);
+	prompts_write(g, m, out);
 	tenants_write(g, out);
 	engines_write(g, out);
 	metrics_destroy(m);

@@ -242,6 +242,7 @@ void gateway_destroy(struct gateway *g)
 	control_destroy(g->control);
 	(void)line_writer_destroy(g->access, ACCESS_PATIENCE_NS);
 	peer_counts_destroy(g->peers);
+	prompt_cache_destroy(g->prompts);
 	brain_destroy(g->brain);
 	tenants_destroy(g->tenants);
 	pthread_mutex_destroy(&g->tenants_lock);

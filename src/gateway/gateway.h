@@ -28,6 +28,7 @@
 
 struct worker;
 struct control;
+struct prompt_cache;
 struct peer_counts;
 
 /* What the control thread finds out about an engine and the workers need to reach it. */
@@ -39,6 +40,7 @@ struct engine_link {
 	struct control *control;       /* whom `kick` is for */
 	struct loop_message kick;      /* traffic says that it failed: to the control thread */
 	bool kick_pending;             /* atomic */
+	uint8_t text_verdict;          /* atomic; enum text_verdict: does it tokenize as we do? */
 };
 
 struct gateway_identity {
@@ -60,6 +62,7 @@ struct gateway {
 	struct control *control;
 	struct line_writer *access; /* NULL: off */
 	struct peer_counts *peers;
+	struct prompt_cache *prompts; /* NULL: off, or no model has a tokenizer */
 	struct gateway_identity identity;
 	char *config_path;         /* NULL: options only */
 	uint64_t started_ns;

@@ -180,4 +180,5 @@ void metrics_sum(struct metrics *into, const struct metrics *from)
 	counter_sum(&into->refused, &from->refused, 1);
 	counter_sum(&into->upstream_idle, &from->upstream_idle, 1);
 	counter_sum(&into->unauthorized, &from->unauthorized, 1);
+	counter_sum(into->prompts, from->prompts, PROMPTS_COUNT);
 }

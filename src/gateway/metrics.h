@@ -72,6 +72,7 @@ struct series {
 /* What a request spends inside of the gateway, apart from waiting for others. */
 #define STAGES(X)                                                                                  \
 	X(SCAN, "scan")     /* head and body looked at */                                          \
+	X(TOKENS, "tokens") /* prompt rendered and tokenized */                                    \
 	X(DECIDE, "decide") /* the brain, its lock included */                                     \
 	X(SEND, "send")     /* request built and handed to the kernel */                           \
 	X(SETTLE, "settle") /* accounts and access record */
@@ -81,6 +82,9 @@ enum stage {
 #undef X
 	STAGE_COUNT,
 };
+
+/* Prompts of models that have a tokenizer here. */
+enum prompts { PROMPTS_EXACT, PROMPTS_ESTIMATED, PROMPTS_COUNT };
 
 struct metrics {
 	struct series *series[METRICS_SERIES_MAX];
@@ -98,6 +102,7 @@ struct metrics {
 	uint64_t refused;             /* malformed or oversized HTTP */
 	uint64_t upstream_idle;
 	uint64_t unauthorized;        /* requests without a good key */
+	uint64_t prompts[PROMPTS_COUNT];
 };
 
 struct metrics *metrics_create(void) BB_MUST;

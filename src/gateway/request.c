@@ -1,7 +1,7 @@
 /* request.c: a request's way up to the engine. */
 #include "gateway/request.h"
 
-#include "gateway/request_steps.h"
+#include "gateway/request_tokens.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -172,7 +172,7 @@ static enum step step_admit(struct request *r)
 {
 	if (!admit_model(r) || !admit_request(r))
 		return STEP_WAIT;
-	r->step = REQUEST_DECIDE;
+	r->step = REQUEST_LOCAL;
 	return STEP_MORE;
 }
 
@@ -185,7 +185,9 @@ static enum step step_wait(struct request *r)
 
 static step_fn *const steps[] = {
 	[REQUEST_SCAN] = request_scan,
+	[REQUEST_TOKENS] = request_tokens,
 	[REQUEST_ADMIT] = step_admit,
+	[REQUEST_LOCAL] = request_local,
 	[REQUEST_DECIDE] = request_decide,
 	[REQUEST_SEND] = request_send,
 	[REQUEST_ANSWER] = step_wait,

@@ -3,7 +3,7 @@
  *
  * For: worker.c, which hands exchanges over; request.c (the steps before the answer), relay.c
  * (the answer), settle.c (accounts and record).
- * The way: scan → admit → decide → send → (answer) → settle; a failure before anything was shown to the
+ * The way: scan → tokens → admit → (local answers) → decide → send → (answer) → settle; a failure before anything was shown to the
  * client leads back to decide with that engine excluded.
  * Threads: the worker's. Memory: from the worker's pool; what is variable lives in the arena and
  * is freed with the request.
@@ -26,7 +26,7 @@
 /* Events without content that are kept back, so that a failure before the first token can be retried. */
 #define REQUEST_EARLY_MAX 16384
 
-#define REQUEST_STEPS(X) X(SCAN) X(ADMIT) X(DECIDE) X(SEND) X(ANSWER) X(DONE)
+#define REQUEST_STEPS(X) X(SCAN) X(TOKENS) X(ADMIT) X(LOCAL) X(DECIDE) X(SEND) X(ANSWER) X(DONE)
 enum request_step {
 #define X(name) REQUEST_##name,
 	REQUEST_STEPS(X)
@@ -57,6 +57,7 @@ struct request {
 	bool has_error : 1;        /* the engine reported an error in its stream */
 	bool fresh_conn : 1;       /* the next attempt must not reuse a connection */
 	bool in_stream : 1;        /* counted as an open stream */
+	bool tokens_exact : 1;     /* prompt_tokens was counted and not estimated */
 	uint8_t api;               /* enum api */
 	uint8_t attempts;
 	uint8_t exclude_count;
@@ -111,6 +112,7 @@ struct request {
 	uint64_t wrote_ns;         /* last write to the client */
 	uint64_t kept_bytes;       /* taken of the gateway's buffers for `held` and the assembler */
 	uint64_t body_bytes;       /* of the request */
+	uint64_t prompt_tokens;    /* counted or estimated: tokens_exact */
 	uint64_t begin_ns;
 };
 

@@ -236,7 +236,7 @@ enum step request_scan(struct request *r)
 		return step;
 	if (!r->model.len && r->api != API_TOKENIZE && r->api != API_DETOKENIZE)
 		return request_fail_step(r, -BB_EINVALID, "the request names no model", "model");
-	r->step = REQUEST_ADMIT;
+	r->step = REQUEST_TOKENS;
 	request_stage(r, STAGE_SCAN, from_ns, clock_now_ns());
 	return STEP_MORE;
 }

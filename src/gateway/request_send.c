@@ -1,5 +1,5 @@
 /* request_send.c: the choice of an engine and the request to it. */
-#include "gateway/request_steps.h"
+#include "gateway/request_tokens.h"
 
 #include <stdio.h>
 
@@ -11,7 +11,6 @@
 #include "wire/multipart.h"
 
 #define ERROR_BODY_MAX 16384
-#define BYTES_A_TOKEN 4 /* until the gateway tokenizes itself: what English text comes to */
 
 /* ---- decide ---- */
 
@@ -47,30 +46,6 @@ static enum step rejected(struct request *r, const struct decision *d)
 	return STEP_WAIT;
 }
 
-static uint64_t prompt_tokens_estimate(const struct request *r)
-{
-	const uint64_t bytes = r->body_facts ? r->body_facts->prompt_bytes : r->body_bytes;
-
-	return (bytes + BYTES_A_TOKEN - 1) / BYTES_A_TOKEN;
-}
-
-/* More tokens asked for than the engine's context holds: no engine of it will do. */
-static bool fits_context(struct request *r, uint64_t context_tokens)
-{
-	struct bb_buf message;
-
-	if (!r->body_facts || !api_info((enum api)r->api)->generates)
-		return true;
-	bb_buf_init(&message, ERROR_BODY_MAX);
-	const int rc = validate_context(r->body_facts->max_tokens, context_tokens, &message);
-	if (rc) {
-		request_leave_engine(r, OUTCOME_CANCELED);
-		request_fail(r, rc, bb_buf_str(&message), "max_tokens");
-	}
-	bb_buf_fini(&message);
-	return !rc;
-}
-
 enum step request_decide(struct request *r)
 {
 	struct worker *w = r->worker;
@@ -81,7 +56,7 @@ enum step request_decide(struct request *r)
 	const struct brain_request ask = {
 		.model = r->model,
 		.api = r->api,
-		.prompt_tokens = prompt_tokens_estimate(r),
+		.prompt_tokens = r->prompt_tokens,
 		.output_tokens_max = !info->generates ? 0
 				     : r->body_facts  ? r->body_facts->max_tokens
 						      : UINT64_MAX,
@@ -116,7 +91,7 @@ enum step request_decide(struct request *r)
 	r->series = metrics_series(
 		w->metrics, d->model, d->engine, r->model_name,
 		e ? r->snapshot->config->engines[e - r->snapshot->engines].url : BB_STR(""));
-	if (!fits_context(r, d->context_tokens))
+	if (!request_fits_context(r, d->context_tokens))
 		return STEP_WAIT;
 	r->step = REQUEST_SEND;
 	return STEP_MORE;

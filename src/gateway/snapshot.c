@@ -57,9 +57,10 @@ static int auth_derive(const struct config *config, struct auth **out)
 	return rc;
 }
 
-_Static_assert(SNAPSHOT_WHY_SIZE == TLS_REASON_SIZE, "both are the same text");
+_Static_assert(SNAPSHOT_WHY_SIZE >= TLS_REASON_SIZE, "TLS writes into it");
 
-int snapshot_create(struct config *config, struct snapshot **out, char why[SNAPSHOT_WHY_SIZE])
+int snapshot_create(struct config *config, const struct snapshot *before, struct snapshot **out,
+		    char why[SNAPSHOT_WHY_SIZE])
 {
 	struct snapshot *s = bb_alloc_zero(1, sizeof(*s));
 	int rc = -BB_ENOMEM;
@@ -85,6 +86,8 @@ int snapshot_create(struct config *config, struct snapshot **out, char why[SNAPS
 		rc = engine_shield_derive(config, &s->arena, &s->shield, why, SNAPSHOT_WHY_SIZE);
 	if (!rc)
 		rc = auth_derive(config, &s->auth);
+	if (!rc)
+		rc = model_texts_load(config, before ? &before->texts : NULL, &s->texts, why);
 	if (rc)
 		goto fail;
 	*out = s;
@@ -132,6 +135,7 @@ void snapshot_put(struct snapshot *s)
 	tls_context_put(s->listen_tls);
 	tls_context_put(s->admin_tls);
 	auth_destroy(s->auth);
+	model_texts_free(&s->texts);
 	config_free(s->config);
 	bb_free(s->engines);
 	bb_free(s->by_slot);

@@ -13,9 +13,10 @@
 #include "brain/brain.h"
 #include "gateway/auth.h"
 #include "gateway/engine_shield.h"
+#include "gateway/model_text.h"
 #include "wire/config.h"
 
-#define SNAPSHOT_WHY_SIZE 256
+#define SNAPSHOT_WHY_SIZE MODEL_TEXT_WHY_SIZE
 
 struct tls_context;
 
@@ -38,12 +39,16 @@ struct snapshot {
 	uint32_t *by_slot; /* engine slot → index + 1 */
 	struct engine_shield shield;
 	struct auth *auth; /* NULL: everybody may come in */
+	struct model_texts texts;
 	struct bb_arena arena;
 };
 
-/* Reads certificates. Owns `config` when it succeeds; else `why` tells what is wrong. */
-BB_MUST int snapshot_create(struct config *config, struct snapshot **out,
-			    char why[SNAPSHOT_WHY_SIZE]);
+/*
+ * Reads certificates and tokenizers; those of `before` (or NULL) whose files are the same are kept.
+ * Owns `config` when it succeeds; else `why` tells what is wrong.
+ */
+BB_MUST int snapshot_create(struct config *config, const struct snapshot *before,
+			    struct snapshot **out, char why[SNAPSHOT_WHY_SIZE]);
 /* Fills in the ids that the brain gave to config->engines; only before it is published. */
 BB_MUST int snapshot_set_ids(struct snapshot *s, const struct engine_id *ids);
 struct snapshot *snapshot_get(struct snapshot *s);

@@ -1,6 +1,7 @@
 /* status.c: GET /admin/status: engines, models, load and rates as JSON. */
 #include "base/log.h"
 #include "gateway/control.h"
+#include "gateway/text_check.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
 
@@ -15,6 +16,19 @@ static void text_member(struct bb_buf *out, const char *key, const char *value)
 {
 	bb_buf_printf(out, "\"%s\":", key);
 	bb_buf_add_json(out, bb_str_of(value));
+}
+
+/* Does it tokenize as the gateway does? */
+static void verdict_write(struct gateway *g, uint32_t slot, struct bb_buf *out)
+{
+	const enum text_verdict v = __atomic_load_n(&g->links[slot].text_verdict, __ATOMIC_ACQUIRE);
+
+	bb_buf_lit(out, ",\"tokens\":");
+	bb_buf_add_json(out, bb_str_of(text_verdict_name(v)));
+	if (v == TEXT_NONE)
+		return;
+	bb_buf_lit(out, ",");
+	text_member(out, "tokens_detail", control_text_detail(g->control, slot));
 }
 
 static void on_engine(void *user, const struct engine_view *v)
@@ -48,6 +62,7 @@ static void on_engine(void *user, const struct engine_view *v)
 	if (v->has_load)
 		bb_buf_printf(out, ",\"reported\":{\"running\":%u,\"waiting\":%u,\"kv_usage\":%.4f}",
 			      v->running, v->waiting, v->kv_usage);
+	verdict_write(w->gateway, v->id.slot, out);
 	bb_buf_lit(out, "}");
 }
 

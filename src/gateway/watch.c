@@ -7,8 +7,13 @@
 #include "base/log.h"
 #include "engines/prober.h"
 #include "gateway/resolver.h"
+#include "gateway/text_check.h"
 #include "net/tls.h"
+#include "os/clock.h"
 #include "os/sandbox.h"
+
+/* An engine that could not say how it tokenizes is asked again. */
+#define CHECK_AGAIN_NS (60 * OS_SECOND)
 
 /* One engine of the configuration in force. */
 struct watched {
@@ -25,6 +30,12 @@ struct watched {
 	struct resolve_job *job; /* NULL for numeric addresses */
 	enum engine_state told;
 	bool in_config;
+	/* Does it tokenize as we do? */
+	struct text_check *check; /* under way */
+	uint32_t model;           /* index of the model that is compared; UINT32_MAX: none has a text */
+	uint64_t text_content;    /* of the text that it was compared with */
+	uint64_t checked_ns;
+	char text_detail[TEXT_DETAIL_SIZE];
 };
 
 struct watch {
@@ -66,6 +77,110 @@ static void log_state(struct watched *w, const struct engine_report *r, const st
 	       names[0] ? names : "nothing");
 }
 
+/* ---- does it tokenize as we do? ---- */
+
+static enum text_verdict verdict_get(const struct watched *w)
+{
+	return __atomic_load_n(&w->watch->gateway->links[w->id.slot].text_verdict, __ATOMIC_ACQUIRE);
+}
+
+static void verdict_set(struct watched *w, enum text_verdict v)
+{
+	__atomic_store_n(&w->watch->gateway->links[w->id.slot].text_verdict, (uint8_t)v,
+			 __ATOMIC_RELEASE);
+}
+
+static void on_checked(void *user, enum text_verdict verdict, const char *detail)
+{
+	struct watched *w = user;
+	const struct config *config = w->watch->snapshot->config;
+	const struct bb_str model =
+		w->model < config->model_count ? config->models[w->model].name : BB_STR("?");
+
+	w->check = NULL;
+	w->checked_ns = loop_now_ns(w->watch->loop);
+	bb_text_copy(w->text_detail, sizeof(w->text_detail), detail);
+	verdict_set(w, verdict);
+	if (verdict == TEXT_SAME)
+		BB_LOG(BB_LOG_INFO, "tokens", "%s: tokens of %.*s are exact: %s", w->url, BB_ARG(model),
+		       detail);
+	else if (verdict == TEXT_DIFFERENT)
+		BB_LOG(BB_LOG_ERROR, "tokens",
+		       "%s does not tokenize as the tokenizer of %.*s does: %s; until that is mended its "
+		       "token counts are estimates: is models.%.*s.tokenizer (and chat_template) of the "
+		       "same revision as the engine's?",
+		       w->url, BB_ARG(model), detail, BB_ARG(model));
+	else
+		BB_LOG(BB_LOG_WARN, "tokens",
+		       "%s: whether the tokens of %.*s are exact is not known: %s", w->url, BB_ARG(model),
+		       detail);
+}
+
+/* The first model of an engine that has a tokenizer. */
+static uint32_t model_to_check(const struct watched *w)
+{
+	const struct snapshot *s = w->watch->snapshot;
+
+	for (uint32_t i = 0; i < s->config->model_count; i++) {
+		const struct config_model *m = &s->config->models[i];
+		for (uint32_t k = 0; s->texts.list[i] && k < m->engine_count; k++)
+			if (engine_id_is(s->engines[m->engines[k]].id, w->id))
+				return i;
+	}
+	return UINT32_MAX;
+}
+
+static void check_start(struct watched *w, const struct adapter *a)
+{
+	struct watch *c = w->watch;
+	struct model_text *text = c->snapshot->texts.list[w->model];
+	const struct sock_addr addr = c->gateway->links[w->id.slot].addr;
+	const struct text_check_config tc = {
+		.loop = c->loop,
+		.addr = &addr,
+		.host = bb_str_of(w->host_field),
+		.base = bb_str_of(w->base),
+		.api_key = bb_str_of(w->api_key),
+		.tls = w->tls,
+		.tls_name = w->tls_name,
+		.adapter = a,
+		.text = text,
+		.served_name = c->snapshot->config->models[w->model].served_name,
+		.user = w,
+		.on_done = on_checked,
+	};
+
+	w->text_content = text->content;
+	verdict_set(w, TEXT_PENDING);
+	if (text_check_start(&tc, &w->check))
+		BB_LOG(BB_LOG_ERROR, "tokens", "%s: no memory to compare its tokens", w->url);
+}
+
+/* Once it is ready, when its model's files are others, and again where it could not say. */
+static void check_consider(struct watched *w, const struct engine_report *r, const struct adapter *a)
+{
+	const bool came_back = w->told != ENGINE_READY;
+
+	if (r->state != ENGINE_READY || !a || w->check)
+		return;
+	w->model = model_to_check(w);
+	if (w->model == UINT32_MAX) {
+		verdict_set(w, TEXT_NONE);
+		return;
+	}
+	const bool is_late = verdict_get(w) == TEXT_UNKNOWN &&
+			     loop_now_ns(w->watch->loop) - w->checked_ns > CHECK_AGAIN_NS;
+	const struct model_text *text = w->watch->snapshot->texts.list[w->model];
+	if (came_back || is_late || w->text_content != text->content)
+		check_start(w, a);
+}
+
+static void check_stop(struct watched *w)
+{
+	text_check_cancel(w->check);
+	w->check = NULL;
+}
+
 static void on_report(void *user, const struct engine_report *r, const struct adapter *a)
 {
 	struct watched *w = user;
@@ -77,6 +192,9 @@ static void on_report(void *user, const struct engine_report *r, const struct ad
 	gateway_lock(g);
 	brain_engine_report(g->brain, now_ns, w->id, r);
 	gateway_unlock(g);
+	if (r->state != ENGINE_READY)
+		check_stop(w);
+	check_consider(w, r, a);
 	log_state(w, r, a);
 }
 
@@ -133,6 +251,7 @@ static void on_resolved(void *user, const struct sock_addr *addr, const char *wh
 
 static void watched_destroy(struct watched *w)
 {
+	check_stop(w);
 	prober_destroy(w->prober);
 	resolve_job_cancel(w->job);
 	bb_free(w->url);
@@ -185,6 +304,7 @@ static struct watched *watched_create(struct watch *c, const struct config_engin
 	w->id = id;
 	w->kind = kind_of(ce->kind);
 	w->told = ENGINE_STARTING;
+	w->model = UINT32_MAX;
 	w->url = bb_strndup(ce->url.p, ce->url.len);
 	w->host_field = bb_strndup(host, strlen(host));
 	w->base = bb_strndup(url.base.len ? url.base.p : "", url.base.len);
@@ -267,6 +387,13 @@ void watch_kick(struct watch *c, uint32_t slot)
 
 	if (w && w->prober)
 		prober_kick(w->prober);
+}
+
+const char *watch_text_detail(const struct watch *c, uint32_t slot)
+{
+	const struct watched *w = watched_by_slot(c, slot);
+
+	return w ? w->text_detail : "";
 }
 
 void watch_resolve(struct watch *c)

@@ -21,6 +21,8 @@ enum watch_settings { WATCH_SAME, WATCH_CHANGED };
 BB_MUST int watch_engines(struct watch *c, struct snapshot *snapshot, enum watch_settings settings);
 /* For names of other servers; jobs must be cancelled before watch_destroy. */
 struct resolver *watch_resolver(const struct watch *c);
+/* What the comparison of an engine's tokens with ours has found; "" before its end. */
+const char *watch_text_detail(const struct watch *c, uint32_t slot);
 /* Looks names up again: they may lead elsewhere now. */
 void watch_resolve(struct watch *c);
 /* Traffic says that this engine failed: probe it now. */

@@ -191,6 +191,7 @@ static void on_snapshot(struct loop_message *m)
 	httpd_set_limits(w->httpd, &limits);
 	httpd_set_tls(w->httpd, w->snapshot->listen_tls);
 	pools_renew(w, old);
+	text_work_forget(w->texts);
 	snapshot_put(old);
 }
 
@@ -293,6 +294,9 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 	rc = token_gate_create(&w->tokens);
 	if (rc)
 		goto fail;
+	rc = text_work_create(&w->texts);
+	if (rc)
+		goto fail;
 	rc = -BB_ENOMEM;
 	if (g->access) {
 		w->lane = line_lane_create(g->access);
@@ -362,6 +366,7 @@ void worker_destroy(struct worker *w)
 	bb_pool_fini(&w->requests);
 	bb_buf_fini(&w->text);
 	token_gate_destroy(w->tokens);
+	text_work_destroy(w->texts);
 	loop_timer_fini(&w->sweep);
 	loop_timer_fini(&w->deadline);
 	if (w->loop)

@@ -31,7 +31,8 @@ struct worker {
 	struct snapshot *snapshot; /* a reference of its own */
 	struct metrics *metrics;
 	struct token_gate *tokens;
-	struct line_lane *lane;  /* NULL: access records are off */
+	struct text_work *texts;
+	struct line_lane *lane;    /* NULL: access records are off */
 	struct bb_pool requests;
 	struct worker_pool pools[GATEWAY_ENGINES_MAX]; /* by engine slot */
 	struct bb_list retired;    /* pools of engines that left, until their calls end */

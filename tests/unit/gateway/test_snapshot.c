@@ -33,7 +33,7 @@ static struct snapshot *snapshot(void)
 	struct snapshot *s = NULL;
 	char why[SNAPSHOT_WHY_SIZE];
 
-	assert_int_equal(snapshot_create(config(), &s, why), 0);
+	assert_int_equal(snapshot_create(config(), NULL, &s, why), 0);
 	return s;
 }
 
@@ -176,7 +176,7 @@ static void test_without_memory(void **state)
 		struct config *c = config();
 		struct snapshot *s = NULL;
 		bb_alloc_fail_at(nth, BB_FAIL_ONCE);
-		const int rc = snapshot_create(c, &s, why);
+		const int rc = snapshot_create(c, NULL, &s, why);
 		bb_alloc_fail_at(0, BB_FAIL_ONCE);
 		if (!rc) {
 			const struct engine_id ids[4] = { { .slot = 0, .generation = 1 },
