@@ -14,6 +14,7 @@
 #define REQUEST_MAX (256u << 20)
 #define PROMPT_MAX (512u << 20)
 #define PATH_SIZE 4096
+#define GGUF_HEAD_MAX (128u << 20)
 
 static const char usage_text[] =
 	"usage: busbar render --tokenizer DIR|FILE [OPTION]... REQUEST.json|-\n"
@@ -25,8 +26,8 @@ static const char usage_text[] =
 	"\n"
 	"  --tokenizer PATH        a published model's folder (chat_template.jinja,\n"
 	"                          chat_template.json, tokenizer_config.json,\n"
-	"                          special_tokens_map.json), one of its .json files, or a "
-	"template\n"
+	"                          special_tokens_map.json), one of its .json files, a template, or\n"
+	"                          a GGUF file\n"
 	"  --no-generation-prompt  do not begin the assistant's turn\n"
 	"  --lines                 a request on each line; a line of JSON for each:\n"
 	"                          {\"prompt\": TEXT} or {\"error\": TEXT}\n"
@@ -132,17 +133,32 @@ static struct bb_str slice_of(const struct model_file *f)
 	return (struct bb_str){ f->text, f->len };
 }
 
+static int load_gguf(const char *path, struct chat_text **out)
+{
+	const struct bb_str none = { NULL, 0 };
+	struct text_error e = { "" };
+	char *head;
+	size_t len;
+
+	int rc = file_read_head(path, GGUF_HEAD_MAX, &head, &len);
+	if (rc)
+		return read_failed(path, rc);
+	rc = chat_text_create_gguf((struct bb_str){ head, len }, none, out, &e);
+	if (rc)
+		fprintf(stderr, "busbar render: %s: %s\n", path,
+			e.message[0] ? e.message : bb_error_info(rc)->text);
+	bb_free(head);
+	return rc;
+}
+
 static int load(const char *path, struct chat_text **out)
 {
 	struct model_file files[FILE_COUNT] = { { NULL, 0 } };
 	struct text_error e = { "" };
-	int rc = ends_in(path, ".gguf") ? -BB_EINVALID : read_file(path, files);
 
 	if (ends_in(path, ".gguf"))
-		fprintf(stderr,
-			"busbar render: %s: templates in GGUF files are not read; name the "
-			"model's folder or a template\n",
-			path);
+		return load_gguf(path, out);
+	int rc = read_file(path, files);
 	if (!rc) {
 		const struct chat_files texts = { .jinja = slice_of(&files[FILE_JINJA]),
 						  .template_json =

@@ -6,6 +6,7 @@
 #include "cmd/cmd.h"
 #include "cmd/tokenizer_file.h"
 #include "os/process.h"
+#include "text/block_hash.h"
 #include "wire/json.h"
 
 /* What is read at once; one text has its own limit. */
@@ -22,6 +23,11 @@ static const char tokenize_usage[] =
 	"  --no-special      without the tokens that are put before and behind a text (begin, "
 	"end)\n"
 	"  --lines           each line of the input is a JSON string; a line of ids for each\n"
+	"  --blocks N        print the hash of each whole block of N tokens instead, chained, in hex\n"
+	"  --scheme NAME     own (the default, with the secret 0), dynamo, or dynamo-local: Dynamo's\n"
+	"                    hashes of the single blocks, without a chain\n"
+	"  --salt TEXT, --lora NAME\n"
+	"                    what else goes into the hashes\n"
 	"  --help            this text\n"
 	"\n"
 	"Without FILE, or with -, the text is standard input. What looks like a special token in "
@@ -48,6 +54,10 @@ enum option_id {
 	OPTION_COUNT,
 	OPTION_NO_SPECIAL,
 	OPTION_LINES,
+	OPTION_BLOCKS,
+	OPTION_SCHEME,
+	OPTION_SALT,
+	OPTION_LORA,
 	OPTION_HELP
 };
 
@@ -56,6 +66,10 @@ static const struct option tokenize_options[] = {
 	{ "count", no_argument, NULL, OPTION_COUNT },
 	{ "no-special", no_argument, NULL, OPTION_NO_SPECIAL },
 	{ "lines", no_argument, NULL, OPTION_LINES },
+	{ "blocks", required_argument, NULL, OPTION_BLOCKS },
+	{ "scheme", required_argument, NULL, OPTION_SCHEME },
+	{ "salt", required_argument, NULL, OPTION_SALT },
+	{ "lora", required_argument, NULL, OPTION_LORA },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ 0 },
 };
@@ -72,6 +86,11 @@ struct job {
 	const char *command; /* "busbar tokenize": begins the messages */
 	const char *tokenizer_path, *input_path;
 	bool is_count, has_lines;
+	uint64_t block_tokens; /* 0: ids are wanted */
+	bool is_local;         /* blocks without a chain */
+	enum block_scheme scheme;
+	struct block_key key;
+	struct block_hasher hasher;
 	unsigned flags;
 	struct tokenizer *t;
 	struct tokenizer_work *work;
@@ -92,6 +111,22 @@ static int usage_error(const char *command, const char *what)
 	return 2;
 }
 
+static bool read_scheme(struct job *j, const char *name)
+{
+	j->is_local = strcmp(name, "dynamo-local") == 0;
+	j->scheme = strcmp(name, "own") == 0 ? BLOCK_OWN : BLOCK_DYNAMO;
+	return j->scheme == BLOCK_OWN || j->is_local || strcmp(name, "dynamo") == 0;
+}
+
+static int prepare_blocks(struct job *j)
+{
+	if (j->block_tokens &&
+	    (j->block_tokens > BLOCK_TOKENS_MAX ||
+	     block_hasher_init(&j->hasher, j->scheme, (uint32_t)j->block_tokens, &j->key)))
+		return usage_error(j->command, "--blocks is from 1 to 1024");
+	return 0;
+}
+
 /* 0, the exit code of the process, or -1 when help was asked for and given. */
 static int read_options(struct job *j, int argc, char **argv, const struct option *options,
 			const char *usage, unsigned no_special)
@@ -105,6 +140,17 @@ static int read_options(struct job *j, int argc, char **argv, const struct optio
 		case OPTION_COUNT: j->is_count = true; break;
 		case OPTION_NO_SPECIAL: j->flags ^= no_special; break;
 		case OPTION_LINES: j->has_lines = true; break;
+		case OPTION_BLOCKS:
+			if (bb_parse_u64(bb_str_of(optarg), &j->block_tokens) || !j->block_tokens)
+				return usage_error(j->command, "--blocks is from 1 to 1024");
+			break;
+		case OPTION_SCHEME:
+			if (!read_scheme(j, optarg))
+				return usage_error(j->command,
+						   "--scheme is own, dynamo or dynamo-local");
+			break;
+		case OPTION_SALT: j->key.salt = bb_str_of(optarg); break;
+		case OPTION_LORA: j->key.lora = bb_str_of(optarg); break;
 		case OPTION_HELP: return fputs(usage, stdout) < 0 ? 1 : -1;
 		default: return usage_error(j->command, NULL);
 		}
@@ -114,10 +160,28 @@ static int read_options(struct job *j, int argc, char **argv, const struct optio
 	if (argc - optind > 1)
 		return usage_error(j->command, "one file at the most");
 	j->input_path = optind < argc ? argv[optind] : "-";
-	return 0;
+	return prepare_blocks(j);
 }
 
 /* ---- the work ---- */
+
+static int print_blocks(struct job *j)
+{
+	const size_t count = block_count(&j->hasher, j->ids.count);
+	uint64_t *hashes = bb_alloc_zero(count + 1, sizeof(*hashes));
+
+	if (!hashes)
+		return -BB_ENOMEM;
+	block_hash(&j->hasher, j->ids.ids, j->ids.count, hashes);
+	for (size_t i = 0; i < count; i++) {
+		const uint32_t *block = j->ids.ids + i * j->block_tokens;
+		const uint64_t hash = j->is_local ? block_hash_local(&j->hasher, block, NULL, 0)
+						  : hashes[i];
+		bb_buf_printf(&j->out, "%s%016llx", i ? " " : "", (unsigned long long)hash);
+	}
+	bb_free(hashes);
+	return j->out.err;
+}
 
 static int tokenize_text(struct job *j, struct bb_str text)
 {
@@ -131,6 +195,8 @@ static int tokenize_text(struct job *j, struct bb_str text)
 	}
 	token_list_clear(&j->ids);
 	const int rc = tokenizer_encode(j->t, j->work, text, j->flags, &j->ids);
+	if (!rc && j->block_tokens)
+		return print_blocks(j);
 	for (size_t i = 0; !rc && i < j->ids.count; i++) {
 		if (i)
 			bb_buf_lit(&j->out, " ");

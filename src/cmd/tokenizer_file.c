@@ -7,6 +7,7 @@
 #include "os/process.h"
 
 #define PATH_SIZE 4096
+#define GGUF_HEAD_MAX (128u << 20) /* all but the tensors stands there */
 
 int tokenizer_file_failed(const char *command, const char *path, int rc)
 {
@@ -30,14 +31,14 @@ static int unusable(const char *command, const char *path, int rc, const struct 
 static int load_gguf(const char *command, const char *path, struct tokenizer **out)
 {
 	struct text_error e = { 0 };
-	const char *p;
+	char *head;
 	size_t len;
 
-	int rc = file_map(path, &p, &len);
+	int rc = file_read_head(path, GGUF_HEAD_MAX, &head, &len);
 	if (rc)
 		return tokenizer_file_failed(command, path, rc);
-	rc = tokenizer_create_gguf((struct bb_str){ p, len }, out, &e);
-	file_unmap(p, len);
+	rc = tokenizer_create_gguf((struct bb_str){ head, len }, out, &e);
+	bb_free(head);
 	return rc ? unusable(command, path, rc, &e) : 0;
 }
 
