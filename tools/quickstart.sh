@@ -218,7 +218,7 @@ ask() {
 	step "5/5 a question"
 	python3 - "http://127.0.0.1:$port/v1/chat/completions" <<-'PY' || die "the chat failed, see $logs/gateway.log"
 	import json, sys, time, urllib.error, urllib.request
-	question = "What is the capital of France?"
+	question = "Tell me the capital of France."
 	body = {"model": "smollm2", "max_tokens": 48, "temperature": 0,
 	        "messages": [{"role": "user", "content": question}]}
 	request = urllib.request.Request(sys.argv[1], json.dumps(body).encode(),
@@ -252,7 +252,7 @@ farewell() {
 	from openai import OpenAI                       # pip install openai, in a virtual environment
 	client = OpenAI(base_url="http://127.0.0.1:$port/v1", api_key="none")
 	chat = client.chat.completions.create(model="smollm2",
-	    messages=[{"role": "user", "content": "What is the capital of France?"}])
+	    messages=[{"role": "user", "content": "Tell me the capital of France."}])
 	print(chat.choices[0].message.content)
 
 	build/busbar status --admin 127.0.0.1:$admin         engines, models, load

