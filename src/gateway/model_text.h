@@ -71,6 +71,8 @@ void text_work_forget(struct text_work *w);
 /* After a request: buffers that have become large are given back. */
 void text_work_trim(struct text_work *w);
 
+/* The text of a raw JSON string: itself, or in `w` until the next call. */
+BB_MUST int text_decode(struct text_work *w, struct bb_str raw, struct bb_str *out);
 /*
  * The prompt of a chat-completions body; it is in `w` until the next call. `how`: as which kind of
  * engine prepares messages.

@@ -113,6 +113,7 @@ struct request {
 	uint64_t kept_bytes;       /* taken of the gateway's buffers for `held` and the assembler */
 	uint64_t body_bytes;       /* of the request */
 	uint64_t prompt_tokens;    /* counted or estimated: tokens_exact */
+	uint64_t prompt_longest;   /* of several prompts, where they were counted */
 	uint64_t begin_ns;
 };
 

@@ -151,7 +151,7 @@ static int tokenize(struct request *r, struct model_text *m, const struct ask *a
 		if (!rc)
 			flags = model_text_chat_flags(m, text, kind->chat_begin);
 	} else {
-		rc = json_string_decode(is_content ? a->content : a->prompt, &r->arena, &text);
+		rc = text_decode(w, is_content ? a->content : a->prompt, &text);
 	}
 	if (a->has_special)
 		flags = a->special ? TOKENIZER_SPECIAL : 0;

@@ -28,6 +28,18 @@ static int encode(struct request *r, struct model_text *m, struct bb_str text, u
 	return model_text_encode(m, w->texts, cache, owner_of(r), text, flags);
 }
 
+/* A request may hold several prompts; each must fit by itself. */
+struct prompt_count {
+	uint64_t all, longest;
+};
+
+static void count_add(struct prompt_count *c, uint64_t tokens)
+{
+	c->all += tokens;
+	if (tokens > c->longest)
+		c->longest = tokens;
+}
+
 /* Ids that the client sent itself. */
 static uint64_t count_ids(struct bb_str array)
 {
@@ -43,26 +55,26 @@ static uint64_t count_ids(struct bb_str array)
 
 /* One prompt of a completion or an embedding: a text, or ids. False: neither. */
 static bool count_plain(struct request *r, struct model_text *m, struct bb_str raw,
-			enum json_type type, uint64_t *count)
+			enum json_type type, struct prompt_count *count)
 {
 	struct token_list *ids = text_ids(r->worker->texts);
 	struct bb_str text;
 
 	if (type == JSON_ARRAY) {
-		*count += count_ids(raw);
+		count_add(count, count_ids(raw));
 		return true;
 	}
-	if (type != JSON_STRING || json_string_decode(raw, &r->arena, &text))
+	if (type != JSON_STRING || text_decode(r->worker->texts, raw, &text))
 		return false;
 	ids->count = 0;
 	if (encode(r, m, text, TOKENIZER_SPECIAL))
 		return false;
-	*count += ids->count;
+	count_add(count, ids->count);
 	return true;
 }
 
 /* `prompt` or `input`: one text, several, ids, or several lists of ids. */
-static bool count_prompts(struct request *r, struct model_text *m, uint64_t *count)
+static bool count_prompts(struct request *r, struct model_text *m, struct prompt_count *count)
 {
 	const struct bb_str raw = r->body_facts->prompt;
 	struct json_pull j;
@@ -75,7 +87,7 @@ static bool count_prompts(struct request *r, struct model_text *m, uint64_t *cou
 	json_pull_array(&j);
 	while (json_pull_more(&j)) {
 		if (json_pull_type(&j) == JSON_NUMBER) {
-			*count = count_ids(raw);
+			count_add(count, count_ids(raw));
 			return true;
 		}
 		if (!json_pull_value(&j, &one, &type) || !count_plain(r, m, one, type, count))
@@ -151,7 +163,7 @@ const struct adapter *request_adapter(const struct request *r)
 	return adapter_find(ENGINE_KIND_VLLM);
 }
 
-static bool count_chat(struct request *r, struct model_text *m, uint64_t *count)
+static bool count_chat(struct request *r, struct model_text *m, struct prompt_count *count)
 {
 	struct token_list *ids = text_ids(r->worker->texts);
 	struct text_error e = { "" };
@@ -169,7 +181,7 @@ static bool count_chat(struct request *r, struct model_text *m, uint64_t *count)
 	ids->count = 0;
 	if (encode(r, m, prompt, model_text_chat_flags(m, prompt, a->chat_begin)))
 		return false;
-	*count = ids->count;
+	count_add(count, ids->count);
 	return true;
 }
 
@@ -181,9 +193,13 @@ static struct model_text *text_of(const struct request *r)
 	return index == UINT32_MAX ? NULL : t->list[index];
 }
 
-static bool count_exactly(struct request *r, struct model_text *m, uint64_t *count)
+static bool has_prompt(enum api api)
 {
-	*count = 0;
+	return api_info(api)->generates || api == API_EMBEDDINGS;
+}
+
+static bool count_exactly(struct request *r, struct model_text *m, struct prompt_count *count)
+{
 	switch ((enum api)r->api) {
 	case API_CHAT: return count_chat(r, m, count);
 	case API_COMPLETIONS:
@@ -199,13 +215,14 @@ enum step request_tokens(struct request *r)
 
 	r->prompt_tokens = estimate(r);
 	r->step = REQUEST_ADMIT;
-	if (!m || !r->body_facts || r->x->body_len > TOKENS_BODY_MAX ||
-	    !api_info((enum api)r->api)->generates)
+	if (!m || !r->body_facts || !has_prompt((enum api)r->api))
 		return STEP_MORE;
-	uint64_t count;
-	r->tokens_exact = count_exactly(r, m, &count);
-	if (r->tokens_exact)
-		r->prompt_tokens = count;
+	struct prompt_count count = { 0 };
+	r->tokens_exact = r->x->body_len <= TOKENS_BODY_MAX && count_exactly(r, m, &count);
+	if (r->tokens_exact) {
+		r->prompt_tokens = count.all;
+		r->prompt_longest = count.longest;
+	}
 	metric_add(
 		&r->worker->metrics->prompts[r->tokens_exact ? PROMPTS_EXACT : PROMPTS_ESTIMATED],
 		1);
@@ -229,7 +246,7 @@ bool request_fits_context(struct request *r, uint64_t context_tokens)
 {
 	const struct adapter *a = __atomic_load_n(
 		&r->worker->gateway->links[r->engine.slot].adapter, __ATOMIC_ACQUIRE);
-	const uint64_t prompt = is_trusted(r) && r->api != API_EMBEDDINGS ? r->prompt_tokens : 0;
+	const uint64_t prompt = is_trusted(r) ? r->prompt_longest : 0;
 	struct bb_buf message;
 
 	if (!r->body_facts || !api_info((enum api)r->api)->generates)

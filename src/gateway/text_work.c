@@ -3,6 +3,7 @@
 
 #include "base/alloc.h"
 #include "os/clock.h"
+#include "wire/json.h"
 
 /* What stays between two requests. */
 #define PROMPT_KEEP (256u << 10)
@@ -136,4 +137,20 @@ unsigned model_text_chat_flags(const struct model_text *m, struct bb_str prompt,
 	const bool has_it = bos.len && bb_str_starts(prompt, bos);
 
 	return begin == CHAT_BEGIN_WITH_TOKEN && !has_it ? TOKENIZER_SPECIAL : 0;
+}
+
+int text_decode(struct text_work *w, struct bb_str raw, struct bb_str *out)
+{
+	const struct bb_str inner = json_string_inner(raw);
+
+	if (json_type_of(raw) != JSON_STRING)
+		return -BB_EINVALID;
+	if (!memchr(inner.p ? inner.p : "", '\\', inner.len)) {
+		*out = inner;
+		return 0;
+	}
+	bb_buf_clear(&w->prompt);
+	const int rc = json_string_decode_buf(raw, &w->prompt);
+	*out = bb_buf_str(&w->prompt);
+	return rc;
 }

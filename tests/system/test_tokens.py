@@ -59,7 +59,7 @@ def test_self_test_says_exact(gateway):
     """A real engine with the same file: every probe gives the same ids, and that is told."""
     row = gateway.engine(gateway.engine_url)
     assert row["tokens"] == "exact", row
-    assert "tokens of small are exact" in gateway.log()
+    gateway.wait_log("tokens of small are exact")
     assert gateway.metric("busbar_engine_tokens", engine=gateway.engine_url, verdict="exact") == 1
 
 
@@ -103,6 +103,21 @@ def test_usage_is_what_was_counted(gateway):
 
 
 @needs_engine
+def test_several_prompts(gateway):
+    """Their tokens are added up for limits, and each must fit by itself only."""
+    exact = gateway.metric("busbar_prompts_total", count="exact")
+    prompts = ["one two three " * 60, "four five six " * 60, [9, 8, 7]]
+    body = {"model": "small", "prompt": prompts[:2], "max_tokens": 1}
+    total = sum(gateway.post_json("/tokenize", {"prompt": p})["count"] for p in prompts[:2])
+    assert total > 300
+    assert gateway.post_json("/v1/completions", body)["usage"]["prompt_tokens"] == total
+    assert gateway.metric("busbar_prompts_total", count="exact") == exact + 1
+    assert gateway.post_json("/v1/completions", {**body, "prompt": prompts[2]})["usage"]["prompt_tokens"] == 3
+    status, _, answer = gateway.post("/v1/completions", {**body, "prompt": ["short", "word " * 600]})
+    assert status == 400 and json.loads(answer)["error"]["code"] == "context_length_exceeded"
+
+
+@needs_engine
 def test_too_long_is_refused_here(gateway):
     """With numbers, in OpenAI's form, before the engine has seen it."""
     before = gateway.engine(gateway.engine_url)["requests"]
@@ -138,7 +153,7 @@ def test_a_different_tokenizer_is_found_out():
             row = wait_until(lambda: (r := g.engine(sim.url))["tokens"] not in ("pending", "none") and r,
                              "the comparison")
             assert row["tokens"] == "different", row
-            assert "does not tokenize as the tokenizer of small does" in g.log()
+            g.wait_log("does not tokenize as the tokenizer of small does")
             assert "token 0 is" in row["tokens_detail"] or "tokens there and" in row["tokens_detail"]
             # the engine answers /tokenize, since it knows better
             body = {"model": "small", "prompt": "Hello, world"}
@@ -189,7 +204,7 @@ def test_a_reload_reads_the_files_again(tmp_path):
 def test_without_a_tokenizer_it_is_said():
     with Sim(["small"]) as sim:
         with Gateway(config={"models": {"small": {"engines": [sim.url]}}}) as g:
-            assert "small: prompts are estimated from their bytes" in g.log()
+            g.wait_log("small: prompts are estimated from their bytes")
             assert g.engine(sim.url)["tokens"] == "none"
 
 
