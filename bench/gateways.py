@@ -16,7 +16,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 FIRST_PORT = 27200
 BACKEND_PORT = 27199
 TLS_PORT = 27220
-HEADERS = {"Content-Type": "application/json", "Authorization": "Bearer sk-local"}
+KEY = "sk-local-0123456789abcdef0123456789"
+HEADERS = {"Content-Type": "application/json", "Authorization": f"Bearer {KEY}"}
 
 # command: what is run; {name} is filled in. Absent: the backend itself is measured.
 # program: what must be on the machine. package: where it comes from (Debian), for the message.
@@ -31,6 +32,14 @@ GATEWAYS = {
         "command": ["{busbar}", "serve", "--listen", "127.0.0.1:{port}", "--admin",
                     "127.0.0.1:{admin_port}", "--threads", "1", "--engine", "{backend}"],
         "tls_conf": "busbar-tls.yaml", "tls_options": ["-c", "{work}/busbar-tls.yaml"],
+        "wrapped_options": ["--no-sandbox"],
+    },
+    # With a tenant, whose key, limits and budget are looked at for each request.
+    "busbar_keys": {
+        "program": "{busbar}", "conf": "busbar-keys.yaml",
+        "command": ["{busbar}", "serve", "--listen", "127.0.0.1:{port}", "--admin",
+                    "127.0.0.1:{admin_port}", "--threads", "1", "--engine", "{backend}",
+                    "-c", "{work}/busbar-keys.yaml"],
         "wrapped_options": ["--no-sandbox"],
     },
     "nginx": {
@@ -211,7 +220,7 @@ class Gateway:
         self.values = {
             "port": self.port, "admin_port": self.port + 1, "work": settings.work,
             "backend": f"http://127.0.0.1:{BACKEND_PORT}", "backend_port": BACKEND_PORT,
-            "busbar": settings.busbar, "venv": "",
+            "busbar": settings.busbar, "venv": "", "key": KEY,
             **(tls_values(settings.work) if self.tls else NO_TLS_VALUES),
         }
         self.log = os.path.join(settings.work, f"{name}.log")

@@ -5,6 +5,7 @@
     python3 bench/run.py --peers all             and smg
     python3 bench/run.py --gateways direct,nginx --steps chunks --rounds 1
     python3 bench/run.py --tls                   busbar, nginx, haproxy with TLS towards the client
+    python3 bench/run.py --gateways direct,busbar,busbar_keys,nginx,haproxy    and busbar with API keys
 
 All gateways are up at the same time, idle but for the one under load, and each step goes through
 all of them before the next step begins: what disturbs the machine for a while disturbs all alike.
@@ -92,7 +93,7 @@ def run_step(settings, step, gateway, others, cores):
     done = subprocess.run(
         [settings.busbar, "bench", "load", "--json", "--url",
          f"http://127.0.0.1:{gateway.load_port}/v1/chat/completions", "--header",
-         "Authorization: Bearer sk-local", *arguments],
+         f"Authorization: Bearer {gateways.KEY}", *arguments],
         capture_output=True, text=True, check=False,
         preexec_fn=lambda: os.sched_setaffinity(0, cores))
     elapsed = time.monotonic() - begin
