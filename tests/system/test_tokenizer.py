@@ -145,7 +145,7 @@ def test_own(path, folder):
 
 
 @pytest.mark.release_only
-@pytest.mark.parametrize("name", ["llama3_1", "qwen3", "gpt2", "llama2", "gemma3"])
+@pytest.mark.parametrize("name", ["llama3_1", "gpt2", "llama2"])
 def test_malformed(cache, folder, name):
     path = cache / name / "tokenizer.json"
     if not path.exists():
