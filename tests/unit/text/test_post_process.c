@@ -57,8 +57,9 @@ static void test_refused(void **state)
 		"{\"type\":\"BertProcessing\",\"sep\":[\"S\"],\"cls\":[\"C\",8]}",
 		"{\"type\":\"TemplateProcessing\",\"single\":[]}",
 		"{\"type\":\"TemplateProcessing\",\"single\":[{\"Sequence\":{\"id\":\"B\"}}]}",
-		"{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"B\"}},"
-		"{\"Sequence\":{\"id\":\"A\"}}]}",
+		/* One text of two literals. */
+		("{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":\"B\"}},"
+		 "{\"Sequence\":{\"id\":\"A\"}}]}"),
 		"{\"type\":\"BertProcessing\",\"sep\":[\"S\",9999999],\"cls\":[\"C\",8]}",
 	};
 	struct post_process p;

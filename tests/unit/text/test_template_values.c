@@ -99,7 +99,7 @@ static void test_json_strings(void **state)
 static void test_dicts(void **state)
 {
 	struct tdict *const d = tdict_create(&mem, 0);
-	char name[8];
+	char name[16];
 
 	for (int i = 0; i < 500; i++) {
 		snprintf(name, sizeof(name), "k%d", i);
