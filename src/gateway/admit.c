@@ -166,30 +166,44 @@ static uint64_t output_max(const struct request *r)
 }
 
 /* "850ms" "12s" "1m30s" "2h5m0s", as OpenAI writes the time until a limit is whole again. */
+static void part_add(struct bb_buf *b, uint64_t value, struct bb_str unit)
+{
+	bb_buf_add_u64(b, value);
+	bb_buf_put_str(b, unit);
+}
+
 static void reset_add(struct bb_buf *b, uint64_t ns)
 {
 	const uint64_t ms = ns / OS_MS + (ns % OS_MS != 0), s = (ms + 999) / 1000;
 
-	if (ms < 1000)
-		bb_buf_printf(b, "%llums", (unsigned long long)ms);
-	else if (s < 60)
-		bb_buf_printf(b, "%llus", (unsigned long long)s);
-	else if (s < 3600)
-		bb_buf_printf(b, "%llum%llus", (unsigned long long)(s / 60),
-			      (unsigned long long)(s % 60));
-	else
-		bb_buf_printf(b, "%lluh%llum%llus", (unsigned long long)(s / 3600),
-			      (unsigned long long)(s / 60 % 60), (unsigned long long)(s % 60));
+	if (ms < 1000) {
+		part_add(b, ms, BB_STR("ms"));
+		return;
+	}
+	if (s >= 3600)
+		part_add(b, s / 3600, BB_STR("h"));
+	if (s >= 60)
+		part_add(b, s / 60 % 60, BB_STR("m"));
+	part_add(b, s % 60, BB_STR("s"));
 }
 
-static void window_add(struct bb_buf *b, const char *name, const struct tenant_window *w)
+static void field_add(struct bb_buf *b, struct bb_str field, struct bb_str name)
+{
+	bb_buf_put_str(b, field);
+	bb_buf_put_str(b, name);
+	bb_buf_lit(b, ": ");
+}
+
+/* On the way of each request: no format is interpreted. */
+static void window_add(struct bb_buf *b, struct bb_str name, const struct tenant_window *w)
 {
 	if (w->limit == 0)
 		return;
-	bb_buf_printf(b,
-		      "x-ratelimit-limit-%s: %llu\r\nx-ratelimit-remaining-%s: %llu\r\n"
-		      "x-ratelimit-reset-%s: ",
-		      name, (unsigned long long)w->limit, name, (unsigned long long)w->left, name);
+	field_add(b, BB_STR("x-ratelimit-limit-"), name);
+	bb_buf_add_u64(b, w->limit);
+	field_add(b, BB_STR("\r\nx-ratelimit-remaining-"), name);
+	bb_buf_add_u64(b, w->left);
+	field_add(b, BB_STR("\r\nx-ratelimit-reset-"), name);
 	reset_add(b, w->reset_ns);
 	bb_buf_lit(b, "\r\n");
 }
@@ -201,8 +215,8 @@ static bool limits_tell(struct request *r, const struct tenant_verdict *v)
 	if (v->requests.limit == 0 && v->tokens.limit == 0 && v->refusal == TENANT_REFUSAL_NONE)
 		return true;
 	bb_buf_init(&lines, 1024);
-	window_add(&lines, "requests", &v->requests);
-	window_add(&lines, "tokens", &v->tokens);
+	window_add(&lines, BB_STR("requests"), &v->requests);
+	window_add(&lines, BB_STR("tokens"), &v->tokens);
 	/* SDKs try a 429 again by themselves; here it would never help. */
 	if (v->refusal == TENANT_REFUSAL_SIZE || v->refusal == TENANT_REFUSAL_BUDGET)
 		bb_buf_lit(&lines, "x-should-retry: false\r\n");
