@@ -5,6 +5,7 @@
 
 #include "base/alloc.h"
 #include "text/unicode.h"
+#include "wire/base64url.h"
 #include "wire/utf8.h"
 
 #define GRAPHEME_MAX 6
@@ -122,17 +123,6 @@ int charsmap_create(struct bb_str map, struct charsmap **out, struct text_error 
 	return 0;
 }
 
-static int base64_digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
 int charsmap_create_base64(struct bb_str text, struct charsmap **out, struct text_error *e)
 {
 	while (text.len && text.p[text.len - 1] == '=')
@@ -140,22 +130,14 @@ int charsmap_create_base64(struct bb_str text, struct charsmap **out, struct tex
 	if (text.len > CHARSMAP_SIZE_MAX / 3 * 4)
 		return text_error_invalid(e, "precompiled_charsmap: larger than %u bytes",
 					  CHARSMAP_SIZE_MAX);
-	char *const bytes = bb_alloc(text.len + 4);
+	const size_t size = BASE64URL_SIZE(text.len);
+	uint8_t *const bytes = bb_alloc(size + 1);
+	size_t len;
 	if (!bytes)
 		return -BB_ENOMEM;
-	uint32_t bits = 0;
-	size_t n = 0;
-	int rc = 0;
-	for (size_t i = 0; i < text.len && !rc; i++) {
-		const int digit = base64_digit(text.p[i]);
-		if (digit < 0)
-			rc = text_error_invalid(e, "precompiled_charsmap: not base64");
-		bits = bits << 6 | (uint32_t)digit;
-		if (i % 4)
-			bytes[n++] = (char)(bits >> (6 - i % 4 * 2));
-	}
-	if (!rc)
-		rc = charsmap_create((struct bb_str){ bytes, n }, out, e);
+	const int rc = base64_decode(text, bytes, size, &len)
+			       ? text_error_invalid(e, "precompiled_charsmap: not base64")
+			       : charsmap_create((struct bb_str){ (char *)bytes, len }, out, e);
 	bb_free(bytes);
 	return rc;
 }

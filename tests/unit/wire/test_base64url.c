@@ -29,6 +29,19 @@ static void test_round_trip(void **state)
 	}
 }
 
+/* The other alphabet takes its own two digits and not those of the first. */
+static void test_plain_alphabet(void **state)
+{
+	uint8_t out[4];
+	size_t len = 77;
+
+	assert_int_equal(base64_decode(BB_STR("+/+/"), out, sizeof(out), &len), 0);
+	assert_int_equal(len, 3);
+	assert_memory_equal(out, "\xfb\xff\xbf", 3);
+	assert_int_equal(base64_decode(BB_STR("-_-_"), out, sizeof(out), &len), -BB_EINVALID);
+	assert_int_equal(base64url_decode(BB_STR("+/+/"), out, sizeof(out), &len), -BB_EINVALID);
+}
+
 static void test_refused(void **state)
 {
 	static const char *const bad[] = { "A",	   "AAAAA", "QQ==", "QUI=", "A+AA", "A/AA",
@@ -69,6 +82,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_plain_alphabet),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_only_one_text),
 	};
