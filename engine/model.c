@@ -10,7 +10,6 @@
 #include "host_memory.h"
 #include "os/process.h"
 
-#define GGUF_HEAD_MAX (128u << 20) /* of a file: all but the tensors stands there */
 
 #define CTX_DEFAULT_MAX 8192
 #define BATCH_DEFAULT_CPU 256
@@ -225,7 +224,7 @@ static int read_template(const char *path, struct model *m, struct text_error *e
 	const struct bb_str none = { NULL, 0 };
 	char *head;
 	size_t len;
-	int rc = file_read_head(path, GGUF_HEAD_MAX, &head, &len);
+	int rc = file_read_head(path, CHAT_TEXT_GGUF_MAX, &head, &len);
 
 	if (rc)
 		return rc;

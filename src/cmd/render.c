@@ -6,15 +6,13 @@
 
 #include "base/alloc.h"
 #include "cmd/cmd.h"
+#include "gateway/model_files.h"
 #include "os/clock.h"
 #include "os/process.h"
-#include "text/chat_text.h"
 #include "wire/json.h"
 
 #define REQUEST_MAX (256u << 20)
 #define PROMPT_MAX (512u << 20)
-#define PATH_SIZE 4096
-#define GGUF_HEAD_MAX (128u << 20)
 
 static const char usage_text[] =
 	"usage: busbar render --tokenizer DIR|FILE [OPTION]... REQUEST.json|-\n"
@@ -60,119 +58,22 @@ static int usage_error(const char *what)
 
 /* ---- the model's files ---- */
 
-struct model_file {
-	char *text;
-	size_t len;
-};
-
-enum { FILE_JINJA, FILE_TEMPLATE_JSON, FILE_CONFIG, FILE_SPECIAL_MAP, FILE_COUNT };
-
-static const char *const file_names[FILE_COUNT] = {
-	[FILE_JINJA] = "chat_template.jinja",
-	[FILE_TEMPLATE_JSON] = "chat_template.json",
-	[FILE_CONFIG] = "tokenizer_config.json",
-	[FILE_SPECIAL_MAP] = "special_tokens_map.json",
-};
-
-static int read_failed(const char *path, int rc)
+static int load(const char *path, struct chat_text **out)
 {
-	fprintf(stderr, "busbar render: %s: %s\n", path,
-		rc == -BB_ESYSTEM ? strerror(errno) : bb_error_info(rc)->text);
-	return rc;
-}
-
-/* One file of a folder; none is fine. */
-static int read_member(const char *folder, const char *name, struct model_file *out)
-{
-	char path[PATH_SIZE];
-
-	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
-		return read_failed(folder, -BB_ELIMIT);
-	const int rc = file_read(path, CHAT_TEXT_FILE_MAX, &out->text, &out->len);
-	if (rc == -BB_ESYSTEM && (errno == ENOENT || errno == ENOTDIR))
-		return 0;
-	return rc ? read_failed(path, rc) : 0;
-}
-
-static int read_folder(const char *folder, struct model_file files[FILE_COUNT])
-{
-	int rc = 0;
-
-	for (int i = 0; i < FILE_COUNT && !rc; i++)
-		rc = read_member(folder, file_names[i], &files[i]);
-	return rc;
-}
-
-static bool ends_in(const char *path, const char *end)
-{
-	return bb_str_ends(bb_str_of(path), bb_str_of(end));
-}
-
-/* A file by itself: tokenizer.json stands for its folder; other JSON is a tokenizer_config.json. */
-static int read_file(const char *path, struct model_file files[FILE_COUNT])
-{
-	char folder[PATH_SIZE];
-	const char *const slash = strrchr(path, '/');
-
-	if (strcmp(slash ? slash + 1 : path, "tokenizer.json") == 0) {
-		snprintf(folder, sizeof(folder), "%.*s", slash ? (int)(slash - path) : 1,
-			 slash ? path : ".");
-		return read_folder(folder, files);
-	}
-	const int which = ends_in(path, "chat_template.json") ? FILE_TEMPLATE_JSON
-			  : ends_in(path, ".json")	      ? FILE_CONFIG
-							      : FILE_JINJA;
-	const int rc = file_read(path, CHAT_TEXT_FILE_MAX, &files[which].text, &files[which].len);
-	if (rc == -BB_ESYSTEM && errno == EISDIR)
-		return read_folder(path, files);
-	return rc ? read_failed(path, rc) : 0;
-}
-
-static struct bb_str slice_of(const struct model_file *f)
-{
-	return (struct bb_str){ f->text, f->len };
-}
-
-static int load_gguf(const char *path, struct chat_text **out)
-{
-	const struct bb_str none = { NULL, 0 };
+	struct model_files files = { .is_gguf = false };
 	struct text_error e = { "" };
-	char *head;
-	size_t len;
+	char why[MODEL_FILES_WHY_SIZE];
 
-	int rc = file_read_head(path, GGUF_HEAD_MAX, &head, &len);
-	if (rc)
-		return read_failed(path, rc);
-	rc = chat_text_create_gguf((struct bb_str){ head, len }, none, out, &e);
+	int rc = model_files_read(path, MODEL_FILES_CHAT, &files, why);
+	if (rc) {
+		fprintf(stderr, "busbar render: %s\n", why);
+		return rc;
+	}
+	rc = model_files_chat(&files, out, &e);
 	if (rc)
 		fprintf(stderr, "busbar render: %s: %s\n", path,
 			e.message[0] ? e.message : bb_error_info(rc)->text);
-	bb_free(head);
-	return rc;
-}
-
-static int load(const char *path, struct chat_text **out)
-{
-	struct model_file files[FILE_COUNT] = { { NULL, 0 } };
-	struct text_error e = { "" };
-
-	if (ends_in(path, ".gguf"))
-		return load_gguf(path, out);
-	int rc = read_file(path, files);
-	if (!rc) {
-		const struct chat_files texts = { .jinja = slice_of(&files[FILE_JINJA]),
-						  .template_json =
-							  slice_of(&files[FILE_TEMPLATE_JSON]),
-						  .config = slice_of(&files[FILE_CONFIG]),
-						  .special_map =
-							  slice_of(&files[FILE_SPECIAL_MAP]) };
-		rc = chat_text_create(&texts, out, &e);
-		if (rc)
-			fprintf(stderr, "busbar render: %s: %s\n", path,
-				e.message[0] ? e.message : bb_error_info(rc)->text);
-	}
-	for (int i = 0; i < FILE_COUNT; i++)
-		bb_free(files[i].text);
+	model_files_free(&files);
 	return rc;
 }
 
@@ -315,7 +216,8 @@ static int run(const struct render_options *o)
 		return 1;
 	int rc = file_read(o->request, REQUEST_MAX, &text, &len);
 	if (rc) {
-		read_failed(o->request, rc);
+		fprintf(stderr, "busbar render: %s: %s\n", o->request,
+			rc == -BB_ESYSTEM ? strerror(errno) : bb_error_info(rc)->text);
 		chat_text_destroy(chat);
 		return 1;
 	}

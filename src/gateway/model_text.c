@@ -1,6 +1,5 @@
 #include "gateway/model_text.h"
 
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,10 +8,6 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "os/process.h"
-
-#define PATH_SIZE 4096
-/* Metadata of a GGUF file: vocabularies take some MB. */
-#define GGUF_FIRST (16u << 20)
 
 static int __attribute__((format(printf, 3, 4)))
 refuse(char why[MODEL_TEXT_WHY_SIZE], int rc, const char *format, ...)
@@ -25,115 +20,9 @@ refuse(char why[MODEL_TEXT_WHY_SIZE], int rc, const char *format, ...)
 	return rc;
 }
 
-/* ---- files ---- */
-
-struct file {
-	char *p; /* NULL: there is none */
-	size_t len;
-};
-
-/* What a model's texts are made of. */
-struct files {
-	struct file tokenizer; /* tokenizer.json, or the head of a GGUF file */
-	struct file jinja, template_json, config, special_map;
-	bool is_gguf;
-};
-
-static void files_free(struct files *f)
+static uint64_t content_of(const struct model_files *f)
 {
-	bb_free(f->tokenizer.p);
-	bb_free(f->jinja.p);
-	bb_free(f->template_json.p);
-	bb_free(f->config.p);
-	bb_free(f->special_map.p);
-}
-
-enum presence { MUST_BE, MAY_BE };
-
-static int file_take(const char *path, size_t max, enum presence presence, struct file *out,
-		     char why[MODEL_TEXT_WHY_SIZE])
-{
-	const int rc = file_read(path, max, &out->p, &out->len);
-
-	if (!rc)
-		return 0;
-	if (rc == -BB_ESYSTEM && errno == ENOENT && presence == MAY_BE)
-		return 0;
-	if (rc == -BB_ESYSTEM)
-		return refuse(why, rc, "%.300s cannot be read: %s", path, strerror(errno));
-	if (rc == -BB_ELIMIT)
-		return refuse(why, rc, "%.300s is larger than %zu MiB", path, max >> 20);
-	return refuse(why, rc, "%.300s: %s", path, bb_error_info(rc)->text);
-}
-
-static int folder_file(const char *folder, const char *name, size_t max, enum presence presence,
-		       struct file *out, char why[MODEL_TEXT_WHY_SIZE])
-{
-	char path[PATH_SIZE];
-
-	if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path))
-		return refuse(why, -BB_ELIMIT, "%.300s: the path is too long", folder);
-	return file_take(path, max, presence, out, why);
-}
-
-static int folder_take(const char *folder, struct files *f, char why[MODEL_TEXT_WHY_SIZE])
-{
-	int rc = folder_file(folder, "tokenizer.json", MODEL_TEXT_FILE_MAX, MUST_BE, &f->tokenizer,
-			     why);
-
-	if (!rc && !f->jinja.p)
-		rc = folder_file(folder, "chat_template.jinja", CHAT_TEXT_FILE_MAX, MAY_BE,
-				 &f->jinja, why);
-	if (!rc)
-		rc = folder_file(folder, "chat_template.json", CHAT_TEXT_FILE_MAX, MAY_BE,
-				 &f->template_json, why);
-	if (!rc)
-		rc = folder_file(folder, "tokenizer_config.json", CHAT_TEXT_FILE_MAX, MAY_BE,
-				 &f->config, why);
-	if (!rc)
-		rc = folder_file(folder, "special_tokens_map.json", CHAT_TEXT_FILE_MAX, MAY_BE,
-				 &f->special_map, why);
-	return rc;
-}
-
-static bool is_gguf(const struct file *f)
-{
-	return f->len >= 4 && memcmp(f->p, "GGUF", 4) == 0;
-}
-
-/* A tokenizer.json stands in its folder; a GGUF file has everything in itself. */
-static int path_take(const char *path, struct files *f, char why[MODEL_TEXT_WHY_SIZE])
-{
-	char folder[PATH_SIZE];
-	int rc = file_read_head(path, GGUF_FIRST, &f->tokenizer.p, &f->tokenizer.len);
-
-	if (rc == -BB_ESYSTEM && errno == EISDIR)
-		return folder_take(path, f, why);
-	if (rc == -BB_ESYSTEM)
-		return refuse(why, rc, "%.300s cannot be read: %s", path, strerror(errno));
-	if (rc)
-		return refuse(why, rc, "%.300s: %s", path, bb_error_info(rc)->text);
-	f->is_gguf = is_gguf(&f->tokenizer);
-	if (f->is_gguf)
-		return 0;
-	BB_FREE(f->tokenizer.p);
-	const char *slash = strrchr(path, '/');
-	bb_text_copy(folder, sizeof(folder), ".");
-	if (slash && slash - path < (ptrdiff_t)sizeof(folder)) {
-		memcpy(folder, path, (size_t)(slash - path));
-		folder[slash - path] = '\0';
-	}
-	rc = folder_take(folder, f, why);
-	if (rc && strcmp(slash ? slash + 1 : path, "tokenizer.json") == 0)
-		return rc;
-	/* It may have another name; what lies beside it is its own all the same. */
-	BB_FREE(f->tokenizer.p);
-	return file_take(path, MODEL_TEXT_FILE_MAX, MUST_BE, &f->tokenizer, why);
-}
-
-static uint64_t content_of(const struct files *f)
-{
-	const struct file *const list[] = { &f->tokenizer, &f->jinja, &f->template_json, &f->config,
+	const struct model_file *const list[] = { &f->tokenizer, &f->jinja, &f->template_json, &f->config,
 					    &f->special_map };
 	uint64_t hash = 0;
 
@@ -163,38 +52,15 @@ void model_text_put(struct model_text *m)
 	bb_free(m);
 }
 
-static struct bb_str text_of(const struct file *f)
-{
-	return (struct bb_str){ f->p, f->len };
-}
-
-static int make_tokenizer(struct model_text *m, const struct files *f, struct text_error *e)
-{
-	const int rc = f->is_gguf ? tokenizer_create_gguf(text_of(&f->tokenizer), &m->tokenizer, e)
-				  : tokenizer_create_json(text_of(&f->tokenizer), &m->tokenizer, e);
-
-	if (!rc)
-		tokenizer_facts(m->tokenizer, &m->facts);
-	return rc;
-}
-
 /* That there is no template is no fault: it may be a model that does not chat. */
-static int make_chat(struct model_text *m, const struct files *f, struct text_error *e)
+static int make_chat(struct model_text *m, const struct model_files *f, struct text_error *e)
 {
-	const struct chat_files cf = {
-		.jinja = text_of(&f->jinja),
-		.template_json = text_of(&f->template_json),
-		.config = text_of(&f->config),
-		.special_map = text_of(&f->special_map),
-	};
-	const int rc = f->is_gguf ? chat_text_create_gguf(text_of(&f->tokenizer),
-							  text_of(&f->jinja), &m->chat, e)
-				  : chat_text_create(&cf, &m->chat, e);
+	const int rc = model_files_chat(f, &m->chat, e);
 
 	return rc == -BB_EABSENT ? 0 : rc;
 }
 
-static int make(const char *path, const char *template_path, struct files *f,
+static int make(const char *path, const char *template_path, struct model_files *f,
 		struct model_text **out, char why[MODEL_TEXT_WHY_SIZE])
 {
 	struct text_error e = { "" };
@@ -208,7 +74,9 @@ static int make(const char *path, const char *template_path, struct files *f,
 	m->template_path = bb_strndup(template_path, strlen(template_path));
 	int rc = m->path && m->template_path ? 0 : -BB_ENOMEM;
 	if (!rc)
-		rc = make_tokenizer(m, f, &e);
+		rc = model_files_tokenizer(f, &m->tokenizer, &e);
+	if (!rc)
+		tokenizer_facts(m->tokenizer, &m->facts);
 	if (!rc)
 		rc = make_chat(m, f, &e);
 	if (rc) {
@@ -220,37 +88,19 @@ static int make(const char *path, const char *template_path, struct files *f,
 	return 0;
 }
 
-static int files_take(const char *path, const char *template_path, struct files *f,
-		      char why[MODEL_TEXT_WHY_SIZE])
-{
-	int rc = 0;
-
-	if (template_path[0])
-		rc = file_take(template_path, CHAT_TEXT_FILE_MAX, MUST_BE, &f->jinja, why);
-	return rc ? rc : path_take(path, f, why);
-}
-
-/* The metadata of a GGUF file is mostly at hand in its first part; else more of it is read. */
 static int load(const char *path, const char *template_path, struct model_text **out,
 		char why[MODEL_TEXT_WHY_SIZE], const struct model_text *same)
 {
-	struct files f = { .tokenizer = { NULL, 0 } };
-	int rc = files_take(path, template_path, &f, why);
+	struct model_files f = { .is_gguf = false };
+	int rc = template_path[0] ? model_files_read_template(template_path, &f, why) : 0;
 
-	if (!rc && same && same->content == content_of(&f)) {
-		files_free(&f);
-		*out = model_text_get((struct model_text *)same);
-		return 0;
-	}
 	if (!rc)
+		rc = model_files_read(path, MODEL_FILES_TOKENIZER | MODEL_FILES_CHAT, &f, why);
+	if (!rc && same && same->content == content_of(&f))
+		*out = model_text_get((struct model_text *)same);
+	else if (!rc)
 		rc = make(path, template_path, &f, out, why);
-	if (rc && rc != -BB_ENOMEM && f.is_gguf && f.tokenizer.len == GGUF_FIRST) {
-		BB_FREE(f.tokenizer.p);
-		rc = file_read_head(path, MODEL_TEXT_GGUF_MAX, &f.tokenizer.p, &f.tokenizer.len);
-		if (!rc)
-			rc = make(path, template_path, &f, out, why);
-	}
-	files_free(&f);
+	model_files_free(&f);
 	return rc;
 }
 

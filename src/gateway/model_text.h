@@ -17,14 +17,12 @@
 
 #include "base/map.h"
 #include "engines/adapter.h"
-#include "text/chat_text.h"
+#include "gateway/model_files.h"
 #include "text/prompt_cache.h"
 #include "text/tokenizer.h"
 #include "wire/config.h"
 
-#define MODEL_TEXT_FILE_MAX (256u << 20)
-#define MODEL_TEXT_GGUF_MAX (128u << 20) /* of its head, where all but the tensors stands */
-#define MODEL_TEXT_WHY_SIZE 512
+#define MODEL_TEXT_WHY_SIZE MODEL_FILES_WHY_SIZE
 #define TEXT_WORKS 8
 #define TEXT_PROMPT_MAX (64u << 20) /* bytes of a rendered prompt */
 #define TEXT_TOKENS_MAX (16u << 20)

@@ -11,7 +11,6 @@
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -251,13 +250,6 @@ int file_read(const char *path, size_t max, char **out, size_t *len)
 int file_read_head(const char *path, size_t max, char **out, size_t *len)
 {
 	return read_up_to(path, max, OVER_CUTS, out, len);
-}
-
-bool file_is_folder(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
 }
 
 int fd_write_all(int fd, const void *data, size_t len)

@@ -63,8 +63,6 @@ void entropy_fill(void *room, size_t size);
 BB_MUST int file_read(const char *path, size_t max, char **out, size_t *len);
 /* The same for its first `max` bytes, however large it is. */
 BB_MUST int file_read_head(const char *path, size_t max, char **out, size_t *len);
-/* False also when there is nothing there. */
-bool file_is_folder(const char *path);
 /* Writes all of it to a descriptor; blocks. */
 BB_MUST int fd_write_all(int fd, const void *data, size_t len);
 /* Opens for appending, made if absent, mode 0640; the descriptor or -BB_ESYSTEM. */

@@ -18,6 +18,8 @@
 #include "text/template.h"
 
 #define CHAT_TEXT_FILE_MAX (16u << 20) /* of each file */
+/* Bytes of a GGUF file in which all that stands before its tensors is looked for. */
+#define CHAT_TEXT_GGUF_MAX (128u << 20)
 
 struct chat_text;
 
