@@ -173,6 +173,27 @@ def test_llamacpp_is_compared():
             assert row["tokens"] == "exact", row
 
 
+def test_what_is_counted_and_what_is_not():
+    """Embeddings are; bodies over 1 MiB and messages with pictures are estimates, and are served."""
+    with Sim(["small"], kind="vllm") as sim:
+        with Gateway(config=config_for(sim.url)) as g:
+            g.wait_engine(sim.url, "ready")
+
+            def counted(path, body):
+                before = [g.metric("busbar_prompts_total", count=c) for c in ("exact", "estimated")]
+                assert g.post(path, {"model": "small", **body})[0] in (200, 400)
+                after = [g.metric("busbar_prompts_total", count=c) for c in ("exact", "estimated")]
+                return [b - a for a, b in zip(before, after)]
+            assert counted("/v1/embeddings", {"input": ["one", "two words"]}) == [1, 0]
+            assert counted(CHAT, {"messages": MESSAGES, "max_tokens": 1}) == [1, 0]
+            picture = [{"type": "text", "text": "see"},
+                       {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+            assert counted(CHAT, {"messages": [{"role": "user", "content": picture}],
+                                  "max_tokens": 1}) == [0, 1]
+            large = [{"role": "user", "content": "word " * 220_000}]
+            assert counted(CHAT, {"messages": large, "max_tokens": 1}) == [0, 1]
+
+
 def test_a_tokenizer_that_cannot_be_used():
     """Neither serve nor check starts with it; both name the file and what is wrong."""
     with Sim(["small"]) as sim:
