@@ -34,7 +34,7 @@ def config_for(url, **model):
 
 @pytest.fixture(scope="module")
 def engine():
-    e = Engine("--name", "small", "--ctx", "512", "--parallel", "2", "--threads", "1", model=MODEL)
+    e = Engine("--name", "small", "--ctx", "2048", "--parallel", "2", "--threads", "1", model=MODEL)
     e.ready()
     yield e
     assert e.stop() == 0, e.log()
@@ -113,7 +113,7 @@ def test_several_prompts(gateway):
     assert gateway.post_json("/v1/completions", body)["usage"]["prompt_tokens"] == total
     assert gateway.metric("busbar_prompts_total", count="exact") == exact + 1
     assert gateway.post_json("/v1/completions", {**body, "prompt": prompts[2]})["usage"]["prompt_tokens"] == 3
-    status, _, answer = gateway.post("/v1/completions", {**body, "prompt": ["short", "word " * 600]})
+    status, _, answer = gateway.post("/v1/completions", {**body, "prompt": ["short", "word " * 3000]})
     assert status == 400 and json.loads(answer)["error"]["code"] == "context_length_exceeded"
 
 
