@@ -97,9 +97,11 @@ static int beside_take(const char *path, unsigned want, struct model_files *f,
 
 /* ---- single files ---- */
 
-static bool is_gguf(const struct model_file *f)
+/* By its name too: one that is cut off is told as what it should be. */
+static bool is_gguf(const char *path, const struct model_file *f)
 {
-	return f->len >= 4 && memcmp(f->p, "GGUF", 4) == 0;
+	return bb_str_ends(bb_str_of(path), BB_STR(".gguf")) ||
+	       bb_str_starts(model_file_text(f), BB_STR("GGUF"));
 }
 
 /* All of its metadata; where that is malformed, whoever reads it says so. */
@@ -134,23 +136,30 @@ static int chat_file_take(const char *path, struct model_files *f, char why[MODE
 	return file_take(path, CHAT_TEXT_FILE_MAX, MUST_BE, out, why);
 }
 
+static bool is_called_tokenizer(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return strcmp(slash ? slash + 1 : path, "tokenizer.json") == 0;
+}
+
 static int path_take(const char *path, unsigned want, struct model_files *f,
 		     char why[MODEL_FILES_WHY_SIZE])
 {
-	const char *slash = strrchr(path, '/');
+	/* It stands for its folder, where it need not be itself. */
+	if (!(want & MODEL_FILES_TOKENIZER) && is_called_tokenizer(path))
+		return beside_take(path, want, f, why);
 	int rc = file_read_head(path, GGUF_FIRST, &f->tokenizer.p, &f->tokenizer.len);
-
 	if (rc == -BB_ESYSTEM && errno == EISDIR)
 		return folder_take(path, want, f, why);
 	if (rc)
 		return refuse_file(why, rc, path, 0);
-	if (is_gguf(&f->tokenizer))
+	if (is_gguf(path, &f->tokenizer))
 		return gguf_take(path, f, why);
 	BB_FREE(f->tokenizer.p);
-	if (want & MODEL_FILES_TOKENIZER)
-		rc = file_take(path, MODEL_FILES_TOKENIZER_MAX, MUST_BE, &f->tokenizer, why);
-	else if (strcmp(slash ? slash + 1 : path, "tokenizer.json") != 0)
+	if (!(want & MODEL_FILES_TOKENIZER))
 		return chat_file_take(path, f, why);
+	rc = file_take(path, MODEL_FILES_TOKENIZER_MAX, MUST_BE, &f->tokenizer, why);
 	return rc ? rc : beside_take(path, want, f, why);
 }
 
