@@ -2,6 +2,7 @@
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
+#include <pthread.h>
 
 #include "base/log.h"
 #include "wire/date.h"
@@ -32,14 +33,26 @@ void key_text_make(const uint8_t random[KEY_RANDOM_SIZE], char out[KEY_TEXT_LEN 
 	key_wipe(number, sizeof(number));
 }
 
+/* Looked up in OpenSSL's providers once: each look-up costs more than a digest. */
+static const EVP_MD *sha256;
+
+static void sha256_find(void)
+{
+	sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	if (!sha256)
+		sha256 = EVP_sha256();
+}
+
 /* SHA-256 over two parts. */
 static int digest_two(const void *a, size_t a_len, const void *b, size_t b_len,
 		      struct key_digest *out)
 {
-	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct key_digest made;
 
-	const bool is_done = ctx && EVP_DigestInit_ex(ctx, EVP_sha256(), NULL) == 1 &&
+	pthread_once(&once, sha256_find);
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	const bool is_done = ctx && EVP_DigestInit_ex(ctx, sha256, NULL) == 1 &&
 			     EVP_DigestUpdate(ctx, a, a_len) == 1 &&
 			     EVP_DigestUpdate(ctx, b, b_len) == 1 &&
 			     EVP_DigestFinal_ex(ctx, made.bytes, NULL) == 1;
