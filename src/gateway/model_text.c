@@ -162,9 +162,11 @@ static int names_take(const struct config_model *cm, struct model_texts *out, ui
 int model_texts_load(const struct config *c, const struct model_texts *before,
 		     struct model_texts *out, char why[MODEL_TEXT_WHY_SIZE])
 {
+	uint64_t hash_key;
+
+	entropy_fill(&hash_key, sizeof(hash_key));
 	*out = (struct model_texts){ .count = c->model_count, .catch_all = UINT32_MAX };
-	entropy_fill(&out->names.key, sizeof(out->names.key));
-	bb_map_init(&out->names, out->names.key);
+	bb_map_init(&out->names, hash_key);
 	out->list = bb_alloc_zero(c->model_count + 1, sizeof(struct model_text *));
 	int rc = out->list ? 0 : -BB_ENOMEM;
 	for (uint32_t i = 0; i < c->model_count && !rc; i++) {

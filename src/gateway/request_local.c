@@ -81,7 +81,6 @@ static void texts_write(const struct model_text *m, const struct token_list *ids
 }
 
 struct context_wanted {
-	uint32_t model;
 	struct bb_str name;
 	uint64_t tokens;
 };

@@ -184,34 +184,25 @@ static void body_write(const struct text_check *c, const struct probe *p, struct
 static int own_answer(struct text_check *c, const struct probe *p, struct bb_str *prompt,
 		      struct text_error *e)
 {
-	char text[1024];
+	const struct adapter *a = c->config.adapter;
+	struct model_text *text = c->config.text;
 	struct bb_buf body;
-	unsigned flags = TOKENIZER_SPECIAL;
-	int rc;
 
-	bb_buf_init(&body, BODY_MAX);
 	text_ids(c->work)->count = 0;
-	if (p->kind == PROBE_CHAT) {
-		bb_buf_printf(&body, "{\"model\":\"m\",\"messages\":%s}", p->json);
-		rc = body.err ? body.err
-			      : model_text_render(c->config.text, c->work, bb_buf_str(&body),
-						  c->config.adapter->messages, prompt, e);
-		if (!rc)
-			flags = model_text_chat_flags(c->config.text, *prompt,
-						      c->config.adapter->chat_begin);
-	} else {
-		rc = json_string_decode_buf(bb_str_of(p->json), &body);
-		bb_text_copy(text, sizeof(text), "");
-		if (!rc && body.len < sizeof(text))
-			memcpy(text, body.p, body.len);
-		*prompt = (struct bb_str){ text, body.len };
+	if (p->kind == PROBE_PLAIN) {
+		const int rc = text_decode(c->work, bb_str_of(p->json), prompt);
+		return rc ? rc
+			  : model_text_encode(text, c->work, NULL, 0, *prompt, TOKENIZER_SPECIAL);
 	}
-	if (!rc)
-		rc = model_text_encode(c->config.text, c->work, NULL, 0, *prompt, flags);
-	if (p->kind == PROBE_PLAIN)
-		*prompt = BB_STR("");
+	bb_buf_init(&body, BODY_MAX);
+	bb_buf_printf(&body, "{\"model\":\"m\",\"messages\":%s}", p->json);
+	int rc = body.err ? body.err
+			  : model_text_render(text, c->work, bb_buf_str(&body), a->messages, prompt,
+					      e);
 	bb_buf_fini(&body);
-	return rc;
+	return rc ? rc
+		  : model_text_encode(text, c->work, NULL, 0, *prompt,
+				      model_text_chat_flags(text, *prompt, a->chat_begin));
 }
 
 static void compare(struct text_check *c, struct bb_str body)

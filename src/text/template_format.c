@@ -148,16 +148,23 @@ static bool repr_object(struct trun *r, struct tvalue v)
 	return true;
 }
 
-static bool write_repr(struct trun *r, struct tvalue v, uint32_t depth)
+/* Ahead of each value that is written: its depth, its step, its bytes. */
+static bool value_enter(struct trun *r, struct tvalue *v, uint32_t depth)
 {
 	if (depth > TEMPLATE_VALUE_DEPTH_MAX)
 		return too_deep(r);
 	if (!run_charge(r, 1))
 		return false;
-	if (!tv_ready(&r->mem, &v)) {
-		run_nomem(r);
+	if (tv_ready(&r->mem, v))
+		return true;
+	run_nomem(r);
+	return false;
+}
+
+static bool write_repr(struct trun *r, struct tvalue v, uint32_t depth)
+{
+	if (!value_enter(r, &v, depth))
 		return false;
-	}
 	switch ((enum tv_type)v.type) {
 	case TV_NONE: bb_buf_lit(r->out, "None"); return true;
 	case TV_BOOL: bb_buf_put_str(r->out, v.i ? BB_STR("True") : BB_STR("False")); return true;
@@ -403,14 +410,8 @@ static void json_float(struct trun *r, double f)
 static bool json_value(struct trun *r, struct tvalue v, const struct json_style *style,
 		       uint32_t depth)
 {
-	if (depth > TEMPLATE_VALUE_DEPTH_MAX)
-		return too_deep(r);
-	if (!run_charge(r, 1))
+	if (!value_enter(r, &v, depth))
 		return false;
-	if (!tv_ready(&r->mem, &v)) {
-		run_nomem(r);
-		return false;
-	}
 	switch (v.type) {
 	case TV_NONE: bb_buf_lit(r->out, "null"); return true;
 	case TV_BOOL: bb_buf_put_str(r->out, v.i ? BB_STR("true") : BB_STR("false")); return true;
