@@ -1,0 +1,41 @@
+/*
+ * rates.h: how long a kind of engine takes, learned from what it does.
+ *
+ * For: lane.c, play.c and the policies. Four scalars for each kind of engine, and two clamped
+ * factors for each lane; median tracking by sign steps (facts: a study of routing rules, §5
+ * "Learning"): ttft = (qb + T·qr + S·itl/2) × f, itl = (qa + qc·K) × g, with T uncached tokens ahead
+ * and own, S steps, K KV tokens in use. One outlier moves a value by at most one step, so stalls,
+ * restarts and engines at their limits do no harm, and nothing winds up.
+ * Threads: as the brain. Memory: none. Errors: none; all values stay finite and above zero.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct rates {
+	double base_ms;         /* qb: start 15 */
+	double token_ms;        /* qr: of a prompt's uncached token; start 0.03 */
+	double step_ms;         /* qa: of a step that only generates; start 8 */
+	double kv_token_ms;     /* qc: more for each KV token in use; start 2e-5 */
+	uint64_t ttft_samples, gap_samples;
+};
+
+/* Of one lane. */
+struct rate_factors {
+	double ttft, gap;       /* 0.25 … 4; 1 at start; decay to 1 */
+	double error;           /* running median of |ln(actual ÷ predicted)| of its first tokens */
+	uint64_t samples;
+};
+
+void rates_init(struct rates *r);
+void rate_factors_init(struct rate_factors *f);
+double rates_gap_ms(const struct rates *r, const struct rate_factors *f, double kv_tokens);
+/* First token after `ahead` uncached tokens (own ones included), budget tokens a step. */
+double rates_ttft_ms(const struct rates *r, const struct rate_factors *f, double ahead,
+		     double step_tokens, double gap_ms);
+void rates_learn_ttft(struct rates *r, struct rate_factors *f, double ahead, double step_tokens,
+		      double gap_ms, double actual_ms);
+void rates_learn_gap(struct rates *r, struct rate_factors *f, double kv_tokens, double actual_ms);
+/* Predictions of this lane have been too far off for too long: the parameter-free rule is safer. */
+bool rates_are_off(const struct rate_factors *f);
