@@ -290,6 +290,7 @@ struct engine_view {
 	double kv_usage;
 	uint32_t ranks;
 	enum kv_mode kv_mode;     /* of its first rank */
+	bool is_silent;           /* EXACT, but it tells nothing any more */
 	double trust;             /* 0 … 1: how far what the index says of it is believed */
 	uint64_t index_blocks;    /* that the index has of it */
 	uint64_t predicted_cached, reported_cached; /* tokens, of requests whose engine reported them */

@@ -81,6 +81,7 @@ struct model {
 	char *name;
 	uint64_t created_ns;
 	uint64_t sequence; /* requests so far: round_robin's turn */
+	uint32_t held;     /* requests that wait for an open engine */
 	struct model_plan plan;
 	struct model_plan next; /* while a plan is put into force: the other one */
 	struct bindings bound;
