@@ -2,10 +2,12 @@
  * rates.h: how long a kind of engine takes, learned from what it does.
  *
  * For: lane.c, play.c and the policies. Four scalars for each kind of engine, and two clamped
- * factors for each lane; median tracking by sign steps (facts: a study of routing rules, §5
- * "Learning"): ttft = (qb + T·qr + S·itl/2) × f, itl = (qa + qc·K) × g, with T uncached tokens ahead
- * and own, S steps, K KV tokens in use. One outlier moves a value by at most one step, so stalls,
- * restarts and engines at their limits do no harm, and nothing winds up.
+ * factors for each lane; median tracking by sign steps: ttft = (qb + T·qr + S·itl/2) × f and
+ * itl = (qa + qc·K) × g, with T uncached tokens ahead and own, S steps, K KV tokens in use. Each
+ * sample moves one value by a small step up or down, whichever way it was off: one outlier moves it
+ * by at most one step, so stalls, restarts and engines at their limits do no harm, and nothing winds
+ * up. Regression per engine was tried in a study of routing rules and diverged: an engine that is
+ * judged slow gets no traffic and never recovers. So scalars are shared, and factors decay to 1.
  * Threads: as the brain. Memory: none. Errors: none; all values stay finite and above zero.
  */
 #pragma once
@@ -26,10 +28,13 @@ struct rate_factors {
 	double ttft, gap;       /* 0.25 … 4; 1 at start; decay to 1 */
 	double error;           /* running median of |ln(actual ÷ predicted)| of its first tokens */
 	uint64_t samples;
+	uint32_t apart;         /* samples in a row in which `ttft` was beyond 1.3 or below 0.77 */
 };
 
 void rates_init(struct rates *r);
 void rate_factors_init(struct rate_factors *f);
+/* A factor as decisions use it: what is within 10 % of 1 is noise, and equal engines are equal. */
+double rates_factor(double factor);
 double rates_gap_ms(const struct rates *r, const struct rate_factors *f, double kv_tokens);
 /* First token after `ahead` uncached tokens (own ones included), budget tokens a step. */
 double rates_ttft_ms(const struct rates *r, const struct rate_factors *f, double ahead,
@@ -39,3 +44,5 @@ void rates_learn_ttft(struct rates *r, struct rate_factors *f, double ahead, dou
 void rates_learn_gap(struct rates *r, struct rate_factors *f, double kv_tokens, double actual_ms);
 /* Predictions of this lane have been too far off for too long: the parameter-free rule is safer. */
 bool rates_are_off(const struct rate_factors *f);
+/* It has been faster or slower than its kind for so long that it is of another kind. */
+bool rates_are_apart(const struct rate_factors *f);

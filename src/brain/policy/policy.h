@@ -49,8 +49,8 @@ struct policy_input {
 	const uint64_t *hashes;    /* of the prompt's blocks; NULL: not known */
 	uint32_t hash_count;
 	uint32_t block_tokens;
-	uint64_t session;          /* hash of a session's name or of the prompt's beginning; 0: none */
-	const struct lane_table *table;
+	uint64_t session;          /* hash of a session's name; 0: none */
+	uint64_t beginning;        /* hash of the prompt's first bytes, where `hashes` is NULL; 0: none */
 	struct bb_rng *rng;
 };
 
