@@ -127,6 +127,14 @@ static int models_bind(struct fleet *f, uint64_t now_ns)
 	return rc;
 }
 
+/* From the last model to the first, so that the first remains. */
+static void engines_note_model(struct fleet *f)
+{
+	for (uint32_t i = f->model_count; i-- > 0;)
+		for (uint32_t k = 0; k < f->models[i].bound.count; k++)
+			f->engines[f->models[i].bound.list[k].engine].model = i;
+}
+
 int fleet_bind(struct fleet *f, uint64_t now_ns)
 {
 	const uint32_t model_count = f->model_count;
@@ -150,6 +158,7 @@ int fleet_bind(struct fleet *f, uint64_t now_ns)
 		m->bound = m->rebound;
 		m->rebound = (struct bindings){ 0 };
 	}
+	engines_note_model(f);
 	bb_map_fini(&f->names);
 	f->names = names;
 	f->catch_all = catch_all;

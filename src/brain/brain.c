@@ -80,6 +80,16 @@ static void limits_set(struct brain *b, const struct brain_limits *l)
 	b->hash_bytes_max = l->hash_bytes ? l->hash_bytes : HASH_BYTES_DEFAULT;
 }
 
+static int lengths_create(struct brain *b, uint32_t models_max)
+{
+	b->lengths = bb_alloc(models_max * sizeof(*b->lengths));
+	if (!b->lengths)
+		return -BB_ENOMEM;
+	for (uint32_t i = 0; i < models_max; i++)
+		lane_lengths_init(&b->lengths[i]);
+	return 0;
+}
+
 int brain_create(const struct brain_config *config, struct brain **out)
 {
 	const struct brain_limits *l = &config->limits;
@@ -94,11 +104,9 @@ int brain_create(const struct brain_config *config, struct brain **out)
 	b->free_head = b->released_head = b->released_tail = UINT32_MAX;
 	limits_set(b, l);
 	bb_rng_seed(&b->rng, config->seed);
-	rates_init(&b->rates);
-	lane_lengths_init(&b->lengths);
+	const uint32_t models_max = l->models_max ? l->models_max : MODELS_MAX_DEFAULT;
 	int rc = fleet_init(&b->fleet, l->engines_max ? l->engines_max : ENGINES_MAX_DEFAULT,
-			    l->models_max ? l->models_max : MODELS_MAX_DEFAULT,
-			    bb_rng_next(&b->rng));
+			    models_max, bb_rng_next(&b->rng));
 	const struct index_config ic = {
 		.bytes_max = l->index_bytes ? l->index_bytes : INDEX_BYTES_DEFAULT,
 		.rows_max = INDEX_ROWS_MAX,
@@ -106,6 +114,10 @@ int brain_create(const struct brain_config *config, struct brain **out)
 	};
 	if (!rc)
 		rc = index_create(&ic, &b->index);
+	if (!rc)
+		rc = kinds_create(&b->kinds);
+	if (!rc)
+		rc = lengths_create(b, models_max);
 	if (!rc && !columns_create(b))
 		rc = -BB_ENOMEM;
 	if (rc) {
@@ -127,6 +139,8 @@ void brain_destroy(struct brain *b)
 	fleet_fini(&b->fleet);
 	columns_destroy(b);
 	index_destroy(b->index);
+	kinds_destroy(b->kinds);
+	bb_free(b->lengths);
 	bb_free(b->flights);
 	bb_free(b->held);
 	bb_free(b);
@@ -183,8 +197,11 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 		e->api_lacks = 0; /* it may be another program now */
 	}
 	engine_set_state(e, r->state, now_ns);
-	if (lanes_assign(b, e))
+	if (lanes_assign(b, e)) {
 		lanes_set_limits(b, e);
+		if (r->has_load)
+			lanes_report_load(b, e);
+	}
 	held_walk(b, now_ns);
 	return changed;
 }
@@ -267,7 +284,10 @@ void brain_first_token(struct brain *b, uint64_t now_ns, struct request_id id)
 		e->pending_prefill -= f->pending_prefill;
 	}
 	f->pending_prefill = 0;
-	lane_first_token(&b->lanes[f->lane_index], &t, id.slot, now_ns);
+	struct lane *l = &b->lanes[f->lane_index];
+	struct lane_owner *o = &b->owners[f->lane_index];
+	lane_first_token(l, &t, id.slot, now_ns);
+	o->kind = kinds_review(b->kinds, l, o->kind);
 	held_walk(b, now_ns);
 }
 

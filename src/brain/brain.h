@@ -161,6 +161,7 @@ struct brain_request {
 	const uint64_t *hashes;     /* of its whole blocks; copied */
 	uint32_t hash_count;
 	uint64_t session;           /* hash of what a session is known by; 0: unknown */
+	uint64_t beginning;         /* hash of the prompt's first bytes, without `hashes`; 0: unknown */
 	bool teaches;               /* its times say something about the engine: it generates */
 	bool can_wait;              /* may be held until an engine is open: see DECISION_HOLD */
 	uint64_t cookie;            /* comes back with brain_released */

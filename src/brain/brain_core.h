@@ -10,6 +10,7 @@
 #include "brain/brain.h"
 #include "brain/fleet.h"
 #include "brain/index.h"
+#include "brain/kinds.h"
 #include "brain/kv_lane.h"
 #include "brain/lane.h"
 #include "brain/policy/policy.h"
@@ -60,6 +61,8 @@ struct lane_owner {
 	struct engine_id engine;
 	uint32_t rank;
 	uint64_t identity; /* of the engine's name and the rank */
+	uint32_t kind;     /* row of the table of kinds */
+	struct kind_key key; /* what that was chosen by */
 };
 
 struct brain {
@@ -76,8 +79,8 @@ struct brain {
 	struct kv_lane *kv_lanes;
 	uint32_t lane_count; /* ever used */
 	struct index *index;
-	struct rates rates;
-	struct lane_lengths lengths;
+	struct kinds *kinds;
+	struct lane_lengths *lengths; /* of each model */
 	/* requests that wait, in no order */
 	uint32_t *held; /* rows of flights */
 	uint32_t held_count, held_max;
@@ -111,8 +114,10 @@ struct lane_table flight_table(struct brain *b);
 bool lanes_assign(struct brain *b, struct engine *e);
 /* A lane of a living engine; UINT32_MAX: it has no such rank. */
 uint32_t lane_of(const struct brain *b, struct engine_id id, uint32_t rank);
-/* What the engine says about its limits, also to lanes. */
+/* What the engine says about its limits, also to lanes, and of which kind they are then. */
 void lanes_set_limits(struct brain *b, const struct engine *e);
+/* Its load, as the engine says. */
+void lanes_report_load(struct brain *b, const struct engine *e);
 
 /* ---- decide.c ---- */
 

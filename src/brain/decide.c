@@ -127,7 +127,7 @@ static uint32_t tokens_32(uint64_t tokens)
 }
 
 static struct policy_input input_of(struct brain *b, uint64_t now_ns, const struct model *m,
-				    const struct brain_request *r, const struct lane_table *t)
+				    const struct brain_request *r)
 {
 	return (struct policy_input){
 		.now_ns = now_ns,
@@ -138,7 +138,7 @@ static struct policy_input input_of(struct brain *b, uint64_t now_ns, const stru
 		.hash_count = r->hash_count,
 		.block_tokens = BRAIN_BLOCK_TOKENS,
 		.session = r->session,
-		.table = t,
+		.beginning = r->beginning,
 		.rng = &b->rng,
 	};
 }
@@ -244,7 +244,6 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 	    struct choice *out, struct decision *d)
 {
 	struct candidates *c = &b->columns;
-	const struct lane_table t = flight_table(b);
 
 	d->model = (uint32_t)(m - b->fleet.models);
 	bb_text_copy(d->model_name, sizeof(d->model_name), m->name);
@@ -260,7 +259,7 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 	}
 	match(b, r);
 	memset(c->terms, 0, c->count * sizeof(*c->terms));
-	const struct policy_input in = input_of(b, now_ns, m, r, &t);
+	const struct policy_input in = input_of(b, now_ns, m, r);
 	b->policy->score(c, &in, b->cost);
 	const uint32_t k = pick_least(b, c->count, &d->next_cost);
 	const uint32_t prompt = tokens_32(r->prompt_tokens);
@@ -270,7 +269,7 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 		.lane = (uint32_t)(c->lane[k] - b->lanes),
 		.is_open = !b->policy->holds || !r->can_wait ||
 			   (c->promised[k] == 0 &&
-			    lane_is_open(c->lane[k], &t, now_ns, prompt, prompt - c->cached[k])),
+			    lane_is_open(c->lane[k], now_ns, prompt - c->cached[k])),
 	};
 	return true;
 }
@@ -321,6 +320,7 @@ void dispatch(struct brain *b, uint64_t now_ns, struct model *m, const struct br
 		.is_odd = !r->teaches || r->exclude_count > 0,
 		.prompt_tokens = tokens_32(r->prompt_tokens),
 		.uncached = tokens_32(f->pending_prefill),
+		.pinned = tokens_32(r->prompt_tokens),
 		.output_max = tokens_32(r->output_tokens_max),
 	};
 	lane_add(&b->lanes[c->lane], &t, id.slot, now_ns);

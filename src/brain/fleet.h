@@ -52,6 +52,7 @@ struct engine {
 	uint32_t failed_in_row;
 	/* its lanes (lane_list.h), one for each data-parallel rank */
 	uint32_t lane_first, lane_count; /* count 0: none yet */
+	uint32_t model; /* the first that is bound to it */
 	uint32_t step_tokens, block_tokens, dp_ranks, kind;
 };
 

@@ -161,12 +161,10 @@ static uint32_t next_in_order(const struct brain *b, uint64_t now_ns)
 }
 
 /* Is there any engine that could take something? Else a walk is of no use. */
-static bool is_any_open(struct brain *b, uint64_t now_ns)
+static bool is_any_open(const struct brain *b, uint64_t now_ns)
 {
-	const struct lane_table t = flight_table(b);
-
 	for (uint32_t i = 0; i < b->lane_count; i++)
-		if (lane_is_open(&b->lanes[i], &t, now_ns, 0, 0))
+		if (lane_is_open(&b->lanes[i], now_ns, 0))
 			return true;
 	return false;
 }
