@@ -72,6 +72,8 @@ struct adapter {
 	bool stops_plain;
 	/* A member "cache_salt" separates prefix caches; others ignore or refuse what they do not know. */
 	bool takes_cache_salt;
+	/* The field X-Data-Parallel-Rank chooses one of its data-parallel ranks. */
+	bool takes_rank;
 	/* A prompt that leaves no room for all of max_tokens is refused; others cut the answer. */
 	bool refuses_overrun;
 	enum template_messages messages; /* how it prepares messages for a chat template */

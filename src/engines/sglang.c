@@ -68,6 +68,7 @@ const struct adapter adapter_sglang = {
 	.kind = ENGINE_KIND_SGLANG,
 	.stops_plain = true,
 	.takes_cache_salt = true,
+	.takes_rank = true,
 	.refuses_overrun = true,
 	.messages = TEMPLATE_AS_SGLANG,
 	.api_mask = ADAPTER_API(CHAT) | ADAPTER_API(COMPLETIONS) | ADAPTER_API(EMBEDDINGS) |

@@ -12,6 +12,7 @@ const struct adapter adapter_vllm = {
 	.kind = ENGINE_KIND_VLLM,
 	.stops_plain = true,
 	.takes_cache_salt = true,
+	.takes_rank = true,
 	.refuses_overrun = true,
 	.messages = TEMPLATE_AS_VLLM,
 	.api_mask = ADAPTER_API(CHAT) | ADAPTER_API(COMPLETIONS) | ADAPTER_API(EMBEDDINGS) |

@@ -13,8 +13,12 @@
 
 #define SAMPLES 11 /* one a second: rates are over ten */
 #define PLAN_MAX (32u << 20)
+/* How exactly a request's time in the queue is kept. */
+#define TICK_NS (100 * OS_MS)
 #define DRAIN_POLL_NS (5 * OS_MS)
 #define RESOLVE_AGAIN_NS (30 * OS_SECOND)
+/* How exactly a request's time in the queue is kept. */
+#define TICK_NS (100 * OS_MS)
 #define TRIM_ABOVE (8u << 20)
 
 struct sample {
@@ -32,6 +36,7 @@ struct control {
 	struct watch *watch;
 	struct jwks_source *token_keys; /* NULL: no tokens are taken */
 	struct loop_timer second;
+	struct loop_timer tick;
 	uint64_t buffers_high; /* the most that was taken since memory was given back */
 	struct loop_timer drain_poll;
 	gateway_reload_fn *reload;
@@ -183,6 +188,9 @@ static void warn_fixed(const struct config *old, const struct config *new)
 		{ "seed", old->seed == new->seed },
 		{ "access_log.path", bb_str_eq(old->access_log_path, new->access_log_path) },
 		{ "log.format", old->log.format == new->log.format },
+		{ "limits.index", old->limits.index == new->limits.index },
+		{ "queue.max", old->queue.max == new->queue.max },
+		{ "queue.wait", old->queue.wait_ns == new->queue.wait_ns },
 		{ "limits.prompt_cache", old->limits.prompt_cache == new->limits.prompt_cache },
 	};
 
@@ -320,6 +328,18 @@ static void memory_settle(struct control *c)
 	process_trim_memory();
 }
 
+/* Time goes by for the brain: nobody waits for longer than was said. */
+static void on_tick(struct loop_timer *t)
+{
+	struct control *c = BB_CONTAINER(t, struct control, tick);
+	const uint64_t now_ns = loop_now_ns(c->loop);
+
+	gateway_lock(c->gateway);
+	brain_tick(c->gateway->brain, now_ns);
+	gateway_unlock(c->gateway);
+	loop_timer_arm(t, now_ns + TICK_NS);
+}
+
 static void on_second(struct loop_timer *t)
 {
 	struct control *c = BB_CONTAINER(t, struct control, second);
@@ -409,6 +429,9 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	rc = loop_timer_init(c->loop, &c->second, on_second);
 	if (rc)
 		goto fail;
+	rc = loop_timer_init(c->loop, &c->tick, on_tick);
+	if (rc)
+		goto fail;
 	rc = loop_timer_init(c->loop, &c->drain_poll, on_drain_poll);
 	if (rc)
 		goto fail;
@@ -447,6 +470,7 @@ int control_start(struct control *c)
 	if (!rc && c->snapshot->config->admin.len)
 		rc = admin_create(c->gateway, c->loop, c->snapshot, &c->admin);
 	loop_timer_arm(&c->second, loop_now_ns(c->loop));
+	loop_timer_arm(&c->tick, loop_now_ns(c->loop));
 	return rc;
 }
 
@@ -464,6 +488,7 @@ void control_destroy(struct control *c)
 	if (c->signals.loop)
 		signal_watch_fini(&c->signals);
 	loop_timer_fini(&c->second);
+	loop_timer_fini(&c->tick);
 	loop_timer_fini(&c->drain_poll);
 	jwks_source_destroy(c->token_keys);
 	watch_destroy(c->watch);

@@ -244,6 +244,15 @@ void relay_first_token(struct request *r)
 		histogram_add(&r->series->ttft, &bounds_ttft, r->first_ns - r->begin_ns);
 }
 
+void relay_progress(struct request *r)
+{
+	struct gateway *g = r->worker->gateway;
+
+	gateway_lock(g);
+	brain_progress(g->brain, r->last_ns, r->brain_id, r->events);
+	gateway_unlock(g);
+}
+
 /* The status of an error object that an engine put into a stream. */
 static int payload_status(struct bb_str payload)
 {

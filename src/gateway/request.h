@@ -3,8 +3,8 @@
  *
  * For: worker.c, which hands exchanges over; request.c (the steps before the answer), relay.c
  * (the answer), settle.c (accounts and record).
- * The way: scan → tokens → admit → (local answers) → decide → send → (answer) → settle; a failure before anything was shown to the
- * client leads back to decide with that engine excluded.
+ * The way: scan → tokens → admit → (local answers) → decide → (held) → send → (answer) → settle; a
+ * failure before anything was shown to the client leads back to decide with that engine excluded.
  * Threads: the worker's. Memory: from the worker's pool; what is variable lives in the arena and
  * is freed with the request.
  * Errors: become answers; see request_fail.
@@ -26,7 +26,7 @@
 /* Events without content that are kept back, so that a failure before the first token can be retried. */
 #define REQUEST_EARLY_MAX 16384
 
-#define REQUEST_STEPS(X) X(SCAN) X(TOKENS) X(ADMIT) X(LOCAL) X(DECIDE) X(SEND) X(ANSWER) X(DONE)
+#define REQUEST_STEPS(X) X(SCAN) X(TOKENS) X(ADMIT) X(LOCAL) X(DECIDE) X(HELD) X(SEND) X(ANSWER) X(DONE)
 enum request_step {
 #define X(name) REQUEST_##name,
 	REQUEST_STEPS(X)
@@ -58,6 +58,8 @@ struct request {
 	bool fresh_conn : 1;       /* the next attempt must not reuse a connection */
 	bool in_stream : 1;        /* counted as an open stream */
 	bool tokens_exact : 1;     /* prompt_tokens was counted and not estimated */
+	bool is_over : 1;          /* it ended while `released` was on its way */
+	bool is_posted;            /* `released` is on its way; set under the brain's lock */
 	uint8_t api;               /* enum api */
 	uint8_t attempts;
 	uint8_t exclude_count;
@@ -86,6 +88,15 @@ struct request {
 	struct bb_str model_span;  /* where it stands in a multipart body */
 	struct bb_str model_name;  /* the gateway's name for it */
 	/* the choice */
+	struct loop_message released; /* it waited, and the brain has decided */
+	const uint64_t *hashes;    /* of the prompt's blocks; in the arena */
+	uint32_t hash_count;
+	uint8_t hashed;            /* enum prompt_hashes */
+	uint8_t reason;            /* enum decision_reason */
+	uint64_t session;          /* hash of its session's name; 0: none */
+	uint64_t held_ns;          /* waited for an open engine */
+	uint64_t expected_cached, possible_cached; /* tokens, when it was decided */
+	uint32_t rank, ranks;      /* of the engine's data-parallel ranks */
 	struct request_id brain_id;
 	struct engine_id engine;
 	struct engine_id exclude[BRAIN_EXCLUDE_MAX];

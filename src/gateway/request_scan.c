@@ -55,6 +55,7 @@ static bool is_own_field(struct bb_str name, enum credentials credentials)
 		BB_STR_INIT("x-request-id"),  BB_STR_INIT("accept-encoding"),
 		BB_STR_INIT("cookie"),        BB_STR_INIT("content-type"),
 		BB_STR_INIT("endpoint-load-metrics-format"),
+		BB_STR_INIT("x-data-parallel-rank"),
 	};
 
 	if (http_name_is(name, names, sizeof(names) / sizeof(names[0])))

@@ -92,16 +92,16 @@ static void hash_dynamo(const struct block_hasher *h, const uint32_t *ids, size_
 	}
 }
 
-static void hash_own(const struct block_hasher *h, const uint32_t *ids, size_t blocks,
-		     uint64_t *out)
+static void hash_own(const struct block_hasher *h, const void *ids, size_t blocks, uint64_t *out)
 {
 	unsigned char bytes[sizeof(uint64_t) + BLOCK_TOKENS_MAX * sizeof(uint32_t)];
-	const size_t size = h->block_tokens * sizeof(*ids);
+	const size_t size = h->block_tokens * sizeof(uint32_t);
+	const unsigned char *from = ids;
 	uint64_t before = h->start;
 
 	for (size_t i = 0; i < blocks; i++) {
 		memcpy(bytes, &before, sizeof(before));
-		memcpy(bytes + sizeof(before), ids + i * h->block_tokens, size);
+		memcpy(bytes + sizeof(before), from + i * size, size);
 		before = out[i] = bb_hash(bytes, sizeof(before) + size, h->seed);
 	}
 }
@@ -115,5 +115,16 @@ size_t block_hash(const struct block_hasher *h, const uint32_t *ids, size_t toke
 		hash_own(h, ids, blocks, out);
 	else
 		hash_dynamo(h, ids, blocks, out);
+	return blocks;
+}
+
+size_t block_hash_bytes(const struct block_hasher *h, struct bb_str text, uint64_t *out)
+{
+	struct block_hasher bytes = *h;
+	const size_t blocks = text.len / sizeof(uint32_t) / h->block_tokens;
+
+	BB_ASSERT(h->scheme == BLOCK_OWN);
+	bytes.start = bb_hash(&h->start, sizeof(h->start), ~h->seed);
+	hash_own(&bytes, text.p, blocks, out);
 	return blocks;
 }

@@ -51,6 +51,11 @@ size_t block_count(const struct block_hasher *h, size_t token_count);
 size_t block_hash(const struct block_hasher *h, const uint32_t *ids, size_t token_count,
 		  uint64_t *out);
 /*
+ * The same over bytes, 4 in the place of a token, where tokens are not known: out[size ÷ 4 ÷
+ * block_tokens]. With a key of its own, so that it never meets a hash of tokens.
+ */
+size_t block_hash_bytes(const struct block_hasher *h, struct bb_str text, uint64_t *out);
+/*
  * Dynamo's unchained hash of the block that begins at `ids`, with the hashes of pictures in it in
  * any order, BLOCK_MEDIA_MAX at the most. Only for its two schemes.
  */

@@ -80,6 +80,13 @@ struct config_limits {
 	uint32_t requests_per_connection; /* 0: no limit */
 	uint32_t json_depth;
 	uint64_t prompt_cache; /* bytes; 0: off */
+	uint64_t index;        /* bytes: which engine holds which blocks */
+};
+
+/* Requests that wait for an engine that is open for them. */
+struct config_queue {
+	uint32_t max;
+	uint64_t wait_ns;
 };
 
 struct config_upstream {
@@ -246,6 +253,7 @@ struct config {
 	uint64_t shutdown_grace_ns;
 	struct config_cors cors;
 	struct config_limits limits;
+	struct config_queue queue;
 	struct config_upstream upstream;
 	struct config_probe probe;
 	struct config_tls tls;

@@ -198,6 +198,18 @@ const struct config_key config_keys[] = {
 	  .min = 64 * KIB, .max = 1 * GIB,
 	  .text = "Size of an answer that must be put together before it is sent." },
 
+	{ .path = "limits.index", ROOT(SIZE, limits.index), .initial = "512MiB", .min = 1 * MIB,
+	  .max = 64 * GIB,
+	  .text = "Memory for the prefix index: which engine holds which blocks of which prompts. Some "
+		  "20 bytes for each block of 16 tokens at each engine." },
+
+	{ .path = "queue.max", ROOT(COUNT, queue.max), .initial = "10000", .min = 1, .max = 1000000,
+	  .text = "Requests that may wait in the gateway for an engine that is open for them; beyond "
+		  "it they are refused." },
+	{ .path = "queue.wait", ROOT(DURATION, queue.wait_ns), .initial = "60s",
+	  .min = 100 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Time after which a request that waits is refused." },
+
 	{ .path = "upstream.connect_timeout", ROOT(DURATION, upstream.connect_timeout_ns),
 	  .initial = "2s", .min = 10 * MILLISECOND, .max = 10 * MINUTE,
 	  .text = "Time for a connection to an engine." },
