@@ -19,8 +19,8 @@
 struct kinds;
 
 struct kind_key {
-	uint32_t model;       /* index of the model */
-	uint32_t engine;      /* which program: a number of the caller's */
+	uint32_t model;	 /* index of the model */
+	uint32_t engine; /* which program: a number of the caller's */
 	uint32_t sequences_max;
 	uint32_t step_tokens;
 	uint64_t kv_tokens_max;
@@ -36,9 +36,9 @@ uint32_t kinds_get(struct kinds *k, const struct kind_key *key);
 void kinds_put(struct kinds *k, uint32_t row);
 struct rates *kinds_rates(struct kinds *k, uint32_t row);
 /*
- * Called for a lane now and then, at best when it has had a first token. Where the lane has shown to be
- * of another kind (rates_are_apart), its rates are changed, the old row is put and the new one
- * returned; otherwise `row`.
+ * Called for a lane now and then, at best when it has had a first token. Where the lane has shown
+ * to be of another kind (rates_are_apart), its rates are changed, the old row is put and the new
+ * one returned; otherwise `row`.
  */
 uint32_t kinds_review(struct kinds *k, struct lane *l, uint32_t row);
 /* Rows with users; for metrics and tests. */

@@ -1,5 +1,6 @@
 /*
- * lane.h: what this gateway has at one engine (or one data-parallel rank of it), request by request.
+ * lane.h: what this gateway has at one engine (or one data-parallel rank of it), request by
+ * request.
  *
  * For: brain.c keeps it, policies read it. A request waits for its first token in the lane's FIFO,
  * then generates until it ends. Everything is counted here at the moment of the decision; what
@@ -17,67 +18,68 @@
 #include "brain/rates.h"
 
 #define LANE_NONE UINT32_MAX
-#define LANE_STEP_TOKENS 8192 /* a step's token budget where the engine does not say it */
-#define LANE_LENGTHS 16       /* log2 buckets of tokens generated so far */
-#define LANE_BUCKETS 14       /* log2 buckets of tokens that are expected to come */
+#define LANE_STEP_TOKENS 8192  /* a step's token budget where the engine does not say it */
+#define LANE_LENGTHS 16	       /* log2 buckets of tokens generated so far */
+#define LANE_BUCKETS 14	       /* log2 buckets of tokens that are expected to come */
 #define LANE_OUTPUT_TOKENS 256 /* an answer's length before one has been seen */
 
 /* A request at a lane: a part of the brain's row. */
 struct lane_request {
 	/* set by who adds it */
 	uint32_t prompt_tokens;
-	uint32_t uncached;       /* tokens of the prompt that must be computed */
-	uint32_t pinned;         /* tokens of the prompt that no other request there holds as well;
-				  * prompt_tokens when that is not known */
-	uint32_t output_max;     /* UINT32_MAX: not limited */
-	bool is_odd;             /* moved, at a limit, or a kind of request that teaches nothing */
+	uint32_t uncached;   /* tokens of the prompt that must be computed */
+	uint32_t pinned;     /* tokens of the prompt that no other request there holds as well;
+			      * prompt_tokens when that is not known */
+	uint32_t output_max; /* UINT32_MAX: not limited */
+	bool is_odd;	     /* moved, at a limit, or a kind of request that teaches nothing */
+	bool is_blind;	     /* its first token is not seen (an answer in one piece) */
 	/* filled in here */
-	bool is_generating;      /* has had its first token */
-	uint32_t next, prev;     /* in the FIFO of those that wait; LANE_NONE: end */
+	bool is_generating;  /* has had its first token */
+	uint32_t next, prev; /* in the FIFO of those that wait; LANE_NONE: end */
 	uint32_t generated;
-	uint32_t residual;       /* tokens expected to come, when last looked at */
-	uint32_t drops;          /* lane.drops when it was sent */
+	uint32_t residual;	 /* tokens expected to come, when last looked at */
+	uint32_t drops;		 /* lane.drops when it was sent */
 	uint32_t mark_generated; /* a gap is measured from here */
 	uint64_t mark_ns;
 	uint64_t sent_ns, first_ns;
-	double ahead;            /* uncached tokens ahead when it was sent, its own included */
-	double gap_ms;           /* predicted at that time */
+	double ahead;  /* uncached tokens ahead when it was sent, its own included */
+	double gap_ms; /* predicted at that time */
 };
 
 /* How long answers are: shared by the lanes of a model. Means by tokens generated so far. */
 struct lane_lengths {
-	double mean[LANE_LENGTHS];    /* whole length of answers longer than 2^i − 1 tokens */
+	double mean[LANE_LENGTHS]; /* whole length of answers longer than 2^i − 1 tokens */
 	uint64_t samples[LANE_LENGTHS];
 };
 
 struct lane {
 	/* counted here; what a decision reads of each candidate comes first */
-	uint64_t pending;           /* uncached tokens of those that wait for a first token */
-	uint64_t kv_tokens;         /* prompts and generated tokens of all in flight */
-	uint64_t waiting_prompts;   /* of these the prompts of those that wait */
-	uint64_t unique_tokens;     /* pinned prompts and generated tokens: what lies in the KV cache */
-	uint64_t last_first_ns;     /* when the last first token came, or the lane became busy */
-	uint32_t requests;          /* in flight */
-	uint32_t generating;        /* of these */
-	uint32_t head_uncached;     /* of the FIFO's head; 0: none */
+	uint64_t pending;	  /* uncached tokens of those that wait for a first token */
+	uint64_t kv_tokens;	  /* prompts and generated tokens of all in flight */
+	uint64_t waiting_prompts; /* of these the prompts of those that wait */
+	uint64_t unique_tokens; /* pinned prompts and generated tokens: what lies in the KV cache */
+	uint64_t last_first_ns; /* when the last first token came, or the lane became busy */
+	uint32_t requests;	/* in flight */
+	uint32_t generating;	/* of these */
+	uint32_t head_uncached; /* of the FIFO's head; 0: none */
 	/* as far as the engine says; 0: unknown */
 	uint32_t sequences_max;
 	uint64_t kv_tokens_max;
-	uint32_t step_tokens;       /* LANE_STEP_TOKENS when unknown */
-	struct rates *rates;        /* of its kind; never NULL */
+	uint32_t step_tokens;	      /* LANE_STEP_TOKENS when unknown */
+	struct rates *rates;	      /* of its kind; never NULL */
 	struct lane_lengths *lengths; /* of its model; never NULL */
 	struct rate_factors factors;
-	double kv_scale;            /* KV tokens in use as reported ÷ unique_tokens; 1 at start */
-	double freed_per_ms;        /* KV tokens, running average */
-	uint64_t residual;          /* tokens expected from those that generate */
+	double kv_scale;     /* KV tokens in use as reported ÷ unique_tokens; 1 at start */
+	double freed_per_ms; /* KV tokens, running average */
+	uint64_t residual;   /* tokens expected from those that generate */
 	/* those that generate, by log2 of the tokens that are expected to come */
 	uint32_t bucket_count[LANE_BUCKETS];
 	uint64_t bucket_residual[LANE_BUCKETS];
-	uint64_t last_prefill_ns;   /* when a prefill was last pending: gaps since then are clean */
+	uint64_t last_prefill_ns; /* when a prefill was last pending: gaps since then are clean */
 	uint64_t last_end_ns;
-	uint64_t generated;         /* by those in flight */
+	uint64_t generated;		     /* by those in flight */
 	uint32_t waiting_head, waiting_tail; /* FIFO: no first token yet */
-	uint32_t drops;             /* requests that left without a first token */
+	uint32_t drops;			     /* requests that left without a first token */
 };
 
 /* Gives a row of the brain's table of requests. */
@@ -96,6 +98,11 @@ double lane_residual(const struct lane_lengths *n, uint32_t generated, uint32_t 
 /* The first group of the row's members is set; the rest is filled in here. */
 void lane_add(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns);
 void lane_first_token(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns);
+/*
+ * Of blind requests at the FIFO's head a first token is assumed when it is due, and when a later
+ * request has had its own. Every event of the lane does this; between events a tick now and then.
+ */
+void lane_settle(struct lane *l, const struct lane_table *t, uint64_t now_ns);
 /* So many tokens have been generated by now; told every so often. */
 void lane_progress(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns,
 		   uint32_t generated);

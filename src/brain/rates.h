@@ -5,10 +5,10 @@
  * factors for each lane; median tracking by sign steps: ttft = (qb + T·qr + S·itl/2) × f and
  * itl = (qa + qc·K) × g, with T uncached tokens ahead and own, S steps, K KV tokens in use. Each
  * sample moves one value by a small step up or down, whichever way it was off: one outlier moves it
- * by at most one step, so stalls, restarts and engines at their limits do no harm, and nothing winds
- * up. Regression per engine was tried in a study of routing rules and diverged: an engine that is
- * judged slow gets no traffic and never recovers. So scalars are shared, and factors decay to 1.
- * Threads: as the brain. Memory: none. Errors: none; all values stay finite and above zero.
+ * by at most one step, so stalls, restarts and engines at their limits do no harm, and nothing
+ * winds up. Regression per engine was tried in a study of routing rules and diverged: an engine
+ * that is judged slow gets no traffic and never recovers. So scalars are shared, and factors decay
+ * to 1. Threads: as the brain. Memory: none. Errors: none; all values stay finite and above zero.
  */
 #pragma once
 
@@ -16,29 +16,50 @@
 #include <stdint.h>
 
 struct rates {
-	double base_ms;         /* qb: start 15 */
-	double token_ms;        /* qr: of a prompt's uncached token; start 0.03 */
-	double step_ms;         /* qa: of a step that only generates; start 8 */
-	double kv_token_ms;     /* qc: more for each KV token in use; start 2e-5 */
+	double base_ms;	    /* qb: start 15 */
+	double token_ms;    /* qr: of a prompt's uncached token; start 0.03 */
+	double step_ms;	    /* qa: of a step that only generates; start 8 */
+	double kv_token_ms; /* qc: more for each KV token in use; start 2e-5 */
 	uint64_t ttft_samples, gap_samples;
 };
 
 /* Of one lane. */
 struct rate_factors {
-	double ttft, gap;       /* 0.25 … 4; 1 at start; decay to 1 */
-	double error;           /* running median of |ln(actual ÷ predicted)| of its first tokens */
+	double ttft, gap; /* 0.25 … 4; 1 at start; decay to 1 */
+	double error;	  /* running median of |ln(actual ÷ predicted)| of its first tokens */
 	uint64_t samples;
-	uint32_t apart;         /* samples in a row in which `ttft` was beyond 1.3 or below 0.77 */
+	uint32_t apart; /* samples in a row in which `ttft` was beyond 1.3 or below 0.77 */
 };
 
 void rates_init(struct rates *r);
 void rate_factors_init(struct rate_factors *f);
+
+#define RATES_NOISE 1.1
+
 /* A factor as decisions use it: what is within 10 % of 1 is noise, and equal engines are equal. */
-double rates_factor(double factor);
-double rates_gap_ms(const struct rates *r, const struct rate_factors *f, double kv_tokens);
-/* First token after `ahead` uncached tokens (own ones included), budget tokens a step. */
-double rates_ttft_ms(const struct rates *r, const struct rate_factors *f, double ahead,
-		     double step_tokens, double gap_ms);
+static inline double rates_factor(double factor)
+{
+	if (factor > RATES_NOISE)
+		return factor / RATES_NOISE;
+	return factor * RATES_NOISE < 1 ? factor * RATES_NOISE : 1;
+}
+
+/* Between two tokens of a stream while streams hold so many tokens. */
+static inline double rates_gap_ms(const struct rates *r, double factor, double kv_tokens)
+{
+	return (r->step_ms + r->kv_token_ms * kv_tokens) * factor;
+}
+
+/* First token after `ahead` uncached tokens (own ones included), budget tokens a step; gap_ms is 0
+ * when nothing generates. */
+static inline double rates_ttft_ms(const struct rates *r, double factor, double ahead,
+				   double step_tokens, double gap_ms)
+{
+	const double steps = 1 + (double)(uint32_t)(ahead / step_tokens);
+
+	return (r->base_ms + ahead * r->token_ms + 0.5 * steps * gap_ms) * factor;
+}
+
 void rates_learn_ttft(struct rates *r, struct rate_factors *f, double ahead, double step_tokens,
 		      double gap_ms, double actual_ms);
 void rates_learn_gap(struct rates *r, struct rate_factors *f, double kv_tokens, double actual_ms);

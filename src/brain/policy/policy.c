@@ -2,12 +2,16 @@
 
 #include <string.h>
 
+/* clang-format off */
 static const struct policy *const table[] = {
-	&policy_least_tokens,
-	&policy_least_requests,
-	&policy_round_robin,
-	&policy_random,
+	/* ours */
+	&policy_lookahead, &policy_cost_ms, &policy_pending, &policy_least_tokens,
+	/* well known */
+	&policy_least_requests, &policy_power_of_two, &policy_session, &policy_round_robin, &policy_random,
+	/* what others do */
+	&policy_chwbl, &policy_prefix_hash, &policy_dynamo_cost, &policy_llmd, &policy_lmetric,
 };
+/* clang-format on */
 
 const struct policy *policy_at(unsigned n)
 {

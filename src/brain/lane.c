@@ -1,0 +1,346 @@
+#include "brain/lane.h"
+
+#include <math.h>
+
+#include "base/log.h"
+
+#define MS_NS 1e6
+#define GAP_TOKENS 4	  /* a gap is measured over so many at least */
+#define PROGRESS_MAX 0.95 /* of a prefill whose first token has not come */
+#define FREED_AVERAGE_MS 10000.0
+#define LENGTH_WEIGHT_MIN 0.01 /* of the newest answer */
+#define KV_REPORT_WEIGHT 0.3
+#define KV_REPORT_SHARE_MIN 0.05 /* reports about a cache that is emptier say little */
+
+void lane_init(struct lane *l, struct rates *rates, struct lane_lengths *lengths)
+{
+	*l = (struct lane){ .step_tokens = LANE_STEP_TOKENS,
+			    .rates = rates,
+			    .lengths = lengths,
+			    .kv_scale = 1,
+			    .waiting_head = LANE_NONE,
+			    .waiting_tail = LANE_NONE };
+	rate_factors_init(&l->factors);
+}
+
+/* ---- how long answers are ---- */
+
+void lane_lengths_init(struct lane_lengths *n)
+{
+	for (int i = 0; i < LANE_LENGTHS; i++) {
+		const double longer = 1.5 * (double)(1u << i);
+		n->mean[i] = longer > LANE_OUTPUT_TOKENS ? longer : LANE_OUTPUT_TOKENS;
+		n->samples[i] = 0;
+	}
+}
+
+static int length_bucket(uint32_t generated)
+{
+	const int bucket = 31 - __builtin_clz(generated + 1 ? generated + 1 : UINT32_MAX);
+
+	return bucket < LANE_LENGTHS ? bucket : LANE_LENGTHS - 1;
+}
+
+static void learn_length(struct lane_lengths *n, uint32_t generated)
+{
+	for (int i = length_bucket(generated); i >= 0; i--) {
+		const double fresh = 1.0 / (double)++n->samples[i];
+		const double weight = fresh > LENGTH_WEIGHT_MIN ? fresh : LENGTH_WEIGHT_MIN;
+		n->mean[i] += weight * (generated - n->mean[i]);
+	}
+}
+
+double lane_residual(const struct lane_lengths *n, uint32_t generated, uint32_t output_max)
+{
+	const double left = output_max > generated ? (double)output_max - generated : 1;
+	const double mean = n->mean[length_bucket(generated)] - generated;
+	const double expected = mean < left ? mean : left;
+
+	return expected > 1 ? expected : 1;
+}
+
+/* ---- those that generate, by what is expected of them ---- */
+
+static int residual_bucket(uint32_t residual)
+{
+	const int bucket = 31 - __builtin_clz(residual);
+
+	return bucket < LANE_BUCKETS ? bucket : LANE_BUCKETS - 1;
+}
+
+static void stream_expect(struct lane *l, struct lane_request *r)
+{
+	r->residual = (uint32_t)lane_residual(l->lengths, r->generated, r->output_max);
+	const int i = residual_bucket(r->residual);
+	l->bucket_count[i]++;
+	l->bucket_residual[i] += r->residual;
+	l->residual += r->residual;
+}
+
+static void stream_forget(struct lane *l, struct lane_request *r)
+{
+	const int i = residual_bucket(r->residual);
+
+	BB_ASSERT(l->bucket_count[i] > 0 && l->bucket_residual[i] >= r->residual);
+	l->bucket_count[i]--;
+	l->bucket_residual[i] -= r->residual;
+	l->residual -= r->residual;
+	r->residual = 0;
+}
+
+static void count_generated(struct lane *l, struct lane_request *r, uint32_t generated)
+{
+	const uint32_t more = generated - r->generated;
+
+	r->generated = generated;
+	l->generated += more;
+	l->kv_tokens += more;
+	l->unique_tokens += more;
+}
+
+/* ---- those that wait ---- */
+
+static struct lane_request *row_of(const struct lane_table *t, uint32_t row)
+{
+	return t->row(t->table, row);
+}
+
+static void waiting_append(struct lane *l, const struct lane_table *t, uint32_t row,
+			   uint64_t now_ns)
+{
+	struct lane_request *r = row_of(t, row);
+
+	r->next = LANE_NONE;
+	r->prev = l->waiting_tail;
+	if (l->waiting_tail == LANE_NONE) {
+		l->waiting_head = row;
+		l->head_uncached = r->uncached;
+		l->last_first_ns = now_ns;
+	} else {
+		row_of(t, l->waiting_tail)->next = row;
+	}
+	l->waiting_tail = row;
+	l->pending += r->uncached;
+	l->waiting_prompts += r->prompt_tokens;
+}
+
+static void waiting_unlink(struct lane *l, const struct lane_table *t, uint32_t row,
+			   uint64_t now_ns)
+{
+	struct lane_request *r = row_of(t, row);
+
+	BB_ASSERT(l->pending >= r->uncached && l->waiting_prompts >= r->prompt_tokens);
+	l->pending -= r->uncached;
+	l->waiting_prompts -= r->prompt_tokens;
+	if (r->next != LANE_NONE)
+		row_of(t, r->next)->prev = r->prev;
+	else
+		l->waiting_tail = r->prev;
+	if (r->prev != LANE_NONE) {
+		row_of(t, r->prev)->next = r->next;
+	} else {
+		l->waiting_head = r->next;
+		l->head_uncached = r->next == LANE_NONE ? 0 : row_of(t, r->next)->uncached;
+		l->last_first_ns = now_ns; /* the next one's prefill begins */
+	}
+	r->next = r->prev = LANE_NONE;
+	if (l->waiting_head == LANE_NONE)
+		l->last_prefill_ns = now_ns;
+}
+
+static void begin_generating(struct lane *l, const struct lane_table *t, uint32_t row,
+			     uint64_t now_ns)
+{
+	struct lane_request *r = row_of(t, row);
+
+	waiting_unlink(l, t, row, now_ns);
+	r->is_generating = true;
+	r->first_ns = r->mark_ns = now_ns;
+	r->mark_generated = 1;
+	l->generating++;
+	count_generated(l, r, 1);
+	stream_expect(l, r);
+}
+
+/* When the head's first token should be there. */
+static uint64_t head_due_ns(const struct lane *l)
+{
+	const double ms = rates_ttft_ms(l->rates, l->factors.ttft, l->head_uncached, l->step_tokens,
+					l->generating ? lane_gap_ms(l) : 0);
+
+	return l->last_first_ns + (uint64_t)(ms * MS_NS);
+}
+
+void lane_settle(struct lane *l, const struct lane_table *t, uint64_t now_ns)
+{
+	while (l->waiting_head != LANE_NONE && row_of(t, l->waiting_head)->is_blind) {
+		const uint64_t due_ns = head_due_ns(l);
+		if (due_ns > now_ns || (l->sequences_max && l->generating >= l->sequences_max))
+			return;
+		begin_generating(l, t, l->waiting_head, due_ns);
+	}
+}
+
+/* ---- events ---- */
+
+void lane_add(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns)
+{
+	struct lane_request *r = row_of(t, row);
+
+	lane_settle(l, t, now_ns);
+	r->is_odd |= r->is_blind || lane_is_full(l) ||
+		     (l->kv_tokens_max && lane_kv_used(l) + r->uncached > (double)l->kv_tokens_max);
+	r->is_generating = false;
+	r->generated = r->residual = r->mark_generated = 0;
+	r->drops = l->drops;
+	r->sent_ns = now_ns;
+	r->first_ns = r->mark_ns = 0;
+	r->ahead = lane_pending(l, now_ns) + r->uncached;
+	r->gap_ms = l->generating ? lane_gap_ms(l) : 0;
+	waiting_append(l, t, row, now_ns);
+	l->requests++;
+	l->kv_tokens += r->prompt_tokens;
+	l->unique_tokens += r->pinned;
+}
+
+/* Engines take requests in order: what was sent before this one has had its prefill. */
+static void settle_before(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns)
+{
+	while (l->waiting_head != row && row_of(t, l->waiting_head)->is_blind)
+		begin_generating(l, t, l->waiting_head, now_ns);
+}
+
+void lane_first_token(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns)
+{
+	struct lane_request *r = row_of(t, row);
+
+	if (r->is_generating)
+		return;
+	settle_before(l, t, row, now_ns);
+	if (!r->is_odd && r->drops == l->drops && now_ns > r->sent_ns)
+		rates_learn_ttft(l->rates, &l->factors, r->ahead, l->step_tokens, r->gap_ms,
+				 (double)(now_ns - r->sent_ns) / MS_NS);
+	begin_generating(l, t, row, now_ns);
+}
+
+/* Gaps teach when no prefill came between the tokens. */
+static void learn_gap(struct lane *l, struct lane_request *r, uint64_t now_ns)
+{
+	const bool is_clean = l->waiting_head == LANE_NONE && l->last_prefill_ns <= r->mark_ns;
+	const uint32_t tokens = r->generated - r->mark_generated;
+
+	if (is_clean && tokens < GAP_TOKENS)
+		return;
+	if (is_clean && !r->is_odd && now_ns > r->mark_ns)
+		rates_learn_gap(l->rates, &l->factors, (double)(l->kv_tokens - l->waiting_prompts),
+				(double)(now_ns - r->mark_ns) / MS_NS / tokens);
+	r->mark_ns = now_ns;
+	r->mark_generated = r->generated;
+}
+
+void lane_progress(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns,
+		   uint32_t generated)
+{
+	struct lane_request *r = row_of(t, row);
+
+	if (generated <= r->generated)
+		return;
+	if (!r->is_generating)
+		lane_first_token(l, t, row, now_ns);
+	stream_forget(l, r);
+	count_generated(l, r, generated);
+	stream_expect(l, r);
+	learn_gap(l, r, now_ns);
+}
+
+static void count_freed(struct lane *l, double tokens, uint64_t now_ns)
+{
+	const double ms = now_ns > l->last_end_ns ? (double)(now_ns - l->last_end_ns) / MS_NS : 0;
+
+	l->freed_per_ms = l->freed_per_ms * exp(-ms / FREED_AVERAGE_MS) + tokens / FREED_AVERAGE_MS;
+	l->last_end_ns = now_ns;
+}
+
+void lane_remove(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns,
+		 enum lane_end how)
+{
+	struct lane_request *r = row_of(t, row);
+
+	BB_ASSERT(l->requests > 0 && l->kv_tokens >= (uint64_t)r->prompt_tokens + r->generated);
+	BB_ASSERT(l->unique_tokens >= (uint64_t)r->pinned + r->generated);
+	if (r->is_generating) {
+		stream_forget(l, r);
+		l->generating--;
+		count_freed(l, (double)r->pinned + r->generated, now_ns);
+		if (how == LANE_FINISHED && (!r->is_blind || r->generated > 1))
+			learn_length(l->lengths, r->generated);
+	} else {
+		waiting_unlink(l, t, row, now_ns);
+		l->drops++;
+	}
+	l->requests--;
+	l->generated -= r->generated;
+	l->kv_tokens -= (uint64_t)r->prompt_tokens + r->generated;
+	l->unique_tokens -= (uint64_t)r->pinned + r->generated;
+	r->is_generating = false;
+	lane_settle(l, t, now_ns);
+}
+
+void lane_report_kv(struct lane *l, double kv_tokens_used)
+{
+	const double unique = (double)l->unique_tokens;
+
+	if (!l->kv_tokens_max || unique < KV_REPORT_SHARE_MIN * (double)l->kv_tokens_max)
+		return;
+	const double ratio = fmin(fmax(kv_tokens_used / unique, 0.02), 4);
+	l->kv_scale += KV_REPORT_WEIGHT * (ratio - l->kv_scale);
+}
+
+/* ---- views ---- */
+
+double lane_gap_ms(const struct lane *l)
+{
+	return rates_gap_ms(l->rates, rates_factor(l->factors.gap),
+			    (double)(l->kv_tokens - l->waiting_prompts));
+}
+
+double lane_kv_used(const struct lane *l)
+{
+	return (double)l->unique_tokens * l->kv_scale;
+}
+
+bool lane_is_full(const struct lane *l)
+{
+	return l->sequences_max && l->requests >= l->sequences_max;
+}
+
+/* First tokens wait for a sequence or for memory, not for prefills: time is no progress. */
+static bool is_stuck(const struct lane *l)
+{
+	return (l->sequences_max && l->requests > l->sequences_max) ||
+	       (l->kv_tokens_max && lane_kv_used(l) > (double)l->kv_tokens_max);
+}
+
+double lane_pending(const struct lane *l, uint64_t now_ns)
+{
+	const double pending = (double)l->pending;
+
+	if (!l->pending || now_ns <= l->last_first_ns || is_stuck(l))
+		return pending;
+	const double elapsed_ms = (double)(now_ns - l->last_first_ns) / MS_NS;
+	const double done = elapsed_ms / (l->rates->token_ms * rates_factor(l->factors.ttft));
+	const double most = PROGRESS_MAX * l->head_uncached;
+	return pending - (done < most ? done : most);
+}
+
+bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached)
+{
+	if (l->requests == 0)
+		return true;
+	if (lane_is_full(l) || lane_pending(l, now_ns) >= l->step_tokens)
+		return false;
+	if (!l->kv_tokens_max)
+		return true;
+	const double growth = 0.5 * l->lengths->mean[0] * (l->requests + 1);
+	return lane_kv_used(l) + uncached + growth <= (double)l->kv_tokens_max;
+}

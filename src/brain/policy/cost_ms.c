@@ -1,0 +1,42 @@
+/*
+ * cost_ms: least total among the engines whose predicted TTFT is within 10 % + 20 ms of the least;
+ * ties to fewer requests. All in milliseconds, from learned rates, in a closed form:
+ *   total = ttft + own + stall + slow
+ *   own   = expected output × gap with this request in the batch
+ *   stall = running streams × own prefill
+ *   slow  = running streams × tokens that they generate beside it × what its KV tokens cost each
+ * An engine at its sequence limit is taken when all are. Where predictions have failed, `pending`.
+ * Source: the study behind docs/policies.md, §5 step 4.
+ */
+#include "brain/policy/estimate.h"
+
+#define TIE_MS 1e-6 /* of a request in flight, beside equal totals */
+
+static void score(const struct candidates *c, const struct policy_input *in, double *cost)
+{
+	if (estimate_is_off(c)) {
+		policy_pending.score(c, in, cost);
+		return;
+	}
+	estimate_ttft(c, in);
+	const double bound = estimate_bound_ms(c);
+	for (uint32_t i = 0; i < c->count; i++) {
+		struct policy_terms *t = &c->terms[i];
+		t->total_ms = estimate_total_ms(c, in, i);
+		if (lane_is_full(c->lane[i]))
+			cost[i] = ESTIMATE_FULL + t->ttft_ms;
+		else if (t->ttft_ms > bound)
+			cost[i] = ESTIMATE_AFTER + t->ttft_ms;
+		else
+			cost[i] = t->total_ms + TIE_MS * c->requests[i];
+	}
+}
+
+const struct policy policy_cost_ms = {
+	.name = "cost_ms",
+	.text = "the least added latency for all, by a closed form, among the quickest to a first "
+		"token",
+	.holds = true,
+	.uses_cache = true,
+	.score = score,
+};

@@ -1,0 +1,34 @@
+/*
+ * estimate.h: what a candidate would take, in milliseconds: the terms that our own policies share.
+ *
+ * For: lookahead, cost_ms, pending. From the lane's sums and learned rates only, so that a thousand
+ * candidates cost a few microseconds.
+ *   ttft = rates_ttft_ms(pending + promised + own uncached) + limit + LoRA load
+ *   limit = (requests − M + 1) × gap × mean output ÷ sequences_max, from M = sequences_max less a
+ *           margin of 20 (at most 1/12) on, and, where the KV cache would overflow, the tokens that
+ *           are missing ÷ tokens freed a millisecond. Slots and memory are queues of their own.
+ * Source: the study behind docs/policies.md.
+ * Threads: as the brain. Memory: none. Errors: none.
+ */
+#pragma once
+
+#include "brain/policy/policy.h"
+
+/* Costs of candidates that are only taken when there is no other; each keeps an order. */
+#define ESTIMATE_AFTER 1e12
+#define ESTIMATE_FULL 1e15
+
+static inline double estimate_uncached(const struct candidates *c, const struct policy_input *in,
+				       uint32_t i)
+{
+	return c->cached[i] < in->prompt_tokens ? (double)(in->prompt_tokens - c->cached[i]) : 1;
+}
+
+/* Fills in the terms of all candidates but total_ms. */
+void estimate_ttft(const struct candidates *c, const struct policy_input *in);
+/* TTFT may be so long: 10 % and 20 ms more than the least, full engines not counted. */
+double estimate_bound_ms(const struct candidates *c);
+/* What it adds to everybody's finish, in a closed form: ttft + own decode + stall + slow-down. */
+double estimate_total_ms(const struct candidates *c, const struct policy_input *in, uint32_t i);
+/* More than half of the candidates' predictions are not to be trusted. */
+bool estimate_is_off(const struct candidates *c);

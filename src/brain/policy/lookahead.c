@@ -1,0 +1,93 @@
+/*
+ * lookahead (the default): each engine is played forward with and without this request (play.h);
+ * the one where it adds least to the sum of everybody's finish times is taken, among those whose
+ * predicted TTFT is within 10 % + 20 ms of the least; ties to fewer requests.
+ * When more than PLAYED engines are within the bound, the closed form of cost_ms says which of them
+ * are played. An engine at its sequence limit is taken when all are. Where predictions have failed,
+ * `pending`. Source: the study behind docs/policies.md, §5.
+ */
+#include "brain/play.h"
+#include "brain/policy/estimate.h"
+
+#define PLAYED 8
+#define TIE_MS 1e-6 /* of a request in flight, beside equal totals */
+
+struct best {
+	uint32_t row[PLAYED];
+	double total_ms[PLAYED];
+	uint32_t count;
+};
+
+static void best_add(struct best *b, uint32_t row, double total_ms)
+{
+	uint32_t at = b->count;
+
+	if (at == PLAYED) {
+		if (total_ms >= b->total_ms[PLAYED - 1])
+			return;
+		at--;
+	} else {
+		b->count++;
+	}
+	for (; at > 0 && b->total_ms[at - 1] > total_ms; at--) {
+		b->row[at] = b->row[at - 1];
+		b->total_ms[at] = b->total_ms[at - 1];
+	}
+	b->row[at] = row;
+	b->total_ms[at] = total_ms;
+}
+
+/* From a random place on, so that of many equal engines not always the same are played. */
+static void choose(struct best *b, const struct candidates *c, const struct policy_input *in,
+		   double bound_ms)
+{
+	const uint32_t from = c->count > PLAYED ? (uint32_t)bb_rng_below(in->rng, c->count) : 0;
+
+	for (uint32_t k = 0; k < c->count; k++) {
+		const uint32_t i = from + k < c->count ? from + k : from + k - c->count;
+		if (c->terms[i].ttft_ms <= bound_ms && !lane_is_full(c->lane[i]))
+			best_add(b, i, estimate_total_ms(c, in, i));
+	}
+}
+
+static double play(const struct candidates *c, const struct policy_input *in, uint32_t i)
+{
+	const struct lane *l = c->lane[i];
+	const struct play_request r = {
+		.uncached = estimate_uncached(c, in, i),
+		.prompt_tokens = (double)in->prompt_tokens,
+		.output_tokens = lane_residual(l->lengths, 0, in->output_max),
+		.promised = c->promised[i],
+	};
+
+	return play_added_ms(l, in->now_ns, &r) + c->terms[i].limit_ms + c->lora_ms[i];
+}
+
+static void score(const struct candidates *c, const struct policy_input *in, double *cost)
+{
+	struct best best = { .count = 0 };
+
+	if (estimate_is_off(c)) {
+		policy_pending.score(c, in, cost);
+		return;
+	}
+	estimate_ttft(c, in);
+	for (uint32_t i = 0; i < c->count; i++)
+		cost[i] = (lane_is_full(c->lane[i]) ? ESTIMATE_FULL : ESTIMATE_AFTER) +
+			  c->terms[i].ttft_ms;
+	choose(&best, c, in, estimate_bound_ms(c));
+	for (uint32_t k = 0; k < best.count; k++) {
+		const uint32_t i = best.row[k];
+		c->terms[i].total_ms = best.count > 1 ? play(c, in, i) : best.total_ms[k];
+		cost[i] = c->terms[i].total_ms + TIE_MS * c->requests[i];
+	}
+}
+
+const struct policy policy_lookahead = {
+	.name = "lookahead",
+	.text = "the least added latency for all, played forward, among the quickest to a first "
+		"token",
+	.holds = true,
+	.uses_cache = true,
+	.score = score,
+};
