@@ -95,6 +95,7 @@ void probe_report(struct prober *p)
 		.running = p->figures.running,
 		.waiting = p->figures.waiting,
 		.kv_usage = p->figures.kv_usage,
+		.kind = p->adapter ? (uint32_t)p->adapter->kind : 0,
 	};
 
 	if (r.has_models && p->models.count) {
@@ -102,8 +103,10 @@ void probe_report(struct prober *p)
 		r.has_models = BB_CHECK(models, "no memory to report an engine's models");
 	}
 	for (uint32_t i = 0; models && i < p->models.count; i++)
-		models[i] = (struct report_model){ model_list_name(&p->models, i),
-						   context_of(p, &p->models.items[i]) };
+		models[i] = (struct report_model){
+			.name = model_list_name(&p->models, i),
+			.context_tokens = context_of(p, &p->models.items[i]),
+		};
 	r.models = models;
 	r.model_count = models ? p->models.count : 0;
 	p->has_reported = true;
