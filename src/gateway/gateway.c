@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "gateway/control.h"
+#include "gateway/request.h"
 #include "gateway/worker.h"
 #include "net/peer_counts.h"
 #include "os/clock.h"
