@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cmd/cmd.h"
+#include "gateway/model_files.h"
 #include "os/process.h"
 #include "sim/sim_server.h"
 
@@ -30,6 +31,7 @@ static const char usage[] =
 	"  --kv-topic TEXT       their topic (empty)\n"
 	"  --embedding-size N    numbers of a vector (64)\n"
 	"  --fault SPEC          NAME[:ARG][@P],... ; may be given several times\n"
+	"  --tokenizer DIR|FILE  tokens and chats as this model has them (invented ones)\n"
 	"  --seed N              of everything that is random (0)\n"
 	"  --stamp               each token carries the time when it was written\n"
 	"  --help                this text\n"
@@ -39,6 +41,7 @@ static const char usage[] =
 struct options {
 	struct sim_config config;
 	struct bb_str listen;
+	struct bb_str tokenizer; /* path; empty: none */
 	bool has_model_len;
 };
 
@@ -66,6 +69,7 @@ enum option {
 	OPTION_KV_EVENTS,
 	OPTION_KV_REPLAY,
 	OPTION_KV_TOPIC,
+	OPTION_TOKENIZER,
 };
 
 static const struct {
@@ -93,6 +97,7 @@ static const struct {
 	{ BB_STR_INIT("--kv-events"), OPTION_KV_EVENTS, VALUE_TEXT, 0, 0 },
 	{ BB_STR_INIT("--kv-replay"), OPTION_KV_REPLAY, VALUE_TEXT, 0, 0 },
 	{ BB_STR_INIT("--kv-topic"), OPTION_KV_TOPIC, VALUE_TEXT, 0, 0 },
+	{ BB_STR_INIT("--tokenizer"), OPTION_TOKENIZER, VALUE_TEXT, 0, 0 },
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(*options))
 
@@ -131,6 +136,8 @@ static struct bb_str *text_of(struct options *o, enum option option)
 {
 	if (option == OPTION_LISTEN)
 		return &o->listen;
+	if (option == OPTION_TOKENIZER)
+		return &o->tokenizer;
 	if (option == OPTION_KV_EVENTS)
 		return &o->config.kv_events;
 	return option == OPTION_KV_REPLAY ? &o->config.kv_replay : &o->config.kv_topic;
@@ -301,6 +308,28 @@ static int run_server(const struct options *o)
 	return rc;
 }
 
+/* A model's tokenizer, and its template where it has one. */
+static int text_load(const char *path, struct tokenizer **tokenizer, struct chat_text **chat)
+{
+	struct model_files files = { 0 };
+	struct text_error e = { "" };
+	char why[MODEL_FILES_WHY_SIZE] = "";
+	int rc = model_files_read(path, MODEL_FILES_TOKENIZER | MODEL_FILES_CHAT, &files, why);
+
+	if (rc == 0)
+		rc = model_files_tokenizer(&files, tokenizer, &e);
+	if (rc == 0) {
+		rc = model_files_chat(&files, chat, &e);
+		if (rc == -BB_EABSENT)
+			rc = 0;
+	}
+	model_files_free(&files);
+	if (rc == 0)
+		return 0;
+	fprintf(stderr, "busbar sim: --tokenizer %s: %s\n", path, why[0] ? why : e.message);
+	return 2;
+}
+
 int cmd_sim(int argc, char **argv)
 {
 	struct options o = { .listen = BB_STR("127.0.0.1:0") };
@@ -316,6 +345,18 @@ int cmd_sim(int argc, char **argv)
 			return 0;
 		}
 	sim_config_default(&o.config);
-	const int rc = parse_options(argc, argv, &o);
-	return rc ? rc : run_server(&o);
+	int rc = parse_options(argc, argv, &o);
+	if (rc)
+		return rc;
+	struct tokenizer *tokenizer = NULL;
+	struct chat_text *chat = NULL;
+	if (o.tokenizer.len)
+		rc = text_load(o.tokenizer.p, &tokenizer, &chat);
+	o.config.tokenizer = tokenizer;
+	o.config.chat = chat;
+	if (rc == 0)
+		rc = run_server(&o);
+	chat_text_destroy(chat);
+	tokenizer_destroy(tokenizer);
+	return rc;
 }

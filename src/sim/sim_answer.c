@@ -219,7 +219,7 @@ static int arrive(struct sim_answer *a, struct sim_choice *c, const struct sim_r
 	const uint32_t room = s->config.model_len_max - p->count;
 	uint32_t natural = r->hints.tokens;
 
-	sim_writer_init(&c->begin, s->config.seed);
+	sim_writer_init(&c->begin, s->config.seed, &s->words);
 	c->begin.variant = c->index % a->choices_per_prompt;
 	const uint32_t own = sim_writer_read(&c->begin, s->reader.tokens.ids + p->first, p->count);
 	c->writer = c->begin;

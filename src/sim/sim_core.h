@@ -129,6 +129,7 @@ struct sim_server {
 	struct bb_list due;
 	struct bb_pool answer_pool;
 	struct bb_rng rng; /* faults and ids */
+	struct sim_words words;
 	struct sim_reader reader;
 	struct sim_vocabulary *vocabulary;
 	struct request_log log;

@@ -464,6 +464,16 @@ int sim_server_create(const struct sim_config *config, struct loop *loop, struct
 	if (!s->out || !s->vocabulary)
 		goto fail;
 	sim_vocabulary_init(s->vocabulary);
+	sim_words_init(&s->words);
+	if (config->tokenizer) {
+		rc = sim_tokenizer_create(config->tokenizer, config->chat, &s->reader.tokenizer);
+		if (rc == 0)
+			rc = sim_tokenizer_words(s->reader.tokenizer, &s->words);
+		*why = "none of the words of an answer is one token of this tokenizer";
+		if (rc)
+			goto fail;
+		*why = "out of memory";
+	}
 	rc = sim_engine_create(&config->engine, &sim_engine_events, s, &s->engine);
 	if (rc)
 		goto fail;
@@ -505,6 +515,7 @@ void sim_server_destroy(struct sim_server *s)
 		loop_timer_fini(&s->timer);
 	sim_engine_destroy(s->engine);
 	zmq_pub_destroy(s->events);
+	sim_tokenizer_destroy(s->reader.tokenizer);
 	sim_reader_fini(&s->reader);
 	request_log_fini(&s->log);
 	bb_pool_fini(&s->answer_pool);
