@@ -395,7 +395,7 @@ void brain_kv_change(struct brain *b, uint64_t now_ns, struct engine_id id, uint
 		index_store(b->index, lane, c->tier, c->depth, c->hashes, c->count, 1);
 		break;
 	case KV_CHANGE_REMOVE:
-		index_remove(b->index, lane, c->tier, c->hashes, c->count, 1);
+		index_remove(b->index, lane, c->tier, c->hashes, c->count);
 		break;
 	case KV_CHANGE_CLEAR: index_clear(b->index, lane); break;
 	}

@@ -356,8 +356,7 @@ void flight_leave(struct brain *b, uint64_t now_ns, struct flight *f,
 	lane_remove(&b->lanes[f->lane_index], &t, (uint32_t)(f - b->flights), now_ns,
 		    is_ok ? LANE_FINISHED : LANE_BROKEN_OFF);
 	if (f->is_promised)
-		index_remove(b->index, f->lane_index, INDEX_PROMISED, f->hashes, f->hash_count,
-			     INDEX_STRIDE);
+		index_remove(b->index, f->lane_index, INDEX_PROMISED, f->hashes, f->hash_count);
 	if (!e)
 		return;
 	learn_cache(b, f, e, result);

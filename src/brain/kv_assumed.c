@@ -134,7 +134,7 @@ static void evict_oldest(struct kv_assumed *a)
 	const uint32_t i = a->oldest;
 	struct mark *m = &a->marks[i];
 
-	index_remove(a->index, a->row, INDEX_DEVICE, &m->hash, 1, INDEX_STRIDE);
+	index_remove(a->index, a->row, INDEX_DEVICE, &m->hash, 1);
 	place_free(a, place_of(a, m->hash));
 	unlink_mark(a, i);
 	m->older = a->free_head;
