@@ -188,8 +188,9 @@ void lane_add(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t
 	struct lane_request *r = row_of(t, row);
 
 	lane_settle(l, t, now_ns);
-	r->is_odd |= r->is_blind || lane_is_full(l) ||
-		     (l->kv_tokens_max && lane_kv_used(l) + r->uncached > (double)l->kv_tokens_max);
+	r->is_odd |= r->is_blind;
+	r->was_at_limit = lane_is_full(l) || (l->kv_tokens_max && lane_kv_used(l) + r->uncached >
+									  (double)l->kv_tokens_max);
 	r->is_generating = false;
 	r->generated = r->residual = r->mark_generated = 0;
 	r->drops = l->drops;
@@ -217,7 +218,7 @@ void lane_first_token(struct lane *l, const struct lane_table *t, uint32_t row, 
 	if (r->is_generating)
 		return;
 	settle_before(l, t, row, now_ns);
-	if (!r->is_odd && r->drops == l->drops && now_ns > r->sent_ns)
+	if (!r->is_odd && !r->was_at_limit && r->drops == l->drops && now_ns > r->sent_ns)
 		rates_learn_ttft(l->rates, &l->factors, r->ahead, l->step_tokens, r->gap_ms,
 				 (double)(now_ns - r->sent_ns) / MS_NS);
 	begin_generating(l, t, row, now_ns);

@@ -31,10 +31,11 @@ struct lane_request {
 	uint32_t pinned;     /* tokens of the prompt that no other request there holds as well;
 			      * prompt_tokens when that is not known */
 	uint32_t output_max; /* UINT32_MAX: not limited */
-	bool is_odd;	     /* moved, at a limit, or a kind of request that teaches nothing */
+	bool is_odd;	     /* moved, or a kind of request that teaches nothing */
 	bool is_blind;	     /* its first token is not seen (an answer in one piece) */
 	/* filled in here */
 	bool is_generating;  /* has had its first token */
+	bool was_at_limit;   /* when it was sent: its first token teaches nothing */
 	uint32_t next, prev; /* in the FIFO of those that wait; LANE_NONE: end */
 	uint32_t generated;
 	uint32_t residual;	 /* tokens expected to come, when last looked at */

@@ -1,6 +1,7 @@
 /*
- * cost_ms: least total among the engines whose predicted TTFT is within 10 % + 20 ms of the least;
- * ties to fewer requests. All in milliseconds, from learned rates, in a closed form:
+ * cost_ms: least total among the engines whose predicted TTFT is near the least (estimate.h: 5 % +
+ * 10 ms, and copies at a price); ties to fewer requests. In milliseconds, from learned rates, in a
+ * closed form:
  *   total = ttft + own + stall + slow
  *   own   = expected output × gap with this request in the batch
  *   stall = running streams × own prefill
@@ -19,16 +20,14 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 		return;
 	}
 	estimate_ttft(c, in);
-	const double bound = estimate_bound_ms(c);
+	const struct estimate_bound bound = estimate_bound(c);
 	for (uint32_t i = 0; i < c->count; i++) {
 		struct policy_terms *t = &c->terms[i];
-		t->total_ms = estimate_total_ms(c, in, i);
-		if (lane_is_full(c->lane[i]))
-			cost[i] = ESTIMATE_FULL + t->ttft_ms;
-		else if (t->ttft_ms > bound)
-			cost[i] = ESTIMATE_AFTER + t->ttft_ms;
-		else
+		t->total_ms = estimate_total_ms(c, in, i) + estimate_price_ms(c, &bound, i);
+		if (t->total_ms < POLICY_NEVER)
 			cost[i] = t->total_ms + TIE_MS * c->requests[i];
+		else
+			cost[i] = estimate_last(c, i);
 	}
 }
 

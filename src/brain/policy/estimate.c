@@ -2,8 +2,8 @@
 
 #define SLOT_MARGIN 20
 #define SLOT_MARGIN_SHARE 12 /* of small engines: one in so many */
-#define BOUND_SHARE 1.10
-#define BOUND_MS 20
+#define BOUND_SHARE 1.05
+#define BOUND_MS 10
 
 /* Near the sequence limit: how long until one of those ahead ends. */
 static double slot_ms(const struct lane *l, double gap_ms)
@@ -54,16 +54,36 @@ void estimate_ttft(const struct candidates *c, const struct policy_input *in)
 	}
 }
 
-double estimate_bound_ms(const struct candidates *c)
+struct estimate_bound estimate_bound(const struct candidates *c)
 {
 	double least = __builtin_inf(), least_full = __builtin_inf();
+	uint32_t cached_most = 0;
 
 	for (uint32_t i = 0; i < c->count; i++) {
 		double *of = lane_is_full(c->lane[i]) ? &least_full : &least;
 		if (c->terms[i].ttft_ms < *of)
 			*of = c->terms[i].ttft_ms;
+		if (c->cached[i] > cached_most)
+			cached_most = c->cached[i];
 	}
-	return (least < __builtin_inf() ? least : least_full) * BOUND_SHARE + BOUND_MS;
+	if (least == __builtin_inf())
+		least = least_full;
+	return (struct estimate_bound){ .ttft_ms = least * BOUND_SHARE + BOUND_MS,
+					.cached_most = cached_most };
+}
+
+double estimate_price_ms(const struct candidates *c, const struct estimate_bound *b, uint32_t i)
+{
+	const struct lane *l = c->lane[i];
+	const double over = c->terms[i].ttft_ms - b->ttft_ms;
+
+	if (lane_is_full(l))
+		return POLICY_NEVER;
+	if (over <= 0)
+		return 0;
+	const double copy_ms = (b->cached_most - c->cached[i]) * l->rates->token_ms *
+			       rates_factor(l->factors.ttft);
+	return over <= copy_ms ? ESTIMATE_COPY_PRICE * over : POLICY_NEVER;
 }
 
 double estimate_total_ms(const struct candidates *c, const struct policy_input *in, uint32_t i)

@@ -1,10 +1,10 @@
 /*
  * lookahead (the default): each engine is played forward with and without this request (play.h);
  * the one where it adds least to the sum of everybody's finish times is taken, among those whose
- * predicted TTFT is within 10 % + 20 ms of the least; ties to fewer requests.
- * When more than PLAYED engines are within the bound, the closed form of cost_ms says which of them
- * are played. An engine at its sequence limit is taken when all are. Where predictions have failed,
- * `pending`. Source: the study behind docs/policies.md, §5.
+ * predicted TTFT is near the least (estimate.h: 5 % + 10 ms, and copies at a price); ties to fewer
+ * requests. When more than PLAYED engines come into question, the closed form of cost_ms says which
+ * of them are played, however many there are. An engine at its sequence limit is taken when all
+ * are. Where predictions have failed, `pending`. Source: the study behind docs/policies.md, §5.
  */
 #include "brain/play.h"
 #include "brain/policy/estimate.h"
@@ -14,11 +14,11 @@
 
 struct best {
 	uint32_t row[PLAYED];
-	double total_ms[PLAYED];
+	double price_ms[PLAYED], total_ms[PLAYED];
 	uint32_t count;
 };
 
-static void best_add(struct best *b, uint32_t row, double total_ms)
+static void best_add(struct best *b, uint32_t row, double price_ms, double total_ms)
 {
 	uint32_t at = b->count;
 
@@ -31,22 +31,25 @@ static void best_add(struct best *b, uint32_t row, double total_ms)
 	}
 	for (; at > 0 && b->total_ms[at - 1] > total_ms; at--) {
 		b->row[at] = b->row[at - 1];
+		b->price_ms[at] = b->price_ms[at - 1];
 		b->total_ms[at] = b->total_ms[at - 1];
 	}
 	b->row[at] = row;
+	b->price_ms[at] = price_ms;
 	b->total_ms[at] = total_ms;
 }
 
 /* From a random place on, so that of many equal engines not always the same are played. */
-static void choose(struct best *b, const struct candidates *c, const struct policy_input *in,
-		   double bound_ms)
+static void choose(struct best *b, const struct candidates *c, const struct policy_input *in)
 {
+	const struct estimate_bound bound = estimate_bound(c);
 	const uint32_t from = c->count > PLAYED ? (uint32_t)bb_rng_below(in->rng, c->count) : 0;
 
 	for (uint32_t k = 0; k < c->count; k++) {
 		const uint32_t i = from + k < c->count ? from + k : from + k - c->count;
-		if (c->terms[i].ttft_ms <= bound_ms && !lane_is_full(c->lane[i]))
-			best_add(b, i, estimate_total_ms(c, in, i));
+		const double price_ms = estimate_price_ms(c, &bound, i);
+		if (price_ms < POLICY_NEVER)
+			best_add(b, i, price_ms, price_ms + estimate_total_ms(c, in, i));
 	}
 }
 
@@ -73,13 +76,13 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 	}
 	estimate_ttft(c, in);
 	for (uint32_t i = 0; i < c->count; i++)
-		cost[i] = (lane_is_full(c->lane[i]) ? ESTIMATE_FULL : ESTIMATE_AFTER) +
-			  c->terms[i].ttft_ms;
-	choose(&best, c, in, estimate_bound_ms(c));
+		cost[i] = estimate_last(c, i);
+	choose(&best, c, in);
 	for (uint32_t k = 0; k < best.count; k++) {
 		const uint32_t i = best.row[k];
-		c->terms[i].total_ms = best.count > 1 ? play(c, in, i) : best.total_ms[k];
-		cost[i] = c->terms[i].total_ms + TIE_MS * c->requests[i];
+		struct policy_terms *t = &c->terms[i];
+		t->total_ms = best.count > 1 ? play(c, in, i) + best.price_ms[k] : best.total_ms[k];
+		cost[i] = t->total_ms + TIE_MS * c->requests[i];
 	}
 }
 
