@@ -163,6 +163,7 @@ struct brain_request {
 	uint64_t session;           /* hash of what a session is known by; 0: unknown */
 	uint64_t beginning;         /* hash of the prompt's first bytes, without `hashes`; 0: unknown */
 	bool teaches;               /* its times say something about the engine: it generates */
+	bool is_blind;              /* it answers in one piece: its first token will not be seen */
 	bool can_wait;              /* may be held until an engine is open: see DECISION_HOLD */
 	uint64_t cookie;            /* comes back with brain_released */
 };

@@ -318,6 +318,7 @@ void dispatch(struct brain *b, uint64_t now_ns, struct model *m, const struct br
 	f->pending_prefill = r->prompt_tokens - d->cached_tokens;
 	f->lane = (struct lane_request){
 		.is_odd = !r->teaches || r->exclude_count > 0,
+		.is_blind = r->is_blind,
 		.prompt_tokens = tokens_32(r->prompt_tokens),
 		.uncached = tokens_32(f->pending_prefill),
 		.pinned = tokens_32(r->prompt_tokens),
@@ -353,13 +354,14 @@ void flight_leave(struct brain *b, uint64_t now_ns, struct flight *f,
 	const struct lane_table t = flight_table(b);
 	const bool is_ok = result->outcome == OUTCOME_OK;
 
+	if (e)
+		learn_cache(b, f, e, result);
 	lane_remove(&b->lanes[f->lane_index], &t, (uint32_t)(f - b->flights), now_ns,
 		    is_ok ? LANE_FINISHED : LANE_BROKEN_OFF);
 	if (f->is_promised)
 		index_remove(b->index, f->lane_index, INDEX_PROMISED, f->hashes, f->hash_count);
 	if (!e)
 		return;
-	learn_cache(b, f, e, result);
 	BB_ASSERT(e->requests > 0 && e->tokens >= f->tokens);
 	BB_ASSERT(e->pending_prefill >= f->pending_prefill);
 	e->requests--;

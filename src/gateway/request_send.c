@@ -114,6 +114,7 @@ static struct brain_request ask_of(const struct request *r)
 		.hash_count = r->hash_count,
 		.session = r->session,
 		.teaches = info->generates,
+		.is_blind = !r->asked_stream,
 		.can_wait = info->generates && r->body_facts,
 		.cookie = (uintptr_t)r,
 	};
