@@ -9,6 +9,7 @@
 #define GAP_SAMPLES_EARLY 2000
 #define GAP_STEP_EARLY 0.01
 #define GAP_STEP 0.001
+#define KV_MEAN_WEIGHT 0.003
 #define TTFT_FACTOR_STEP 0.01
 #define TTFT_FACTOR_DECAY 0.998
 #define GAP_FACTOR_STEP 0.001
@@ -98,7 +99,14 @@ void rates_learn_gap(struct rates *r, struct rate_factors *f, double kv_tokens, 
 
 	if (!(actual_ms > 0) || !isfinite(actual_ms))
 		return;
-	if (r->kv_token_ms * kv_tokens > r->step_ms)
+	/*
+	 * Two points make a line: the scalar of KV tokens is fitted where there are many of them,
+	 * the other where there are few. (Fitting the one with the larger part leaves it too small
+	 * for good where it was too small at first.)
+	 */
+	const double weight = r->gap_samples ? KV_MEAN_WEIGHT : 1;
+	r->kv_mean += weight * (kv_tokens - r->kv_mean);
+	if (kv_tokens > r->kv_mean)
 		nudge(&r->kv_token_ms, step, 1e-10, 1);
 	else
 		nudge(&r->step_ms, step, 0.01, 60000);

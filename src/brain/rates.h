@@ -20,6 +20,7 @@ struct rates {
 	double token_ms;    /* qr: of a prompt's uncached token; start 0.03 */
 	double step_ms;	    /* qa: of a step that only generates; start 8 */
 	double kv_token_ms; /* qc: more for each KV token in use; start 2e-5 */
+	double kv_mean;	    /* KV tokens of the samples of gaps, on average */
 	uint64_t ttft_samples, gap_samples;
 };
 

@@ -23,9 +23,10 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 	const struct estimate_bound bound = estimate_bound(c);
 	for (uint32_t i = 0; i < c->count; i++) {
 		struct policy_terms *t = &c->terms[i];
-		t->total_ms = estimate_total_ms(c, in, i) + estimate_price_ms(c, &bound, i);
-		if (t->total_ms < POLICY_NEVER)
-			cost[i] = t->total_ms + TIE_MS * c->requests[i];
+		t->total_ms = estimate_total_ms(c, in, i);
+		const double price_ms = estimate_price_ms(c, &bound, i);
+		if (price_ms < POLICY_NEVER)
+			cost[i] = t->total_ms + price_ms + TIE_MS * c->requests[i];
 		else
 			cost[i] = estimate_last(c, i);
 	}

@@ -81,8 +81,8 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 	for (uint32_t k = 0; k < best.count; k++) {
 		const uint32_t i = best.row[k];
 		struct policy_terms *t = &c->terms[i];
-		t->total_ms = best.count > 1 ? play(c, in, i) + best.price_ms[k] : best.total_ms[k];
-		cost[i] = t->total_ms + TIE_MS * c->requests[i];
+		t->total_ms = best.count > 1 ? play(c, in, i) : best.total_ms[k] - best.price_ms[k];
+		cost[i] = t->total_ms + best.price_ms[k] + TIE_MS * c->requests[i];
 	}
 }
 
