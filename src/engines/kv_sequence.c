@@ -16,8 +16,7 @@ void kv_sequence_forget(struct kv_sequence *s)
 
 static bool replay_is_possible(const struct kv_sequence *s, uint64_t now_ns)
 {
-	return s->can_replay && now_ns >= s->cool_until_ns &&
-	       s->rounds < KV_SEQUENCE_ROUNDS_MAX;
+	return s->can_replay && now_ns >= s->cool_until_ns && s->rounds < KV_SEQUENCE_ROUNDS_MAX;
 }
 
 static unsigned replay_begin(struct kv_sequence *s)

@@ -36,13 +36,13 @@ enum kv_sequence_state {
 
 struct kv_sequence {
 	enum kv_sequence_state state;
-	bool can_replay;     /* the engine has a replay endpoint */
-	bool has_last;       /* some batch is applied */
-	bool is_verified;    /* the running replay has shown that it is the same engine */
+	bool can_replay;  /* the engine has a replay endpoint */
+	bool has_last;	  /* some batch is applied */
+	bool is_verified; /* the running replay has shown that it is the same engine */
 	bool has_held;
-	uint64_t last;       /* number of the batch that was applied last */
-	uint64_t last_hash;  /* of its payload */
-	uint64_t held_last;  /* newest live batch during the replay */
+	uint64_t last;	    /* number of the batch that was applied last */
+	uint64_t last_hash; /* of its payload */
+	uint64_t held_last; /* newest live batch during the replay */
 	uint64_t replay_from;
 	uint64_t cool_until_ns;
 	uint32_t rounds;

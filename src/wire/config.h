@@ -81,6 +81,7 @@ struct config_limits {
 	uint32_t json_depth;
 	uint64_t prompt_cache; /* bytes; 0: off */
 	uint64_t index;        /* bytes: which engine holds which blocks */
+	uint64_t kv_mirror;    /* bytes, for each engine whose KV events are followed */
 };
 
 /* Requests that wait for an engine that is open for them. */
@@ -230,6 +231,14 @@ struct config_model {
 	struct config_texts engine_urls; /* the same engines as URLs */
 };
 
+/* What engines[].kv_events says. */
+enum config_kv_events {
+	CONFIG_KV_AUTO, /* "auto", or nothing: the engine is asked */
+	CONFIG_KV_OFF,
+	CONFIG_KV_POLL, /* TensorRT-LLM's /kv_cache_events */
+	CONFIG_KV_ENDPOINTS,
+};
+
 /* Each engine once, wherever it was named. */
 struct config_engine {
 	struct bb_str url; /* "http[s]://HOST[:PORT][/base]" or "unix:PATH", no slash at the end */
@@ -237,6 +246,9 @@ struct config_engine {
 	enum config_engine_kind kind;
 	struct bb_str api_key; /* empty: none. A secret: never logged, never shown */
 	struct config_engine_tls tls;
+	struct config_texts kv_events; /* endpoints, one for each rank; or one of the words below */
+	struct config_texts kv_replay; /* none, or as many endpoints */
+	struct bb_str kv_topic;
 	struct config_texts models; /* as written; config.models has them all */
 	bool is_discovered; /* nothing says what it serves: it serves every model that it lists
 			       itself */
@@ -309,6 +321,7 @@ void config_warn(const struct config *c, const char *main_name, const char *keys
 		 struct bb_buf *out);
 /* Must clients say who they are? Once there are tenants, a file of keys or trusted tokens. */
 bool config_needs_keys(const struct config *c);
+enum config_kv_events config_engine_kv_events(const struct config_engine *e);
 /* The configuration of an empty file; NULL without memory. */
 struct config *config_default(void) BB_MUST;
 /*

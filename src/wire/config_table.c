@@ -194,6 +194,10 @@ const struct config_key config_keys[] = {
 	  .min = 64 * KIB, .max = 64 * GIB, .flags = CONFIG_KEY_ZERO,
 	  .text = "Memory for the tokens of prompts, so that a conversation's next turn costs only what "
 		  "is new; 0 is none." },
+	{ .path = "limits.kv_mirror", ROOT(SIZE, limits.kv_mirror), .initial = "256MiB",
+	  .min = 1 * MIB, .max = 64 * GIB,
+	  .text = "Memory for following the KV events of one engine; beyond it further blocks of it "
+		  "are not followed." },
 	{ .path = "limits.answer_size", ROOT(SIZE, limits.answer_size), .initial = "16MiB",
 	  .min = 64 * KIB, .max = 1 * GIB,
 	  .text = "Size of an answer that must be put together before it is sent." },
@@ -381,6 +385,15 @@ const struct config_key config_keys[] = {
 	  .text = "The name in the engine's certificate, where it is not the URL's host." },
 	{ .path = "tls.verify", ENGINE(CHOICE, tls.verify), .initial = "true", .choices = verify,
 	  .text = "`false` takes any certificate, so anybody in between can read along." },
+	{ .path = "kv_events", ENGINE(TEXTS, kv_events), .initial = "auto", .min = 1, .max = 64,
+	  .check = config_check_kv_events,
+	  .text = "Where it tells what its KV cache holds: `auto` asks it, `off` does without, `poll` "
+		  "takes TensorRT-LLM's (which nobody else may do then); or `tcp://HOST:PORT`, one for "
+		  "each data-parallel rank, `*` being the engine's own host." },
+	{ .path = "kv_replay", ENGINE(TEXTS, kv_replay), .max = 64, .check = config_check_endpoint,
+	  .text = "Where it repeats events that were lost: as many endpoints as in `kv_events`." },
+	{ .path = "kv_topic", ENGINE(TEXT, kv_topic), .check = config_check_printable,
+	  .text = "The topic of these events; without it all topics are taken." },
 	{ .path = "models", ENGINE(TEXTS, models), .max = CONFIG_MODELS_MAX,
 	  .check = config_check_name,
 	  .text = "Models that it serves; they need not stand in `models`." },

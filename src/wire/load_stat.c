@@ -63,8 +63,10 @@ int load_stat_decode(struct bb_str payload, struct load_stat *out)
 void load_stat_encode(struct bb_buf *out, const struct load_stat *s)
 {
 	const uint64_t n[NUMBERS] = {
-		s->running,	     s->waiting,      s->tokens,      s->tokens_max,	   s->rank,
-		s->waiting_uncached, s->tokens_total, s->running_max, s->prefill_uncached, s->prefill_busy_us,
+		s->running,	    s->waiting,	    s->tokens,
+		s->tokens_max,	    s->rank,	    s->waiting_uncached,
+		s->tokens_total,    s->running_max, s->prefill_uncached,
+		s->prefill_busy_us,
 	};
 
 	msgpack_add_array(out, 1 + NUMBERS);

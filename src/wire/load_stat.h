@@ -16,16 +16,16 @@
 #include "base/str.h"
 
 struct load_stat {
-	uint32_t running;              /* requests */
+	uint32_t running; /* requests */
 	uint32_t waiting;
-	uint64_t tokens;               /* KV tokens in use */
+	uint64_t tokens; /* KV tokens in use */
 	uint64_t tokens_max;
-	uint32_t rank;                 /* attention data-parallel rank; 0 when it is nil */
-	uint64_t waiting_uncached;     /* prompt tokens of those that wait, as far as not cached */
-	uint64_t tokens_total;         /* in use, and of those that wait */
-	uint32_t running_max;          /* requests at once */
-	uint64_t prefill_uncached;     /* prompt tokens computed since the start */
-	uint64_t prefill_busy_us;      /* time spent with them */
+	uint32_t rank;		   /* attention data-parallel rank; 0 when it is nil */
+	uint64_t waiting_uncached; /* prompt tokens of those that wait, as far as not cached */
+	uint64_t tokens_total;	   /* in use, and of those that wait */
+	uint32_t running_max;	   /* requests at once */
+	uint64_t prefill_uncached; /* prompt tokens computed since the start */
+	uint64_t prefill_busy_us;  /* time spent with them */
 };
 
 BB_MUST int load_stat_decode(struct bb_str payload, struct load_stat *out);

@@ -22,7 +22,7 @@
 struct orca_load {
 	bool has_running, has_waiting, has_usage;
 	uint32_t running, waiting; /* requests */
-	double kv_usage;           /* 0 … 1 */
+	double kv_usage;	   /* 0 … 1 */
 };
 
 BB_MUST int orca_read(struct bb_str field, struct orca_load *out);
