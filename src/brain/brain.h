@@ -158,7 +158,7 @@ struct brain_request {
 	const struct engine_id *exclude; /* engines that failed this very request */
 	uint32_t exclude_count;
 	enum prompt_hashes hashed;
-	const uint64_t *hashes;     /* of its whole blocks; copied */
+	const uint64_t *hashes;     /* of its whole blocks, or pieces of text; copied */
 	uint32_t hash_count;
 	uint64_t session;           /* hash of what a session is known by; 0: unknown */
 	uint64_t beginning;         /* hash of the prompt's first bytes, without `hashes`; 0: unknown */

@@ -13,6 +13,7 @@
 #include "brain/kinds.h"
 #include "brain/kv_lane.h"
 #include "brain/lane.h"
+#include "brain/marks.h"
 #include "brain/policy/policy.h"
 
 #define RETRY_AFTER_MS 1000

@@ -63,15 +63,16 @@ static struct filtered collect(struct brain *b, const struct model *m, const str
 
 /* ---- what they hold of it ---- */
 
-static uint32_t credit(const struct index_depth *d, double trust, uint64_t prompt_tokens,
+static uint32_t credit(const struct index_depth *d, double trust, const struct brain_request *r,
 		       uint32_t *raw)
 {
-	const double lower = (double)(d->held - d->device) * LOWER_TIER_CREDIT;
-	uint64_t tokens = d->held * (uint64_t)BRAIN_BLOCK_TOKENS;
-	double believed = ((double)d->device + lower) * BRAIN_BLOCK_TOKENS * trust;
+	const uint64_t device = hashes_tokens(r->hashed, d->device);
+	uint64_t tokens = hashes_tokens(r->hashed, d->held);
+	double believed =
+		((double)device + (double)(tokens - device) * LOWER_TIER_CREDIT) * trust;
 
 	/* An engine computes the last token of a prompt in any case. */
-	const uint64_t most = prompt_tokens ? prompt_tokens - 1 : 0;
+	const uint64_t most = r->prompt_tokens ? r->prompt_tokens - 1 : 0;
 	if (tokens > most)
 		tokens = most;
 	if (believed > (double)most)
@@ -92,7 +93,7 @@ static void match(struct brain *b, const struct brain_request *r)
 	index_match(b->index, r->hashes, r->hash_count, b->depths, b->lane_count);
 	for (uint32_t i = 0; i < c->count; i++) {
 		const uint32_t lane = (uint32_t)(c->lane[i] - b->lanes);
-		c->cached[i] = credit(&b->depths[lane], b->kv_lanes[lane].trust, r->prompt_tokens,
+		c->cached[i] = credit(&b->depths[lane], b->kv_lanes[lane].trust, r,
 				      &b->raw_cached[i]);
 	}
 }
@@ -281,16 +282,19 @@ static void promise(struct brain *b, const struct engine *e, struct flight *f)
 {
 	struct kv_lane *kv = &b->kv_lanes[f->lane_index];
 
-	flight_thin_hashes(b, f);
+	const enum prompt_hashes hashed = (enum prompt_hashes)f->hashed;
+
+	if (hashed == HASHES_TOKENS)
+		flight_thin_hashes(b, f);
 	if (f->hash_count == 0)
 		return;
-	f->is_promised = kv_lane_is_told(kv, (enum prompt_hashes)f->hashed);
+	f->is_promised = kv_lane_is_told(kv, hashed);
 	if (f->is_promised)
 		index_store(b->index, f->lane_index, INDEX_PROMISED, INDEX_STRIDE - 1, f->hashes,
 			    f->hash_count, INDEX_STRIDE);
 	else
 		kv_lane_assume(kv, b->index, f->lane_index, e->kv_tokens_max / e->lane_count,
-			       f->hashes, f->hash_count);
+			       hashed, f->hashes, f->hash_count);
 }
 
 void dispatch(struct brain *b, uint64_t now_ns, struct model *m, const struct brain_request *r,
@@ -336,7 +340,7 @@ static void learn_cache(struct brain *b, const struct flight *f, const struct en
 			const struct request_result *result)
 {
 	struct kv_lane *kv = &b->kv_lanes[f->lane_index];
-	const uint64_t known = f->hash_count * (uint64_t)(BRAIN_BLOCK_TOKENS * INDEX_STRIDE);
+	const uint64_t known = marks_tokens((enum prompt_hashes)f->hashed, f->hash_count);
 
 	if (result->outcome != OUTCOME_OK || !f->lane.is_generating || known == 0)
 		return;

@@ -8,13 +8,14 @@
 
 struct mark {
 	uint64_t hash;
+	uint32_t tokens;
 	uint32_t newer, older; /* NONE: the end; of a free one `older` is the next free */
 };
 
 struct kv_assumed {
 	struct index *index;
 	uint32_t row;
-	uint32_t capacity;
+	uint64_t capacity, tokens;
 	uint32_t count;
 	struct mark *marks;
 	uint32_t marks_cap, marks_used;
@@ -24,7 +25,7 @@ struct kv_assumed {
 	uint32_t mask;
 };
 
-struct kv_assumed *kv_assumed_create(struct index *x, uint32_t row, uint32_t capacity)
+struct kv_assumed *kv_assumed_create(struct index *x, uint32_t row, uint64_t capacity)
 {
 	struct kv_assumed *a = bb_alloc_zero(1, sizeof(*a));
 
@@ -49,6 +50,11 @@ void kv_assumed_destroy(struct kv_assumed *a)
 uint32_t kv_assumed_count(const struct kv_assumed *a)
 {
 	return a->count;
+}
+
+uint64_t kv_assumed_tokens(const struct kv_assumed *a)
+{
+	return a->tokens;
 }
 
 /* ---- the table ---- */
@@ -140,9 +146,10 @@ static void evict_oldest(struct kv_assumed *a)
 	m->older = a->free_head;
 	a->free_head = i;
 	a->count--;
+	a->tokens -= m->tokens;
 }
 
-static bool add(struct kv_assumed *a, uint64_t hash)
+static bool add(struct kv_assumed *a, uint64_t hash, uint32_t tokens)
 {
 	uint32_t i = a->free_head;
 
@@ -154,16 +161,25 @@ static bool add(struct kv_assumed *a, uint64_t hash)
 		i = a->marks_used++;
 	}
 	a->marks[i].hash = hash;
+	a->marks[i].tokens = tokens;
+	a->tokens += tokens;
 	*place_of(a, hash) = i + 1;
 	link_newest(a, i);
 	a->count++;
 	return true;
 }
 
-void kv_assumed_use(struct kv_assumed *a, const uint64_t *marks, uint32_t count)
+static void evict(struct kv_assumed *a)
 {
-	if (count > a->capacity)
-		count = a->capacity;
+	while (a->tokens > a->capacity)
+		evict_oldest(a);
+}
+
+void kv_assumed_use(struct kv_assumed *a, enum prompt_hashes hashed, const uint64_t *marks,
+		    uint32_t count)
+{
+	while (count && marks_tokens(hashed, count) > a->capacity)
+		count--;
 	/* The deepest first, so that the beginning is the newest. */
 	for (uint32_t i = count; i-- > 0;) {
 		uint32_t *place = a->table ? place_of(a, marks[i]) : NULL;
@@ -171,7 +187,8 @@ void kv_assumed_use(struct kv_assumed *a, const uint64_t *marks, uint32_t count)
 			const uint32_t k = *place - 1;
 			unlink_mark(a, k);
 			link_newest(a, k);
-		} else if (!add(a, marks[i])) {
+		} else if (!add(a, marks[i],
+				(uint32_t)(marks_tokens(hashed, i + 1) - marks_tokens(hashed, i)))) {
 			return;
 		}
 	}
@@ -179,13 +196,11 @@ void kv_assumed_use(struct kv_assumed *a, const uint64_t *marks, uint32_t count)
 	if (count)
 		index_store(a->index, a->row, INDEX_DEVICE, INDEX_STRIDE - 1, marks, count,
 			    INDEX_STRIDE);
-	while (a->count > a->capacity)
-		evict_oldest(a);
+	evict(a);
 }
 
-void kv_assumed_set_capacity(struct kv_assumed *a, uint32_t capacity)
+void kv_assumed_set_capacity(struct kv_assumed *a, uint64_t capacity)
 {
 	a->capacity = capacity;
-	while (a->count > capacity)
-		evict_oldest(a);
+	evict(a);
 }

@@ -29,26 +29,24 @@ bool kv_lane_is_told(const struct kv_lane *l, enum prompt_hashes hashed)
 	return l->mode == KV_EXACT && hashed == HASHES_TOKENS && l->silent < KV_SILENT_MAX;
 }
 
-static uint32_t capacity_of(const struct kv_lane *l, uint64_t kv_tokens_max)
+static uint64_t capacity_of(const struct kv_lane *l, uint64_t kv_tokens_max)
 {
-	const double tokens = (double)(kv_tokens_max ? kv_tokens_max : KV_TOKENS_ASSUMED) *
-			      l->capacity_share;
-	const double marks = tokens / (BRAIN_BLOCK_TOKENS * INDEX_STRIDE);
+	const double tokens = (double)(kv_tokens_max ? kv_tokens_max : KV_TOKENS_ASSUMED);
 
-	return marks < 1 ? 1 : marks > 1e9 ? 1000000000 : (uint32_t)marks;
+	return (uint64_t)(tokens * l->capacity_share);
 }
 
 void kv_lane_assume(struct kv_lane *l, struct index *x, uint32_t row, uint64_t kv_tokens_max,
-		    const uint64_t *marks, uint32_t count)
+		    enum prompt_hashes hashed, const uint64_t *marks, uint32_t count)
 {
-	const uint32_t capacity = capacity_of(l, kv_tokens_max);
+	const uint64_t capacity = capacity_of(l, kv_tokens_max);
 
 	if (!l->assumed)
 		l->assumed = kv_assumed_create(x, row, capacity);
 	if (!l->assumed)
 		return;
 	kv_assumed_set_capacity(l->assumed, capacity);
-	kv_assumed_use(l->assumed, marks, count);
+	kv_assumed_use(l->assumed, hashed, marks, count);
 }
 
 void kv_lane_learn(struct kv_lane *l, uint64_t predicted, uint64_t reported, uint64_t kv_tokens_max)

@@ -36,7 +36,7 @@ void kv_lane_fini(struct kv_lane *l);
 bool kv_lane_is_told(const struct kv_lane *l, enum prompt_hashes hashed);
 /* A prompt was sent to a lane that does not tell. `kv_tokens_max` 0: unknown. */
 void kv_lane_assume(struct kv_lane *l, struct index *x, uint32_t row, uint64_t kv_tokens_max,
-		    const uint64_t *marks, uint32_t count);
+		    enum prompt_hashes hashed, const uint64_t *marks, uint32_t count);
 /* A request is over: of its prompt, `predicted` tokens were expected to be cached and `reported` were. */
 void kv_lane_learn(struct kv_lane *l, uint64_t predicted, uint64_t reported, uint64_t kv_tokens_max);
 /* It computed `new_tokens` of a prompt since `sent_ns`: was that told? */

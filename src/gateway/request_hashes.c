@@ -5,6 +5,7 @@
 
 /* Blocks of a prompt beyond these are not looked up: 2 million tokens. */
 #define HASHES_MAX (128u << 10)
+#define TEXT_MAX (8u << 20)
 
 /* Who shares a prefix with whom: a tenant's salt where its engines keep tenants apart. */
 static int hasher_of(const struct request *r, struct block_hasher *h)
@@ -42,18 +43,17 @@ void request_hash_tokens(struct request *r, const uint32_t *ids, size_t count)
 
 void request_hash_text(struct request *r)
 {
-	const size_t each = BRAIN_BLOCK_TOKENS * sizeof(uint32_t);
 	struct bb_str text = r->body_facts->prompt;
 	struct block_hasher h;
 
 	if (hasher_of(r, &h))
 		return;
-	if (text.len > HASHES_MAX * each)
-		text.len = HASHES_MAX * each;
-	uint64_t *out = room_for(r, text.len / each);
+	if (text.len > TEXT_MAX)
+		text.len = TEXT_MAX;
+	uint64_t *out = room_for(r, block_text_pieces(text.len));
 	if (!out)
 		return;
-	r->hash_count = (uint32_t)block_hash_bytes(&h, text, out);
+	r->hash_count = (uint32_t)block_hash_text(&h, text, out);
 	r->hashes = out;
 	r->hashed = HASHES_TEXT;
 }

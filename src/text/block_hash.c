@@ -118,13 +118,47 @@ size_t block_hash(const struct block_hasher *h, const uint32_t *ids, size_t toke
 	return blocks;
 }
 
-size_t block_hash_bytes(const struct block_hasher *h, struct bb_str text, uint64_t *out)
+/* ---- of texts ---- */
+
+#define KIB ((size_t)1024)
+
+/* Pieces of `size` bytes from `begin` on. */
+static const struct range {
+	size_t begin, size, first; /* `first`: pieces before it */
+} ranges[] = {
+	{ 0, KIB / 2, 0 },
+	{ 4 * KIB, 2 * KIB, 8 },
+	{ 64 * KIB, 8 * KIB, 38 },
+};
+#define RANGES (sizeof(ranges) / sizeof(ranges[0]))
+
+size_t block_text_pieces(size_t bytes)
 {
-	struct block_hasher bytes = *h;
-	const size_t blocks = text.len / sizeof(uint32_t) / h->block_tokens;
+	size_t i = RANGES - 1;
+
+	while (bytes < ranges[i].begin)
+		i--;
+	return ranges[i].first + (bytes - ranges[i].begin) / ranges[i].size;
+}
+
+size_t block_text_bytes(size_t pieces)
+{
+	size_t i = RANGES - 1;
+
+	while (pieces < ranges[i].first)
+		i--;
+	return ranges[i].begin + (pieces - ranges[i].first) * ranges[i].size;
+}
+
+size_t block_hash_text(const struct block_hasher *h, struct bb_str text, uint64_t *out)
+{
+	const size_t count = block_text_pieces(text.len);
+	uint64_t before = bb_hash(&h->start, sizeof(h->start), ~h->seed);
 
 	BB_ASSERT(h->scheme == BLOCK_OWN);
-	bytes.start = bb_hash(&h->start, sizeof(h->start), ~h->seed);
-	hash_own(&bytes, text.p, blocks, out);
-	return blocks;
+	for (size_t i = 0; i < count; i++) {
+		const size_t begin = block_text_bytes(i), end = block_text_bytes(i + 1);
+		before = out[i] = bb_hash(text.p + begin, end - begin, before);
+	}
+	return count;
 }

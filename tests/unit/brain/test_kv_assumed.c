@@ -12,6 +12,7 @@
 #define ROW 3u
 #define PROMPTS 40u
 #define LENGTH 12u
+#define TOKENS(marks) ((uint64_t)(marks) * INDEX_STRIDE * BRAIN_BLOCK_TOKENS)
 
 static struct index *ix;
 static struct kv_assumed *assumed;
@@ -61,21 +62,21 @@ static void the_oldest_goes_from_its_end(void **state)
 {
 	uint64_t a[LENGTH], b[LENGTH], c[LENGTH];
 
-	assumed = kv_assumed_create(ix, ROW, 2 * LENGTH);
+	assumed = kv_assumed_create(ix, ROW, TOKENS(2 * LENGTH));
 	assert_non_null(assumed);
 	marks_of(1, 0, a);
 	marks_of(2, 0, b);
 	marks_of(3, 0, c);
-	kv_assumed_use(assumed, a, LENGTH);
-	kv_assumed_use(assumed, b, LENGTH);
+	kv_assumed_use(assumed, HASHES_TOKENS, a, LENGTH);
+	kv_assumed_use(assumed, HASHES_TOKENS, b, LENGTH);
 	assert_int_equal(held(a), LENGTH);
-	kv_assumed_use(assumed, a, LENGTH); /* now b is the older one */
-	kv_assumed_use(assumed, c, 5);
+	kv_assumed_use(assumed, HASHES_TOKENS, a, LENGTH); /* now b is the older one */
+	kv_assumed_use(assumed, HASHES_TOKENS, c, 5);
 	assert_int_equal(held(c), 5);
 	assert_int_equal(held(a), LENGTH);
 	assert_int_equal(held(b), LENGTH - 5);
 	assert_int_equal(kv_assumed_count(assumed), 2 * LENGTH);
-	kv_assumed_set_capacity(assumed, 10);
+	kv_assumed_set_capacity(assumed, TOKENS(10));
 	assert_int_equal(held(b), 0);
 	assert_int_equal(held(c), 5);
 	assert_int_equal(held(a), 5);
@@ -86,9 +87,9 @@ static void a_prompt_over_the_capacity_keeps_its_beginning(void **state)
 {
 	uint64_t a[LENGTH];
 
-	assumed = kv_assumed_create(ix, ROW, 4);
+	assumed = kv_assumed_create(ix, ROW, TOKENS(4));
 	marks_of(1, 0, a);
-	kv_assumed_use(assumed, a, LENGTH);
+	kv_assumed_use(assumed, HASHES_TOKENS, a, LENGTH);
 	assert_int_equal(held(a), 4);
 }
 
@@ -137,22 +138,39 @@ static void it_is_a_list_in_the_order_of_use(void **state)
 
 	plain.count = 0;
 	bb_rng_seed(&rng, 5);
-	assumed = kv_assumed_create(ix, ROW, capacity);
+	assumed = kv_assumed_create(ix, ROW, TOKENS(capacity));
 	for (int i = 0; i < 20000; i++) {
 		marks_of((uint32_t)bb_rng_below(&rng, PROMPTS), 3, marks);
 		const uint32_t count = 1 + (uint32_t)bb_rng_below(&rng, LENGTH);
 		if (bb_rng_below(&rng, 50) == 0) {
 			capacity = 100 + (uint32_t)bb_rng_below(&rng, 100);
-			kv_assumed_set_capacity(assumed, capacity);
+			kv_assumed_set_capacity(assumed, TOKENS(capacity));
 			plain_use(&plain, marks, 0, capacity);
 		}
-		kv_assumed_use(assumed, marks, count);
+		kv_assumed_use(assumed, HASHES_TOKENS, marks, count);
 		plain_use(&plain, marks, count, capacity);
 		assert_int_equal(kv_assumed_count(assumed), plain.count);
+		assert_int_equal(kv_assumed_tokens(assumed), TOKENS(plain.count));
 		marks_of((uint32_t)bb_rng_below(&rng, PROMPTS), 3, marks);
 		assert_int_equal(held(marks), plain_held(&plain, marks));
 		assert_int_equal(index_row_pairs(ix, ROW), plain.count);
 	}
+}
+
+static void pieces_of_text_count_by_their_size(void **state)
+{
+	uint64_t a[LENGTH], b[LENGTH];
+
+	/* 8 pieces of 128 tokens, then 4 of 512. */
+	assumed = kv_assumed_create(ix, ROW, 8 * 128 + 4 * 512);
+	marks_of(1, 0, a);
+	marks_of(2, 0, b);
+	kv_assumed_use(assumed, HASHES_TEXT, a, LENGTH);
+	assert_int_equal(kv_assumed_tokens(assumed), 8 * 128 + 4 * 512);
+	kv_assumed_use(assumed, HASHES_TEXT, b, 2); /* the deepest of the other one has to go */
+	assert_int_equal(kv_assumed_count(assumed), LENGTH + 1);
+	assert_int_equal(held(a), LENGTH - 1);
+	assert_int_equal(held(b), 2);
 }
 
 static void without_memory_less_is_assumed(void **state)
@@ -161,10 +179,10 @@ static void without_memory_less_is_assumed(void **state)
 
 	for (unsigned n = 1; n < 12; n++) {
 		bb_alloc_fail_at(n, n % 2 ? BB_FAIL_ONCE : BB_FAIL_FOREVER);
-		assumed = kv_assumed_create(ix, ROW, 4096);
+		assumed = kv_assumed_create(ix, ROW, TOKENS(4096));
 		for (uint32_t i = 0; assumed && i < PROMPTS; i++) {
 			marks_of(i, 0, marks);
-			kv_assumed_use(assumed, marks, LENGTH);
+			kv_assumed_use(assumed, HASHES_TOKENS, marks, LENGTH);
 			assert_in_range(held(marks), 0, LENGTH);
 		}
 		bb_alloc_fail_at(0, BB_FAIL_ONCE);
@@ -181,6 +199,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_prompt_over_the_capacity_keeps_its_beginning, open_world,
 						close_world),
 		cmocka_unit_test_setup_teardown(it_is_a_list_in_the_order_of_use, open_world,
+						close_world),
+		cmocka_unit_test_setup_teardown(pieces_of_text_count_by_their_size, open_world,
 						close_world),
 		cmocka_unit_test_setup_teardown(without_memory_less_is_assumed, open_world, close_world),
 	};
