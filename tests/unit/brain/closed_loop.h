@@ -63,6 +63,12 @@ struct loop_result {
 	uint32_t least_served, most_served;
 };
 
+/* An engine that does nothing for a while. */
+struct loop_stall {
+	uint32_t engine;
+	double at_ms, ms;
+};
+
 struct loop {
 	const struct policy *policy;
 	enum { LOOP_IMMEDIATE, LOOP_LATE } binding;
@@ -77,6 +83,7 @@ struct loop {
 	uint32_t held[LOOP_JOBS], held_count;
 	uint32_t conv_count;
 	uint64_t sequence;
+	struct loop_stall stall;
 	double now_ms;
 	struct bb_rng rng, policy_rng;
 };
@@ -254,6 +261,10 @@ static inline void loop_step(struct loop *s, struct loop_engine *e)
 	e->step_ms =
 		((compute > memory ? compute : memory) + 2.5 + 0.01 * (streams + 1)) * e->slowness;
 	e->begun_ms = s->now_ms;
+	if (s->stall.ms && s->now_ms >= s->stall.at_ms && e == &s->engines[s->stall.engine]) {
+		e->begun_ms += s->stall.ms;
+		s->stall.ms = 0;
+	}
 }
 
 static inline double loop_end_ms(const struct loop_engine *e)

@@ -1,0 +1,275 @@
+/*
+ * Goal: the orderings of the study behind docs/policies.md hold for the policies as they are built,
+ * with rates that they learn as they go: multi-turn chat, one hot prompt, prompts of mixed length,
+ * overload with and without late binding, unequal engines, wrong start values, an engine that
+ * stalls. Ratios of virtual time: the same in every run.
+ */
+#include "closed_loop.h"
+
+struct loads {
+	double per_s;
+	uint32_t jobs;
+};
+
+/* Conversations of 6 turns on average with one system prompt; `per_s` turns a second at first. */
+static void chat(struct loop *s, struct loads load)
+{
+	double at_ms = 0;
+
+	s->jobs_max = load.jobs;
+	for (uint32_t i = 0; i < load.jobs / 6 + 1; i++) {
+		struct loop_job j = { .shared = 1024, .conv = i + 1 };
+		at_ms += loop_exp(s, 6000 / load.per_s);
+		j.turns_left = (uint32_t)loop_exp(s, 5.5);
+		j.prompt = 1224 + (uint32_t)loop_exp(s, 2000);
+		j.output = 1 + (uint32_t)fmin(loop_exp(s, 250), 1500);
+		loop_new_job(s, j, at_ms);
+	}
+	s->jobs_max = LOOP_JOBS;
+}
+
+static void arrive(struct loop *s, struct loads load,
+		   void (*fill)(struct loop *s, struct loop_job *j))
+{
+	double at_ms = 0;
+
+	for (uint32_t i = 0; i < load.jobs; i++) {
+		struct loop_job j = { .conv = i + 1 };
+		at_ms += loop_exp(s, 1000 / load.per_s);
+		fill(s, &j);
+		loop_new_job(s, j, at_ms);
+	}
+}
+
+static void hot_job(struct loop *s, struct loop_job *j)
+{
+	j->shared = 4096;
+	j->prompt = 4196 + (uint32_t)loop_exp(s, 200);
+	j->output = 1 + (uint32_t)fmin(loop_exp(s, 200), 1000);
+}
+
+static void cold_job(struct loop *s, struct loop_job *j)
+{
+	j->prompt = 100 + (uint32_t)fmin(loop_exp(s, 1900), 30000);
+	j->output = 1 + (uint32_t)fmin(loop_exp(s, 200), 1500);
+}
+
+static void mixed_job(struct loop *s, struct loop_job *j)
+{
+	const double u = bb_rng_unit(&s->rng);
+
+	j->prompt = u < 0.85   ? 100 + (uint32_t)loop_exp(s, 200)
+		    : u < 0.95 ? 15000 + (uint32_t)loop_exp(s, 5000)
+			       : 300;
+	j->output = u < 0.95 ? 1 + (uint32_t)loop_exp(s, 150) : 1500 + (uint32_t)loop_exp(s, 500);
+}
+
+/* 150 customers with a prefix of 6,000 tokens each. */
+static void customer_job(struct loop *s, struct loop_job *j)
+{
+	j->prefix = 1 + (uint32_t)bb_rng_below(&s->rng, 150);
+	j->shared = 6016;
+	j->prompt = 6216 + (uint32_t)loop_exp(s, 1000);
+	j->output = 1 + (uint32_t)fmin(loop_exp(s, 500), 4000);
+}
+
+static struct loop_result finish(struct loop *s)
+{
+	loop_run(s);
+	const struct loop_result r = loop_result(s);
+	loop_destroy(s);
+	return r;
+}
+
+static struct loop_result run_chat(const char *policy)
+{
+	struct loop *s = loop_create(policy, 1);
+
+	chat(s, (struct loads){ 250, 6000 });
+	return finish(s);
+}
+
+static struct loop_result run(const char *policy, struct loads load,
+			      void (*fill)(struct loop *s, struct loop_job *j))
+{
+	struct loop *s = loop_create(policy, 1);
+
+	arrive(s, load, fill);
+	return finish(s);
+}
+
+static struct loop_result run_late(const char *policy, struct loads load,
+				   void (*fill)(struct loop *s, struct loop_job *j))
+{
+	struct loop *s = loop_create(policy, 1);
+
+	s->binding = LOOP_LATE;
+	arrive(s, load, fill);
+	return finish(s);
+}
+
+/* a <= share × b, and says by how much when not. */
+static void assert_share(double a, double share, double b)
+{
+	if (!(a <= share * b))
+		fail_msg("%.1f is %.2f of %.1f, more than %.2f", a, a / b, b, share);
+}
+
+static void conversations_stay_where_their_cache_is(void **state)
+{
+	const struct loop_result rr = run_chat("round_robin"), look = run_chat("lookahead");
+	const struct loop_result least = run_chat("least_requests");
+
+	assert_share(look.mean, 0.35, rr.mean);
+	assert_share(look.p90, 0.30, rr.p90);
+	assert_share(look.p99, 0.60, rr.p99);
+	assert_share(look.e2e, 0.70, rr.e2e);
+	assert_share(look.mean, 0.35, least.mean);
+	assert_true(look.reuse > 0.85 && rr.reuse < 0.5);
+	const char *const aware[] = { "cost_ms", "pending", "llmd", "lmetric" };
+	for (unsigned i = 0; i < UNIT_COUNT(aware); i++)
+		assert_share(run_chat(aware[i]).mean, 0.40, rr.mean);
+	assert_share(run_chat("dynamo_cost").mean, 0.85, rr.mean);
+	assert_share(run_chat("session").mean, 0.60, rr.mean);
+}
+
+static void customers_prefixes_are_reused(void **state)
+{
+	const struct loads load = { 18, 3000 };
+	const struct loop_result rr = run("round_robin", load, customer_job);
+	const struct loop_result look = run("lookahead", load, customer_job);
+
+	assert_share(look.mean, 0.40, rr.mean);
+	assert_share(look.e2e, 0.65, rr.e2e);
+}
+
+/* The one that no cache-aware rule may make slow: everybody asks for the same. */
+static void a_hot_prompt_is_spread(void **state)
+{
+	const struct loads busy = { 200, 6000 }, calm = { 80, 4000 };
+	const struct loop_result rr = run("round_robin", busy, hot_job);
+	const struct loop_result look = run("lookahead", busy, hot_job);
+
+	assert_share(look.mean, 1.05, rr.mean);
+	assert_share(look.e2e, 1.02, rr.e2e);
+	assert_true(look.least_served > look.most_served * 3 / 4);
+	const struct loop_result calm_rr = run("round_robin", calm, hot_job);
+	const struct loop_result calm_look = run("lookahead", calm, hot_job);
+	assert_share(calm_look.mean, 1.10, calm_rr.mean);
+	assert_share(calm_look.e2e, 1.02, calm_rr.e2e);
+	assert_true(calm_look.least_served > 0);
+}
+
+static void short_prompts_do_not_wait_behind_long_ones(void **state)
+{
+	const struct loads load = { 80, 4000 };
+	const struct loop_result rr = run("round_robin", load, mixed_job);
+	const struct loop_result look = run("lookahead", load, mixed_job);
+	const struct loop_result least = run("least_requests", load, mixed_job);
+
+	assert_share(look.mean, 0.35, rr.mean);
+	assert_share(look.mean, 0.60, least.mean);
+	assert_share(look.e2e, 0.85, rr.e2e);
+}
+
+static void without_caches_load_is_balanced(void **state)
+{
+	const struct loads load = { 105, 4000 };
+	const struct loop_result rr = run("round_robin", load, cold_job);
+
+	assert_share(run("lookahead", load, cold_job).mean, 0.75, rr.mean);
+	for (unsigned n = 0; policy_at(n); n++) {
+		const struct loop_result r = run(policy_at(n)->name, load, cold_job);
+		assert_true(r.least_served > 4000 / 8 / 4);
+	}
+}
+
+static void in_overload_the_order_of_the_queue_decides(void **state)
+{
+	const struct loads load = { 110, 4000 }, cold = { 135, 4000 }, calm = { 70, 4000 };
+	const struct loop_result now = run("lookahead", load, mixed_job);
+	const struct loop_result late = run_late("lookahead", load, mixed_job);
+
+	assert_share(late.mean, 0.40, now.mean);
+	assert_share(late.p90, 0.40, now.p90);
+	assert_share(late.p99, 1.00, now.p99);
+	assert_share(late.e2e, 0.95, now.e2e);
+	assert_share(run_late("lookahead", cold, cold_job).mean, 0.60,
+		     run("lookahead", cold, cold_job).mean);
+	/* Below saturation the queue is empty, and it makes no difference. */
+	assert_share(run_late("lookahead", calm, cold_job).mean, 1.02,
+		     run("lookahead", calm, cold_job).mean);
+}
+
+static void slow_engines_get_their_share(void **state)
+{
+	struct loop_result r[2];
+	const char *const policies[] = { "round_robin", "lookahead" };
+
+	for (int p = 0; p < 2; p++) {
+		struct loop *s = loop_create(policies[p], 1);
+		s->engines[2].slowness = s->engines[6].slowness = 2.5;
+		arrive(s, (struct loads){ 80, 8000 }, cold_job);
+		loop_run(s);
+		r[p] = loop_result(s);
+		if (p == 1) {
+			const uint64_t fast = s->engines[0].tokens_prompt;
+			assert_in_range(kinds_count(s->kinds), 2, 3);
+			assert_true(s->lanes[2].rates != s->lanes[0].rates);
+			assert_in_range(s->engines[2].tokens_prompt, fast / 5, fast * 3 / 4);
+			assert_in_range(s->engines[6].tokens_prompt, fast / 5, fast * 3 / 4);
+		}
+		loop_destroy(s);
+	}
+	assert_share(r[1].mean, 0.60, r[0].mean);
+	assert_share(r[1].e2e, 0.85, r[0].e2e);
+}
+
+static void start_values_do_not_matter_for_long(void **state)
+{
+	const struct loads load = { 100, 4000 };
+	const double right = run("lookahead", load, cold_job).mean;
+
+	for (double wrong = 0.2; wrong < 6; wrong *= 25) {
+		struct loop *s = loop_create("lookahead", 1);
+		struct rates *r = s->lanes[0].rates;
+		r->base_ms *= wrong, r->token_ms *= wrong;
+		r->step_ms *= wrong, r->kv_token_ms *= wrong;
+		arrive(s, load, cold_job);
+		assert_share(finish(s).mean, 1.12, right);
+	}
+}
+
+/* An engine that does nothing for 20 s: what it is sent waits, and then it is as good as before. */
+static void a_stall_is_no_lesson(void **state)
+{
+	struct loop *s = loop_create("lookahead", 1);
+
+	arrive(s, (struct loads){ 80, 6000 }, cold_job);
+	s->stall = (struct loop_stall){ .engine = 4, .at_ms = 30000, .ms = 20000 };
+	loop_run(s);
+	assert_int_equal(kinds_count(s->kinds), 1);
+	assert_true(s->lanes[0].rates->token_ms > 0.02 && s->lanes[0].rates->token_ms < 0.04);
+	assert_true(s->lanes[4].factors.ttft < 1.3);
+	const struct loop_result r = loop_result(s);
+	assert_true(r.p90 < 400); /* those who did not meet it noticed nothing */
+	assert_true(r.least_served > r.most_served / 5);
+	loop_destroy(s);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(conversations_stay_where_their_cache_is),
+		cmocka_unit_test(customers_prefixes_are_reused),
+		cmocka_unit_test(a_hot_prompt_is_spread),
+		cmocka_unit_test(short_prompts_do_not_wait_behind_long_ones),
+		cmocka_unit_test(without_caches_load_is_balanced),
+		cmocka_unit_test(in_overload_the_order_of_the_queue_decides),
+		cmocka_unit_test(slow_engines_get_their_share),
+		cmocka_unit_test(start_values_do_not_matter_for_long),
+		cmocka_unit_test(a_stall_is_no_lesson),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
