@@ -187,6 +187,7 @@ enum decision_reason {
 #define X(name, text) REASON_##name,
 	DECISION_REASONS(X)
 #undef X
+	REASON_COUNT,
 };
 const char *decision_reason_name(enum decision_reason r);
 
@@ -344,6 +345,8 @@ bool brain_engine_view(const struct brain *b, struct engine_id id, struct engine
 const char *brain_model_engine(const struct brain *b, uint32_t model, uint32_t n);
 /* The model that a client means by a name or an alias; false when there is none. */
 bool brain_model_named(const struct brain *b, struct bb_str name, char out[BRAIN_NAME_MAX + 1]);
+/* Of its index for metrics; NULL: there is none. Names stay as long as the brain. */
+const char *brain_model_name(const struct brain *b, uint32_t model);
 const char *brain_policy(const struct brain *b);
 /* What has been learned of engines that are alike: kinds.h, rates.h. */
 struct kind_view {

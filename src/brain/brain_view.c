@@ -165,6 +165,11 @@ bool brain_model_named(const struct brain *b, struct bb_str name, char out[BRAIN
 	return m != NULL;
 }
 
+const char *brain_model_name(const struct brain *b, uint32_t model)
+{
+	return model < b->fleet.model_count ? b->fleet.models[model].name : NULL;
+}
+
 const char *brain_policy(const struct brain *b)
 {
 	return b->policy->name;

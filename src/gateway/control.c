@@ -93,9 +93,9 @@ static int configure_brain(struct control *c, struct snapshot *s)
 		rc = snapshot_plan(s, &scratch, &plan);
 	if (!rc) {
 		gateway_lock(c->gateway);
-		rc = brain_configure(c->gateway->brain, clock_now_ns(), &plan, ids);
+		rc = shadows_apply(c->gateway->brain, s->config);
 		if (!rc)
-			rc = shadows_apply(c->gateway->brain, s->config);
+			rc = brain_configure(c->gateway->brain, clock_now_ns(), &plan, ids);
 		gateway_unlock(c->gateway);
 	}
 	if (!rc)
