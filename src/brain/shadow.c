@@ -94,6 +94,8 @@ void shadows_judge(struct brain *b, uint64_t now_ns, const struct model *m,
 		memset(c.terms, 0, c.count * sizeof(*c.terms));
 		s->policy->score(&c, &in, b->shadow_cost);
 		s->choice = decision_pick(b->shadow_cost, c.count, &b->shadow_rng, &next);
+		if (b->shadow_cost[chosen] <= b->shadow_cost[s->choice])
+			s->choice = chosen; /* as good for it: it does not disagree */
 		if (s->choice == chosen)
 			s->counts.agreed++;
 		else

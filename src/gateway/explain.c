@@ -1,4 +1,5 @@
-/* explain.c: GET /admin/explain/ID: the latest decision for a request, in the form of its record. */
+/* explain.c: GET /admin/explain/ID: the latest decision for a request, in the form of its record.
+ */
 #include "base/log.h"
 #include "gateway/control.h"
 #include "gateway/explanation_write.h"
@@ -80,7 +81,8 @@ static void body_write(struct gateway *g, struct bb_str id, const struct explana
 	if (e->state == EXPLAINED_OVER)
 		end_write(b, e);
 	else
-		record_tenths(b, BB_STR(",\"age_ms\":"), (float)(clock_wall_ns() - e->wall_ns) / 1e6f);
+		record_tenths(b, BB_STR(",\"age_ms\":"),
+			      (float)(clock_wall_ns() - e->wall_ns) / 1e6f);
 	bb_buf_lit(b, ",\"decision\":");
 	explanation_write(b, e, &names);
 }
@@ -96,7 +98,8 @@ bool explain_write(struct gateway *g, struct bb_str id, struct bb_buf *out)
 	gateway_unlock(g);
 	if (e.tenant != UINT32_MAX) {
 		pthread_mutex_lock(&g->tenants_lock);
-		record_text(out, BB_STR(",\"tenant\":"), bb_str_of(tenants_name(g->tenants, e.tenant)));
+		record_text(out, BB_STR(",\"tenant\":"),
+			    bb_str_of(tenants_name(g->tenants, e.tenant)));
 		pthread_mutex_unlock(&g->tenants_lock);
 	}
 	bb_buf_lit(out, "}\n");

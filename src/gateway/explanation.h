@@ -1,5 +1,6 @@
 /*
- * explanation.h: why a request went where it went, and what became of it; the last of them are kept.
+ * explanation.h: why a request went where it went, and what became of it; the last of them are
+ * kept.
  *
  * For: request_send.c begins one with a request's first decision; settle.c completes it and writes
  * it into the access record; explain.c answers `busbar explain` with it.
@@ -45,27 +46,27 @@ struct explanation {
 	uint64_t wall_ns;   /* when it was decided first */
 	const char *policy; /* constant text */
 	uint32_t refs;
-	uint32_t model;     /* of the brain */
-	uint32_t tenant;    /* of the ledger; UINT32_MAX: nobody asks */
+	uint32_t model;	 /* of the brain */
+	uint32_t tenant; /* of the ledger; UINT32_MAX: nobody asks */
 	uint32_t prompt_tokens, blocks;
 	uint32_t cached, possible; /* tokens, when it was decided */
 	float held_ms;
 	uint16_t candidates, engines;
 	uint16_t left_out[LEFT_OUT_COUNT];
 	uint8_t best_count, left_count, failed_count;
-	uint8_t state;      /* enum explained_state */
-	uint8_t reason;     /* enum decision_reason */
-	uint8_t hashed;     /* enum prompt_hashes */
-	uint8_t api;        /* enum api */
-	bool is_exact : 1;  /* prompt_tokens was counted and not estimated */
+	uint8_t state;	   /* enum explained_state */
+	uint8_t reason;	   /* enum decision_reason */
+	uint8_t hashed;	   /* enum prompt_hashes */
+	uint8_t api;	   /* enum api */
+	bool is_exact : 1; /* prompt_tokens was counted and not estimated */
 	bool has_session : 1;
 	bool has_ranks : 1; /* the chosen engine has more than one */
 	bool has_usage : 1, has_cached : 1;
 	/* what became of it */
 	uint8_t attempts, class;
 	int16_t status;
-	int16_t error;      /* 0 or -BB_E… */
-	float first_ms;     /* from the latest decision to the first token; 0: not seen */
+	int16_t error;	/* 0 or -BB_E… */
+	float first_ms; /* from the latest decision to the first token; 0: not seen */
 	float duration_ms;
 	uint32_t reported_prompt, reported_cached, output_tokens;
 	struct explained_candidate best[EXPLAINED_BEST_MAX]; /* the chosen one first */
@@ -96,7 +97,8 @@ static inline void explain_unlock(struct explain_ring *r)
 }
 
 /* A new one, in the ring and held by the caller; under the lock. */
-struct explanation *explain_begin(struct explain_ring *r, struct bb_str id, uint64_t wall_ns) BB_MUST;
+struct explanation *explain_begin(struct explain_ring *r, struct bb_str id,
+				  uint64_t wall_ns) BB_MUST;
 /* The request holds it no more; under the lock. NULL is fine. */
 void explain_put(struct explain_ring *r, struct explanation *e);
 /* The latest of that id, copied; takes the lock. Any thread. */

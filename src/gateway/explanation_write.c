@@ -72,8 +72,9 @@ static void others_write(struct bb_buf *b, const struct explanation *e,
 	for (uint32_t i = 0; i < e->left_count; i++) {
 		engine_add(b, i ? BB_STR(",{\"engine\":") : BB_STR(",\"left_out\":[{\"engine\":"),
 			   e->left[i].engine, names);
-		record_text(b, BB_STR(",\"why\":"),
-			    bb_str_of(decision_left_out_name((enum decision_left_out)e->left[i].why)));
+		record_text(
+			b, BB_STR(",\"why\":"),
+			bb_str_of(decision_left_out_name((enum decision_left_out)e->left[i].why)));
 		bb_buf_put_str(b, i + 1 < e->left_count ? BB_STR("}") : BB_STR("}]"));
 	}
 	for (uint32_t i = 0; i < LEFT_OUT_COUNT; i++)
@@ -88,7 +89,8 @@ static void others_write(struct bb_buf *b, const struct explanation *e,
 	}
 }
 
-void explanation_write(struct bb_buf *b, const struct explanation *e, const struct engine_names *names)
+void explanation_write(struct bb_buf *b, const struct explanation *e,
+		       const struct engine_names *names)
 {
 	record_text(b, BB_STR("{\"policy\":"), bb_str_of(e->policy ? e->policy : "none"));
 	bb_buf_lit(b, ",\"reason\":\"");
@@ -147,9 +149,8 @@ static void next_best_add(struct bb_buf *b, const struct reason_facts *f)
 	if (f->best_count < 2 || best->ttft_ms <= 0 || next->ttft_ms <= 0)
 		return;
 	const double later_ms = next->ttft_ms - best->ttft_ms;
-	const double more_ms = best->total_ms > 0 && next->total_ms > 0
-				       ? next->total_ms - best->total_ms
-				       : 0;
+	const double more_ms =
+		best->total_ms > 0 && next->total_ms > 0 ? next->total_ms - best->total_ms : 0;
 	bb_buf_lit(b, "; next best ");
 	bb_buf_put_str(b, next->engine);
 	if (later_ms >= 1) {

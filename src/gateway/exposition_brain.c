@@ -5,15 +5,15 @@
 #include "wire/prometheus.h"
 
 void exposition_u64(struct bb_buf *out, const char *name, const char *help, enum prom_type type,
-		       uint64_t value)
+		    uint64_t value)
 {
 	prom_family(out, name, help, type);
 	prom_sample_u64(out, name, NULL, 0, value);
 }
 
 void exposition_histogram(struct bb_buf *out, const char *name,
-			    const struct histogram_bounds *bounds, const struct histogram *h,
-			    const struct prom_label *labels, uint32_t label_count)
+			  const struct histogram_bounds *bounds, const struct histogram *h,
+			  const struct prom_label *labels, uint32_t label_count)
 {
 	double seconds[METRICS_BUCKETS_MAX];
 
@@ -30,13 +30,14 @@ void exposition_histogram(struct bb_buf *out, const char *name,
 
 static void decisions_write(struct bb_buf *out, const struct metrics *m)
 {
-	prom_family(out, "busbar_decisions_total", "Requests sent to an engine, by why it was that one.",
-		    PROM_COUNTER);
+	prom_family(out, "busbar_decisions_total",
+		    "Requests sent to an engine, by why it was that one.", PROM_COUNTER);
 	for (unsigned p = 0; policy_at(p); p++)
 		for (int why = 0; why < REASON_COUNT; why++) {
 			const struct prom_label labels[2] = {
 				{ "policy", bb_str_of(policy_at(p)->name) },
-				{ "reason", bb_str_of(decision_reason_name((enum decision_reason)why)) },
+				{ "reason",
+				  bb_str_of(decision_reason_name((enum decision_reason)why)) },
 			};
 			if (m->decisions[p][why])
 				prom_sample_u64(out, "busbar_decisions_total", labels, 2,
@@ -44,7 +45,8 @@ static void decisions_write(struct bb_buf *out, const struct metrics *m)
 		}
 	prom_family(out, "busbar_decision_seconds",
 		    "A whole decision, with waiting for the brain's lock.", PROM_HISTOGRAM);
-	exposition_histogram(out, "busbar_decision_seconds", &bounds_stage, &m->stage[STAGE_DECIDE], NULL, 0);
+	exposition_histogram(out, "busbar_decision_seconds", &bounds_stage, &m->stage[STAGE_DECIDE],
+			     NULL, 0);
 	prom_family(out, bounds_held.name, bounds_held.help, PROM_HISTOGRAM);
 	exposition_histogram(out, bounds_held.name, &bounds_held, &m->held, NULL, 0);
 	prom_family(out, bounds_ratio.name, bounds_ratio.help, PROM_HISTOGRAM);
@@ -53,23 +55,29 @@ static void decisions_write(struct bb_buf *out, const struct metrics *m)
 
 static void index_write(const struct index_stats *s, struct bb_buf *out)
 {
-	exposition_u64(out, "busbar_index_bytes", "Memory of the prefix index.", PROM_GAUGE, s->bytes);
-	exposition_u64(out, "busbar_index_max_bytes", "The limit of that memory.", PROM_GAUGE, s->bytes_max);
-	exposition_u64(out, "busbar_index_blocks", "Different blocks of prompts in the index.", PROM_GAUGE,
-		   s->blocks);
-	exposition_u64(out, "busbar_index_pairs", "Blocks at engines in the index.", PROM_GAUGE, s->pairs);
-	exposition_u64(out, "busbar_index_stores_total", "Blocks at engines that were added.", PROM_COUNTER,
-		   s->stores);
+	exposition_u64(out, "busbar_index_bytes", "Memory of the prefix index.", PROM_GAUGE,
+		       s->bytes);
+	exposition_u64(out, "busbar_index_max_bytes", "The limit of that memory.", PROM_GAUGE,
+		       s->bytes_max);
+	exposition_u64(out, "busbar_index_blocks", "Different blocks of prompts in the index.",
+		       PROM_GAUGE, s->blocks);
+	exposition_u64(out, "busbar_index_pairs", "Blocks at engines in the index.", PROM_GAUGE,
+		       s->pairs);
+	exposition_u64(out, "busbar_index_stores_total", "Blocks at engines that were added.",
+		       PROM_COUNTER, s->stores);
 	exposition_u64(out, "busbar_index_removals_total", "Blocks at engines that were taken out.",
-		   PROM_COUNTER, s->removals);
+		       PROM_COUNTER, s->removals);
 	exposition_u64(out, "busbar_index_evictions_total",
-		   "Blocks at engines that had to go for want of room.", PROM_COUNTER, s->evictions);
+		       "Blocks at engines that had to go for want of room.", PROM_COUNTER,
+		       s->evictions);
 	exposition_u64(out, "busbar_index_refused_total",
-		   "Blocks at engines that were not kept for want of memory.", PROM_COUNTER, s->refused);
+		       "Blocks at engines that were not kept for want of memory.", PROM_COUNTER,
+		       s->refused);
 }
 
 static void shadow_ms_write(const struct brain *b, struct bb_buf *out, const char *name,
-			    const char *help, double (*value)(const struct shadow_view *v, bool is_real))
+			    const char *help,
+			    double (*value)(const struct shadow_view *v, bool is_real))
 {
 	struct shadow_view v;
 
@@ -101,7 +109,8 @@ static void shadows_write(const struct brain *b, struct bb_buf *out)
 	if (!brain_shadow_at(b, 0, &v))
 		return;
 	prom_family(out, "busbar_shadow_decisions_total",
-		    "Decisions that another policy would have made alike or otherwise.", PROM_COUNTER);
+		    "Decisions that another policy would have made alike or otherwise.",
+		    PROM_COUNTER);
 	for (uint32_t i = 0; brain_shadow_at(b, i, &v); i++)
 		for (int agrees = 0; agrees < 2; agrees++) {
 			const struct prom_label labels[2] = {
@@ -114,9 +123,10 @@ static void shadows_write(const struct brain *b, struct bb_buf *out)
 	shadow_ms_write(b, out, "busbar_shadow_ttft_ms_total",
 			"Predicted times to first tokens, milliseconds, where the choices differ.",
 			shadow_ttft);
-	shadow_ms_write(b, out, "busbar_shadow_added_ms_total",
-			"Predicted time added for all requests, milliseconds, where the choices differ.",
-			shadow_total);
+	shadow_ms_write(
+		b, out, "busbar_shadow_added_ms_total",
+		"Predicted time added for all requests, milliseconds, where the choices differ.",
+		shadow_total);
 }
 
 void exposition_brain(struct gateway *g, const struct metrics *m, struct bb_buf *out)
@@ -127,8 +137,8 @@ void exposition_brain(struct gateway *g, const struct metrics *m, struct bb_buf 
 	gateway_lock(g);
 	brain_index_stats(g->brain, &stats);
 	exposition_u64(out, "busbar_held_requests",
-		   "Requests that wait in the gateway for an engine that is open for them.", PROM_GAUGE,
-		   brain_held(g->brain));
+		       "Requests that wait in the gateway for an engine that is open for them.",
+		       PROM_GAUGE, brain_held(g->brain));
 	shadows_write(g->brain, out);
 	gateway_unlock(g);
 	index_write(&stats, out);

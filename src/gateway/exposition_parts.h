@@ -13,8 +13,8 @@
 void exposition_u64(struct bb_buf *out, const char *name, const char *help, enum prom_type type,
 		    uint64_t value);
 /* A sample of a family whose head is written. */
-void exposition_histogram(struct bb_buf *out, const char *name, const struct histogram_bounds *bounds,
-			  const struct histogram *h, const struct prom_label *labels,
-			  uint32_t label_count);
+void exposition_histogram(struct bb_buf *out, const char *name,
+			  const struct histogram_bounds *bounds, const struct histogram *h,
+			  const struct prom_label *labels, uint32_t label_count);
 /* exposition_brain.c: decisions, index, shadows. Takes the brain's lock. */
 void exposition_brain(struct gateway *g, const struct metrics *m, struct bb_buf *out);

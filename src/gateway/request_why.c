@@ -20,8 +20,7 @@ static struct engine_names names_of(const struct request *r)
 /* What is known before any engine is looked at. */
 static void begin(struct request *r)
 {
-	struct explanation *e =
-		explain_begin(&r->worker->explained, r->id, clock_wall_ns());
+	struct explanation *e = explain_begin(&r->worker->explained, r->id, clock_wall_ns());
 
 	r->why = e;
 	if (!e)
@@ -114,7 +113,7 @@ void request_why_ended(struct request *r, uint64_t now_ns, enum status_class cla
 		return;
 	explain_lock(&r->worker->explained);
 	e->attempts = r->attempts;
-	e->class = (uint8_t)class;
+	e->class = (uint8_t) class;
 	e->status = r->status;
 	e->error = (int16_t)r->error;
 	/* Of an answer in one piece the first byte is the last token. */
