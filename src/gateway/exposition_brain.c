@@ -75,9 +75,9 @@ static void index_write(const struct index_stats *s, struct bb_buf *out)
 		       s->refused);
 }
 
-static void shadow_ms_write(const struct brain *b, struct bb_buf *out, const char *name,
-			    const char *help,
-			    double (*value)(const struct shadow_view *v, bool is_real))
+static void shadow_seconds_write(const struct brain *b, struct bb_buf *out, const char *name,
+				 const char *help,
+				 double (*value)(const struct shadow_view *v, bool is_real))
 {
 	struct shadow_view v;
 
@@ -88,7 +88,7 @@ static void shadow_ms_write(const struct brain *b, struct bb_buf *out, const cha
 				{ "policy", bb_str_of(v.policy) },
 				{ "choice", is_real ? BB_STR("real") : BB_STR("shadow") },
 			};
-			prom_sample(out, name, labels, 2, value(&v, is_real));
+			prom_sample(out, name, labels, 2, value(&v, is_real) / 1e3);
 		}
 }
 
@@ -120,12 +120,12 @@ static void shadows_write(const struct brain *b, struct bb_buf *out)
 			prom_sample_u64(out, "busbar_shadow_decisions_total", labels, 2,
 					agrees ? v.agreed : v.differed);
 		}
-	shadow_ms_write(b, out, "busbar_shadow_ttft_ms_total",
-			"Predicted times to first tokens, milliseconds, where the choices differ.",
-			shadow_ttft);
-	shadow_ms_write(
-		b, out, "busbar_shadow_added_ms_total",
-		"Predicted time added for all requests, milliseconds, where the choices differ.",
+	shadow_seconds_write(b, out, "busbar_shadow_ttft_seconds_total",
+			     "Predicted times to first tokens, where the choices differ.",
+			     shadow_ttft);
+	shadow_seconds_write(
+		b, out, "busbar_shadow_added_seconds_total",
+		"Predicted time added for all requests together, where the choices differ.",
 		shadow_total);
 }
 
