@@ -90,6 +90,13 @@ static int lengths_create(struct brain *b, uint32_t models_max)
 	return 0;
 }
 
+static void policy_use(struct brain *b, const struct policy *policy)
+{
+	b->policy = policy;
+	for (b->policy_row = 0; policy_at(b->policy_row) != policy;)
+		b->policy_row++;
+}
+
 int brain_create(const struct brain_config *config, struct brain **out)
 {
 	const struct brain_limits *l = &config->limits;
@@ -100,7 +107,7 @@ int brain_create(const struct brain_config *config, struct brain **out)
 	struct brain *b = bb_alloc_zero(1, sizeof(*b));
 	if (!b)
 		return -BB_ENOMEM;
-	b->policy = policy;
+	policy_use(b, policy);
 	b->free_head = b->released_head = b->released_tail = UINT32_MAX;
 	limits_set(b, l);
 	bb_rng_seed(&b->rng, config->seed);
@@ -138,6 +145,7 @@ void brain_destroy(struct brain *b)
 	}
 	fleet_fini(&b->fleet);
 	columns_destroy(b);
+	shadows_free(b);
 	index_destroy(b->index);
 	kinds_destroy(b->kinds);
 	bb_free(b->lengths);
@@ -154,7 +162,7 @@ int brain_configure(struct brain *b, uint64_t now_ns, const struct plan *plan, s
 		return -BB_EINVALID;
 	int rc = fleet_apply_plan(&b->fleet, now_ns, plan, ids);
 	if (!rc) {
-		b->policy = policy;
+		policy_use(b, policy);
 		held_walk(b, now_ns);
 	}
 	return rc;

@@ -187,10 +187,25 @@ enum decision_reason {
 #define X(name, text) REASON_##name,
 	DECISION_REASONS(X)
 #undef X
+	REASON_COUNT,
 };
 const char *decision_reason_name(enum decision_reason r);
 
+/* Why an engine that is bound to the model could not take it. */
+#define DECISION_LEFT_OUTS(X)                                                                      \
+	X(NOT_READY, "not ready")                                                                  \
+	X(LACKS, "lacks the endpoint")                                                             \
+	X(FAILED, "failed this request")
+enum decision_left_out {
+#define X(name, text) LEFT_OUT_##name,
+	DECISION_LEFT_OUTS(X)
+#undef X
+	LEFT_OUT_COUNT,
+};
+const char *decision_left_out_name(enum decision_left_out why);
+
 #define DECISION_BEST_MAX 3
+#define DECISION_LEFT_MAX 3
 
 /* One of the engines that could have taken it; times in milliseconds, 0 where the policy does not predict. */
 struct decision_candidate {
@@ -216,6 +231,7 @@ struct decision {
 	char served_name[BRAIN_NAME_MAX + 1]; /* the engine's name */
 	uint64_t context_tokens;    /* DISPATCH: of the model at that engine; 0: unknown */
 	const char *policy;
+	uint32_t policy_row;        /* of policy_at */
 	/* why: the numbers of the choice */
 	enum decision_reason reason;
 	uint64_t held_ns;           /* how long it waited for an open engine */
@@ -228,6 +244,12 @@ struct decision {
 	double cost, next_cost;     /* of the chosen and of the next best (cost when there is none) */
 	uint32_t best_count;
 	struct decision_candidate best[DECISION_BEST_MAX]; /* the chosen one first */
+	uint32_t left_out[LEFT_OUT_COUNT]; /* engines that could not take it, by why */
+	uint32_t left_count;               /* the first of them: */
+	struct {
+		struct engine_id engine;
+		enum decision_left_out why;
+	} left[DECISION_LEFT_MAX];
 };
 
 /*
@@ -297,6 +319,8 @@ struct engine_view {
 	uint64_t index_blocks;    /* that the index has of it */
 	uint64_t predicted_cached, reported_cached; /* tokens, of requests whose engine reported them */
 	double ttft_factor, gap_factor; /* against others of its kind; 1: the same */
+	uint32_t kind;            /* row of brain_kinds_each; UINT32_MAX: not known yet */
+	uint32_t silent;          /* requests in a row that should have brought an event and did not */
 };
 
 struct model_view {
@@ -306,6 +330,7 @@ struct model_view {
 	uint32_t engines, engines_ready;
 	uint64_t context_tokens;  /* least of its engines'; 0: unknown */
 	uint64_t created_ns;      /* when it was first known */
+	uint32_t held;            /* requests that wait for an engine that is open */
 	const char *const *aliases;
 	uint32_t alias_count;
 };
@@ -320,7 +345,38 @@ bool brain_engine_view(const struct brain *b, struct engine_id id, struct engine
 const char *brain_model_engine(const struct brain *b, uint32_t model, uint32_t n);
 /* The model that a client means by a name or an alias; false when there is none. */
 bool brain_model_named(const struct brain *b, struct bb_str name, char out[BRAIN_NAME_MAX + 1]);
+/* Of its index for metrics; NULL: there is none. Names stay as long as the brain. */
+const char *brain_model_name(const struct brain *b, uint32_t model);
 const char *brain_policy(const struct brain *b);
+/* What has been learned of engines that are alike: kinds.h, rates.h. */
+struct kind_view {
+	uint32_t row;
+	const char *model;
+	uint32_t lanes; /* that are of it */
+	double base_ms, token_ms, step_ms, kv_token_ms;
+	uint64_t ttft_samples, gap_samples;
+};
+void brain_kinds_each(const struct brain *b, void (*each)(void *user, const struct kind_view *v),
+		      void *user);
+
+/*
+ * Shadows: other policies' choices, computed beside the real ones wherever there was one, and
+ * counted. They change no decision. Each costs about as much again as the policy's own work.
+ */
+#define BRAIN_SHADOWS_MAX 4
+/* Replaces them; those that stay keep their counts. -BB_EINVALID: no such policy; -BB_ELIMIT, -BB_ENOMEM. */
+BB_MUST int brain_set_shadows(struct brain *b, const char *const *policies, uint32_t count);
+
+/* Milliseconds are predictions of `lookahead`, summed over the decisions that differed. */
+struct shadow_view {
+	const char *policy;
+	uint64_t agreed, differed;
+	double ttft_ms, real_ttft_ms;
+	double total_ms, real_total_ms;
+};
+/* The n-th; false behind the last. */
+bool brain_shadow_at(const struct brain *b, uint32_t n, struct shadow_view *out);
+
 struct index_stats;
 void brain_index_stats(const struct brain *b, struct index_stats *out);
 uint32_t brain_requests_in_flight(const struct brain *b);

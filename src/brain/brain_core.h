@@ -2,7 +2,7 @@
  * brain_core.h: the inside of the brain, shared by its files.
  *
  * For: brain.c (life, plan, reports), flights.c (requests in flight), lane_list.c (lanes of
- * engines), decide.c (a choice), hold.c (requests that wait), brain_kv.c (caches), view.c.
+ * engines), decide.c (a choice), hold.c (requests that wait), shadow.c (other policies' choices), brain_view.c.
  * Threads: as the brain. Memory: owned by the brain. Errors: see each.
  */
 #pragma once
@@ -66,9 +66,16 @@ struct lane_owner {
 	struct kind_key key; /* what that was chosen by */
 };
 
+struct shadow {
+	const struct policy *policy;
+	struct shadow_view counts;
+	uint32_t choice; /* scratch: row of the columns */
+};
+
 struct brain {
 	struct fleet fleet;
 	const struct policy *policy;
+	uint32_t policy_row; /* of policy_at */
 	struct bb_rng rng;
 	struct flight *flights;
 	uint32_t flights_cap, flights_max, flights_used, flights_live;
@@ -95,6 +102,11 @@ struct brain {
 	struct index_depth *depths;
 	uint32_t *raw_cached;   /* of each candidate, before trust */
 	uint32_t *promised;     /* of each lane, in a walk of the queue */
+	struct shadow shadows[BRAIN_SHADOWS_MAX];
+	uint32_t shadow_count;
+	struct bb_rng shadow_rng; /* their own, so that real decisions stay as they are */
+	double *shadow_cost;      /* NULL until there are shadows */
+	struct policy_terms *shadow_terms;
 };
 
 /* ---- flights.c ---- */
@@ -129,6 +141,11 @@ struct choice {
 	bool is_open;       /* it can go there now */
 };
 
+/* What a policy is told. */
+struct policy_input decision_input(struct bb_rng *rng, uint64_t now_ns, const struct model *m,
+				   const struct brain_request *r);
+/* The least of the costs; among equals any, evenly. `next_cost`: the least of the others. */
+uint32_t decision_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost);
 /* `d` was begun with this. */
 void decision_begin(const struct brain *b, struct decision *d);
 void decision_reject(struct decision *d, int error, uint32_t retry_after_ms);
@@ -141,6 +158,13 @@ void dispatch(struct brain *b, uint64_t now_ns, struct model *m, const struct br
 /* Takes back what dispatch has reserved. */
 void flight_leave(struct brain *b, uint64_t now_ns, struct flight *f,
 		  const struct request_result *result);
+
+/* ---- shadow.c ---- */
+
+/* What the shadows would have chosen of the columns as they are. Between decide and reserving. */
+void shadows_judge(struct brain *b, uint64_t now_ns, const struct model *m,
+		   const struct brain_request *r, uint32_t chosen);
+void shadows_free(struct brain *b);
 
 /* ---- hold.c ---- */
 

@@ -34,6 +34,17 @@ const char *decision_reason_name(enum decision_reason r)
 	return names[r];
 }
 
+const char *decision_left_out_name(enum decision_left_out why)
+{
+	static const char *const names[] = {
+#define X(name, text) text,
+		DECISION_LEFT_OUTS(X)
+#undef X
+	};
+
+	return names[why];
+}
+
 const char *kv_mode_name(enum kv_mode mode)
 {
 	return mode == KV_EXACT ? "exact" : "approximate";
@@ -43,16 +54,20 @@ const char *kv_mode_name(enum kv_mode mode)
 static void view_lanes(const struct brain *b, const struct engine *e, struct engine_view *v)
 {
 	v->trust = v->ttft_factor = v->gap_factor = 1;
+	v->kind = UINT32_MAX;
 	for (uint32_t i = 0; i < e->lane_count; i++) {
 		const uint32_t lane = e->lane_first + i;
 		const struct kv_lane *kv = &b->kv_lanes[lane];
 		if (i == 0) {
 			v->kv_mode = kv->mode;
+			v->kind = b->owners[lane].kind;
 			v->ttft_factor = b->lanes[lane].factors.ttft;
 			v->gap_factor = b->lanes[lane].factors.gap;
 		}
 		if (i == 0 || kv->trust < v->trust)
 			v->trust = kv->trust;
+		if (kv->silent > v->silent)
+			v->silent = kv->silent;
 		v->is_silent |= kv->mode == KV_EXACT && kv->silent >= KV_SILENT_MAX;
 		v->index_blocks += index_row_pairs(b->index, lane);
 		v->predicted_cached += kv->predicted;
@@ -119,6 +134,7 @@ void brain_models_each(const struct brain *b, void (*each)(void *user, const str
 			.is_listed = m->plan.in_plan || m->bound.count,
 			.engines = m->bound.count,
 			.created_ns = m->created_ns,
+			.held = m->held,
 			.aliases = (const char *const *)m->plan.aliases,
 			.alias_count = m->plan.alias_count,
 		};
@@ -149,6 +165,11 @@ bool brain_model_named(const struct brain *b, struct bb_str name, char out[BRAIN
 	return m != NULL;
 }
 
+const char *brain_model_name(const struct brain *b, uint32_t model)
+{
+	return model < b->fleet.model_count ? b->fleet.models[model].name : NULL;
+}
+
 const char *brain_policy(const struct brain *b)
 {
 	return b->policy->name;
@@ -171,4 +192,28 @@ uint32_t brain_ready_count(const struct brain *b)
 void brain_index_stats(const struct brain *b, struct index_stats *out)
 {
 	index_stats(b->index, out);
+}
+
+void brain_kinds_each(const struct brain *b, void (*each)(void *user, const struct kind_view *v),
+		      void *user)
+{
+	for (uint32_t row = 0; row < KINDS_MAX; row++) {
+		struct kind_key key;
+		struct rates rates;
+		const uint32_t users = kinds_look(b->kinds, row, &key, &rates);
+		if (!users)
+			continue;
+		const struct kind_view v = {
+			.row = row,
+			.model = key.model < b->fleet.model_count ? b->fleet.models[key.model].name : "",
+			.lanes = users,
+			.base_ms = rates.base_ms,
+			.token_ms = rates.token_ms,
+			.step_ms = rates.step_ms,
+			.kv_token_ms = rates.kv_token_ms,
+			.ttft_samples = rates.ttft_samples,
+			.gap_samples = rates.gap_samples,
+		};
+		each(user, &v);
+	}
 }

@@ -15,9 +15,14 @@ static bool is_excluded(const struct brain_request *r, struct engine_id id)
 	return false;
 }
 
-struct filtered {
-	uint32_t not_ready, lacking, excluded;
-};
+static void leave_out(struct decision *d, struct engine_id id, enum decision_left_out why)
+{
+	d->left_out[why]++;
+	if (d->left_count == DECISION_LEFT_MAX)
+		return;
+	d->left[d->left_count].engine = id;
+	d->left[d->left_count++].why = why;
+}
 
 static void add_lanes(struct brain *b, const struct engine *e, uint32_t slot, uint32_t binding)
 {
@@ -39,26 +44,26 @@ static void add_lanes(struct brain *b, const struct engine *e, uint32_t slot, ui
 	}
 }
 
-/* Fills in the columns with the lanes of `m` that may take the request. */
-static struct filtered collect(struct brain *b, const struct model *m, const struct brain_request *r)
+/* Fills in the columns with the lanes of `m` that may take the request; `d` with the others. */
+static void collect(struct brain *b, const struct model *m, const struct brain_request *r,
+		    struct decision *d)
 {
-	struct filtered out = { 0 };
 	const uint64_t bit = 1ull << r->api;
 
 	b->columns.count = 0;
 	for (uint32_t i = 0; i < m->bound.count; i++) {
 		const uint32_t slot = m->bound.list[i].engine;
 		struct engine *e = &b->fleet.engines[slot];
+		const struct engine_id id = { slot, e->generation };
 		if ((e->api_mask && !(e->api_mask & bit)) || e->api_lacks & bit)
-			out.lacking++;
+			leave_out(d, id, LEFT_OUT_LACKS);
 		else if (e->state != ENGINE_READY || !lanes_assign(b, e))
-			out.not_ready++;
-		else if (is_excluded(r, (struct engine_id){ slot, e->generation }))
-			out.excluded++;
+			leave_out(d, id, LEFT_OUT_NOT_READY);
+		else if (is_excluded(r, id))
+			leave_out(d, id, LEFT_OUT_FAILED);
 		else if (b->columns.count + e->lane_count <= INDEX_ROWS_MAX)
 			add_lanes(b, e, slot, i);
 	}
-	return out;
 }
 
 /* ---- what they hold of it ---- */
@@ -100,25 +105,24 @@ static void match(struct brain *b, const struct brain_request *r)
 
 /* ---- which one ---- */
 
-/* The least cost; among equals any, evenly. */
-static uint32_t pick_least(struct brain *b, uint32_t count, double *next_cost)
+uint32_t decision_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost)
 {
 	uint32_t best = 0, equals = 1;
 
 	for (uint32_t i = 1; i < count; i++) {
-		if (b->cost[i] < b->cost[best]) {
+		if (cost[i] < cost[best]) {
 			best = i;
 			equals = 1;
-		} else if (b->cost[i] == b->cost[best] && bb_rng_below(&b->rng, ++equals) == 0) {
+		} else if (cost[i] == cost[best] && bb_rng_below(rng, ++equals) == 0) {
 			best = i;
 		}
 	}
 	*next_cost = POLICY_NEVER;
 	for (uint32_t i = 0; i < count; i++)
-		if (i != best && b->cost[i] < *next_cost)
-			*next_cost = b->cost[i];
+		if (i != best && cost[i] < *next_cost)
+			*next_cost = cost[i];
 	if (*next_cost == POLICY_NEVER)
-		*next_cost = b->cost[best];
+		*next_cost = cost[best];
 	return best;
 }
 
@@ -127,8 +131,8 @@ static uint32_t tokens_32(uint64_t tokens)
 	return tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)tokens;
 }
 
-static struct policy_input input_of(struct brain *b, uint64_t now_ns, const struct model *m,
-				    const struct brain_request *r)
+struct policy_input decision_input(struct bb_rng *rng, uint64_t now_ns, const struct model *m,
+				   const struct brain_request *r)
 {
 	return (struct policy_input){
 		.now_ns = now_ns,
@@ -140,7 +144,7 @@ static struct policy_input input_of(struct brain *b, uint64_t now_ns, const stru
 		.block_tokens = BRAIN_BLOCK_TOKENS,
 		.session = r->session,
 		.beginning = r->beginning,
-		.rng = &b->rng,
+		.rng = rng,
 	};
 }
 
@@ -232,6 +236,7 @@ void decision_begin(const struct brain *b, struct decision *d)
 	memset(d, 0, sizeof(*d));
 	d->model = UINT32_MAX;
 	d->policy = b->policy->name;
+	d->policy_row = b->policy_row;
 }
 
 void decision_reject(struct decision *d, int error, uint32_t retry_after_ms)
@@ -249,10 +254,11 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 	d->model = (uint32_t)(m - b->fleet.models);
 	bb_text_copy(d->model_name, sizeof(d->model_name), m->name);
 	d->engines = m->bound.count;
-	const struct filtered left = collect(b, m, r);
+	collect(b, m, r, d);
 	d->candidates = c->count;
 	if (c->count == 0) {
-		if (left.lacking && !left.not_ready && !left.excluded)
+		if (d->left_out[LEFT_OUT_LACKS] && !d->left_out[LEFT_OUT_NOT_READY] &&
+		    !d->left_out[LEFT_OUT_FAILED])
 			decision_reject(d, -BB_ENOENDPOINT, 0);
 		else
 			decision_reject(d, -BB_ENOENGINE, RETRY_AFTER_MS);
@@ -260,9 +266,9 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 	}
 	match(b, r);
 	memset(c->terms, 0, c->count * sizeof(*c->terms));
-	const struct policy_input in = input_of(b, now_ns, m, r);
+	const struct policy_input in = decision_input(&b->rng, now_ns, m, r);
 	b->policy->score(c, &in, b->cost);
-	const uint32_t k = pick_least(b, c->count, &d->next_cost);
+	const uint32_t k = decision_pick(b->cost, c->count, &b->rng, &d->next_cost);
 	const uint32_t prompt = tokens_32(r->prompt_tokens);
 	say(b, k, d);
 	*out = (struct choice){
@@ -306,6 +312,8 @@ void dispatch(struct brain *b, uint64_t now_ns, struct model *m, const struct br
 	const struct lane_table t = flight_table(b);
 	uint64_t output = r->output_tokens_max;
 
+	if (b->shadow_count)
+		shadows_judge(b, now_ns, m, r, c->candidate);
 	if (output > OUTPUT_TOKENS_EXPECTED)
 		output = OUTPUT_TOKENS_EXPECTED;
 	d->action = DECISION_DISPATCH;

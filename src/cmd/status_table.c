@@ -6,11 +6,15 @@
 
 #include "cmd/admin_call.h"
 #include "cmd/cmd.h"
+#include "cmd/status_index.h"
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: busbar status [--admin ADDR] [--ca FILE] [--cert FILE --key FILE] [--json]\n\n"
+	fprintf(out, "usage: busbar status [--admin ADDR] [--ca FILE] [--cert FILE --key FILE] [--index]\n"
+		     "                     [--json]\n\n"
 		     "Engines, models, load and rates of a running gateway.\n\n" ADMIN_USAGE
+		     "  --index        what the prefix index has of each engine, how far it is believed, and\n"
+		     "                 what has been learned of each kind of engine\n"
 		     "  --json         the same as JSON, for programs\n");
 }
 
@@ -161,18 +165,23 @@ static void status_print(yyjson_val *root)
 	       yyjson_get_bool(yyjson_obj_get(root, "draining")) ? "  SHUTTING DOWN" : "");
 	engines_print(yyjson_obj_get(root, "engines"));
 	models_print(yyjson_obj_get(root, "models"));
+	if (number(root, "held") > 0)
+		printf("\n%.0f requests wait for an engine that is open (busbar status --index)\n",
+		       number(root, "held"));
+	status_shadows_print(yyjson_obj_get(root, "shadows"));
 }
 
 int cmd_status(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		ADMIN_OPTIONS,
+		{ "index", no_argument, NULL, 'i' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct admin_target target = { 0 };
-	bool as_json = false;
+	bool as_json = false, of_index = false;
 	struct bb_buf answer;
 	int c, status = 0;
 
@@ -181,6 +190,7 @@ int cmd_status(int argc, char **argv)
 		if (admin_option(&target, c, optarg))
 			continue;
 		switch (c) {
+		case 'i': of_index = true; break;
 		case 'j': as_json = true; break;
 		case 'h': usage(stdout); return 0;
 		default: usage(stderr); return 2;
@@ -193,7 +203,7 @@ int cmd_status(int argc, char **argv)
 	} else if (!rc) {
 		yyjson_doc *doc = yyjson_read(answer.p, answer.len, 0);
 		if (doc && status == 200) {
-			status_print(yyjson_doc_get_root(doc));
+			(of_index ? status_index_print : status_print)(yyjson_doc_get_root(doc));
 		} else {
 			fprintf(stderr, "busbar status: %s does not answer as a busbar gateway does\n",
 				target.addr ? target.addr : ADMIN_DEFAULT);

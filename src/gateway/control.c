@@ -69,6 +69,16 @@ void control_kick(struct gateway *g, struct engine_id id)
 
 /* ---- configurations ---- */
 
+static int shadows_apply(struct brain *b, const struct config *config)
+{
+	const char *names[BRAIN_SHADOWS_MAX];
+
+	BB_ASSERT(config->shadow.count <= BRAIN_SHADOWS_MAX);
+	for (uint32_t i = 0; i < config->shadow.count; i++)
+		names[i] = config->shadow.items[i].text.p;
+	return brain_set_shadows(b, names, config->shadow.count);
+}
+
 static int configure_brain(struct control *c, struct snapshot *s)
 {
 	struct bb_arena scratch;
@@ -83,7 +93,9 @@ static int configure_brain(struct control *c, struct snapshot *s)
 		rc = snapshot_plan(s, &scratch, &plan);
 	if (!rc) {
 		gateway_lock(c->gateway);
-		rc = brain_configure(c->gateway->brain, clock_now_ns(), &plan, ids);
+		rc = shadows_apply(c->gateway->brain, s->config);
+		if (!rc)
+			rc = brain_configure(c->gateway->brain, clock_now_ns(), &plan, ids);
 		gateway_unlock(c->gateway);
 	}
 	if (!rc)
@@ -188,6 +200,7 @@ static void warn_fixed(const struct config *old, const struct config *new)
 		{ "seed", old->seed == new->seed },
 		{ "access_log.path", bb_str_eq(old->access_log_path, new->access_log_path) },
 		{ "log.format", old->log.format == new->log.format },
+		{ "limits.explain", old->limits.explain == new->limits.explain },
 		{ "limits.index", old->limits.index == new->limits.index },
 		{ "queue.max", old->queue.max == new->queue.max },
 		{ "queue.wait", old->queue.wait_ns == new->queue.wait_ns },

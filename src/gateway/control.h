@@ -45,5 +45,7 @@ void admin_set_tls(struct admin *a, struct tls_context *tls);
 void admin_destroy(struct admin *a);
 /* exposition.c: all metrics as Prometheus text. */
 void exposition_write(struct gateway *g, struct bb_buf *out);
+/* explain.c: why a request went where it went; false: its id is not known (any more). */
+bool explain_write(struct gateway *g, struct bb_str id, struct bb_buf *out);
 /* status.c: what GET /admin/status answers. */
 void status_write(struct gateway *g, struct bb_buf *out);

@@ -6,35 +6,12 @@
 #include "base/log.h"
 #include "gateway/control.h"
 #include "gateway/kv_watch.h"
+#include "gateway/exposition_parts.h"
 #include "gateway/text_check.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
 #include "records/log_sink.h"
 #include "wire/prometheus.h"
-
-static void family_u64(struct bb_buf *out, const char *name, const char *help, enum prom_type type,
-		       uint64_t value)
-{
-	prom_family(out, name, help, type);
-	prom_sample_u64(out, name, NULL, 0, value);
-}
-
-static void histogram_write(struct bb_buf *out, const char *name,
-			    const struct histogram_bounds *bounds, const struct histogram *h,
-			    const struct prom_label *labels, uint32_t label_count)
-{
-	double seconds[METRICS_BUCKETS_MAX];
-
-	for (uint32_t i = 0; i < bounds->count; i++)
-		seconds[i] = (double)bounds->ns[i] / 1e9;
-	const struct prom_histogram ph = {
-		.bounds = seconds,
-		.bound_count = bounds->count,
-		.counts = h->bucket,
-		.sum = (double)h->sum_ns / 1e9,
-	};
-	prom_histogram(out, name, labels, label_count, &ph);
-}
 
 /* ---- series ---- */
 
@@ -109,7 +86,7 @@ static void series_histogram_write(struct bb_buf *out, const struct metrics *m,
 	for (uint32_t i = 0; i < m->series_count; i++) {
 		struct prom_label labels[2];
 		series_labels(m->series[i], labels);
-		histogram_write(out, bounds->name, bounds,
+		exposition_histogram(out, bounds->name, bounds,
 				(const struct histogram *)((const char *)m->series[i] + offset), labels,
 				2);
 	}
@@ -126,11 +103,11 @@ static void stages_write(struct bb_buf *out, const struct metrics *m)
 	prom_family(out, bounds_stage.name, bounds_stage.help, PROM_HISTOGRAM);
 	for (int i = 0; i < STAGE_COUNT; i++) {
 		const struct prom_label label = { "stage", bb_str_of(names[i]) };
-		histogram_write(out, bounds_stage.name, &bounds_stage, &m->stage[i], &label, 1);
+		exposition_histogram(out, bounds_stage.name, &bounds_stage, &m->stage[i], &label, 1);
 	}
 	prom_family(out, "busbar_brain_lock_seconds", "How long a decision held the brain's lock.",
 		    PROM_HISTOGRAM);
-	histogram_write(out, "busbar_brain_lock_seconds", &bounds_stage, &m->brain_lock, NULL, 0);
+	exposition_histogram(out, "busbar_brain_lock_seconds", &bounds_stage, &m->brain_lock, NULL, 0);
 }
 
 /* ---- engines ---- */
@@ -335,6 +312,10 @@ static double value_pending(const struct engine_view *v) { return (double)v->pen
 static double value_running(const struct engine_view *v) { return v->running; }
 static double value_waiting(const struct engine_view *v) { return v->waiting; }
 static double value_kv(const struct engine_view *v) { return v->kv_usage; }
+static double value_trust(const struct engine_view *v) { return v->trust; }
+static double value_blocks(const struct engine_view *v) { return (double)v->index_blocks; }
+static double value_ttft(const struct engine_view *v) { return v->ttft_factor; }
+static double value_gap(const struct engine_view *v) { return v->gap_factor; }
 
 static void engines_write(struct gateway *g, struct bb_buf *out)
 {
@@ -356,6 +337,14 @@ static void engines_write(struct gateway *g, struct bb_buf *out)
 		  value_waiting, true },
 		{ "busbar_engine_kv_usage_ratio", "Share of its KV cache in use, as the engine reports it.",
 		  value_kv, true },
+		{ "busbar_engine_trust",
+		  "How far what the index says of its cache is believed, 0 to 1.", value_trust, false },
+		{ "busbar_engine_index_blocks", "Blocks of prompts that the index has of it.",
+		  value_blocks, false },
+		{ "busbar_engine_ttft_factor",
+		  "Its times to first tokens, against others of its kind.", value_ttft, false },
+		{ "busbar_engine_gap_factor", "Its times between tokens, against others of its kind.",
+		  value_gap, false },
 	};
 
 	struct kv_row *rows = kv_rows_make(g);
@@ -396,15 +385,15 @@ static void prompts_write(struct gateway *g, const struct metrics *m, struct bb_
 	if (!g->prompts)
 		return;
 	prompt_cache_stats(g->prompts, &s);
-	family_u64(out, "busbar_prompt_cache_bytes", "Memory of the tokens of prompts that are kept.",
+	exposition_u64(out, "busbar_prompt_cache_bytes", "Memory of the tokens of prompts that are kept.",
 		   PROM_GAUGE, s.bytes);
-	family_u64(out, "busbar_prompt_cache_max_bytes", "The limit of that memory.", PROM_GAUGE,
+	exposition_u64(out, "busbar_prompt_cache_max_bytes", "The limit of that memory.", PROM_GAUGE,
 		   s.bytes_max);
-	family_u64(out, "busbar_prompt_cache_evictions_total", "Pieces of prompts that had to go.",
+	exposition_u64(out, "busbar_prompt_cache_evictions_total", "Pieces of prompts that had to go.",
 		   PROM_COUNTER, s.evictions);
-	family_u64(out, "busbar_prompt_cache_text_bytes_total",
+	exposition_u64(out, "busbar_prompt_cache_text_bytes_total",
 		   "Bytes of prompts that were looked up.", PROM_COUNTER, s.text_bytes);
-	family_u64(out, "busbar_prompt_cache_reused_bytes_total",
+	exposition_u64(out, "busbar_prompt_cache_reused_bytes_total",
 		   "Of these, bytes whose tokens were there.", PROM_COUNTER, s.reused_bytes);
 }
 
@@ -489,12 +478,12 @@ static void process_write(struct gateway *g, struct bb_buf *out)
 
 	prom_family(out, "busbar_build_info", "Which build this is.", PROM_GAUGE);
 	prom_sample_u64(out, "busbar_build_info", build, 3, 1);
-	family_u64(out, "process_resident_memory_bytes", "Resident memory.", PROM_GAUGE,
+	exposition_u64(out, "process_resident_memory_bytes", "Resident memory.", PROM_GAUGE,
 		   process_rss_bytes());
 	prom_family(out, "process_cpu_seconds_total", "User and system CPU time.", PROM_COUNTER);
 	prom_sample(out, "process_cpu_seconds_total", NULL, 0, (double)process_cpu_ns() / 1e9);
-	family_u64(out, "process_open_fds", "Open descriptors.", PROM_GAUGE, process_fd_count());
-	family_u64(out, "process_max_fds", "Most descriptors allowed.", PROM_GAUGE,
+	exposition_u64(out, "process_open_fds", "Open descriptors.", PROM_GAUGE, process_fd_count());
+	exposition_u64(out, "process_max_fds", "Most descriptors allowed.", PROM_GAUGE,
 		   process_raise_fd_limit());
 	prom_family(out, "process_start_time_seconds", "When the process started, Unix time.",
 		    PROM_GAUGE);
@@ -508,19 +497,19 @@ static void process_write(struct gateway *g, struct bb_buf *out)
 		prom_sample(out, "busbar_worker_busy_seconds_total", &label, 1,
 			    (double)loop_busy_ns(g->workers[i]->loop) / 1e9);
 	}
-	family_u64(out, "busbar_checks_failed_total",
+	exposition_u64(out, "busbar_checks_failed_total",
 		   "Odd things that peers did and the gateway took the safe path for.", PROM_COUNTER,
 		   bb_check_count());
-	family_u64(out, "busbar_reloads_total", "Configurations put into force by a reload.",
+	exposition_u64(out, "busbar_reloads_total", "Configurations put into force by a reload.",
 		   PROM_COUNTER, __atomic_load_n(&g->reloads, __ATOMIC_RELAXED));
-	family_u64(out, "busbar_reloads_refused_total", "Reloads refused as a whole.", PROM_COUNTER,
+	exposition_u64(out, "busbar_reloads_refused_total", "Reloads refused as a whole.", PROM_COUNTER,
 		   __atomic_load_n(&g->reloads_failed, __ATOMIC_RELAXED));
-	family_u64(out, "busbar_buffers_bytes", "Bodies, unsent answers and answers put together.",
+	exposition_u64(out, "busbar_buffers_bytes", "Bodies, unsent answers and answers put together.",
 		   PROM_GAUGE, bb_budget_used(&g->buffers));
-	family_u64(out, "busbar_log_lines_dropped_total",
+	exposition_u64(out, "busbar_log_lines_dropped_total",
 		   "Log lines lost since nobody read standard error.", PROM_COUNTER, log_sink_dropped());
 	if (g->access)
-		family_u64(out, "busbar_access_records_dropped_total",
+		exposition_u64(out, "busbar_access_records_dropped_total",
 			   "Access records lost since the writer could not keep up.", PROM_COUNTER,
 			   line_writer_dropped(g->access));
 }
@@ -546,30 +535,40 @@ void exposition_write(struct gateway *g, struct bb_buf *out)
 			     offsetof(struct series, output_tokens));
 	series_counter_write(out, m, "busbar_retries_total", "Requests sent to another engine after a failure.",
 			     offsetof(struct series, retries));
+	series_counter_write(out, m, "busbar_cache_hit_tokens_total",
+			     "Prompt tokens taken from the prefix cache: as reported, else as expected.",
+			     offsetof(struct series, hit_tokens));
+	series_counter_write(out, m, "busbar_cache_hit_possible_tokens_total",
+			     "The most of these that any engine that could take the request held.",
+			     offsetof(struct series, possible_tokens));
+	series_counter_write(out, m, "busbar_cache_regret_tokens_total",
+			     "Cached tokens that were given up for a less busy engine.",
+			     offsetof(struct series, regret_tokens));
 	upstream_errors_write(out, m);
 	series_histogram_write(out, m, &bounds_ttft, offsetof(struct series, ttft));
 	series_histogram_write(out, m, &bounds_itl, offsetof(struct series, itl));
 	series_histogram_write(out, m, &bounds_duration, offsetof(struct series, duration));
 	stages_write(out, m);
-	family_u64(out, "busbar_requests_in_flight", "Requests under way.", PROM_GAUGE,
+	exposition_brain(g, m, out);
+	exposition_u64(out, "busbar_requests_in_flight", "Requests under way.", PROM_GAUGE,
 		   m->requests_in_flight);
-	family_u64(out, "busbar_streams_in_flight", "Streamed requests under way.", PROM_GAUGE,
+	exposition_u64(out, "busbar_streams_in_flight", "Streamed requests under way.", PROM_GAUGE,
 		   m->streams_in_flight);
-	family_u64(out, "busbar_connections", "Open client connections.", PROM_GAUGE, m->connections);
-	family_u64(out, "busbar_upstream_idle_connections", "Idle connections kept to engines.",
+	exposition_u64(out, "busbar_connections", "Open client connections.", PROM_GAUGE, m->connections);
+	exposition_u64(out, "busbar_upstream_idle_connections", "Idle connections kept to engines.",
 		   PROM_GAUGE, m->upstream_idle);
-	family_u64(out, "busbar_refused_total",
+	exposition_u64(out, "busbar_refused_total",
 		   "Requests and connections refused as malformed, oversized or too many.",
 		   PROM_COUNTER, m->refused);
-	family_u64(out, "busbar_stream_events_total", "Events of streams looked at.", PROM_COUNTER,
+	exposition_u64(out, "busbar_stream_events_total", "Events of streams looked at.", PROM_COUNTER,
 		   m->chunks);
-	family_u64(out, "busbar_keepalive_comments_total",
+	exposition_u64(out, "busbar_keepalive_comments_total",
 		   "Comments sent to keep streams alive during a long prefill.", PROM_COUNTER,
 		   m->keepalive_comments);
-	family_u64(out, "busbar_received_bytes_total", "Bytes of request bodies.", PROM_COUNTER,
+	exposition_u64(out, "busbar_received_bytes_total", "Bytes of request bodies.", PROM_COUNTER,
 		   m->bytes_in);
-	family_u64(out, "busbar_sent_bytes_total", "Bytes of answers.", PROM_COUNTER, m->bytes_out);
-	family_u64(out, "busbar_unauthorized_total",
+	exposition_u64(out, "busbar_sent_bytes_total", "Bytes of answers.", PROM_COUNTER, m->bytes_out);
+	exposition_u64(out, "busbar_unauthorized_total",
 		   "Requests refused since they had no good API key.", PROM_COUNTER,
 		   m->unauthorized);
 	prompts_write(g, m, out);

@@ -98,7 +98,8 @@ static bool is_own_answer_field(struct bb_str name)
 		BB_STR_INIT("date"),	     BB_STR_INIT("server"),
 		BB_STR_INIT("content-type"), BB_STR_INIT("x-request-id"),
 		BB_STR_INIT("set-cookie"),   BB_STR_INIT("endpoint-load-metrics"),
-		BB_STR_INIT("vary"),
+		BB_STR_INIT("vary"),         BB_STR_INIT("x-busbar-engine"),
+		BB_STR_INIT("x-busbar-cached-tokens"), BB_STR_INIT("x-busbar-reason"),
 	};
 
 	if (http_name_is(name, names, sizeof(names) / sizeof(names[0])))
@@ -122,6 +123,8 @@ static bool answer_fields_add(struct request *r, const struct http_head *h, bool
 
 	bb_buf_clear(text);
 	bb_buf_add_str(text, r->own_fields);
+	if (request_why_is_shown(r))
+		request_why_fields(r, text);
 	for (uint32_t i = 0; i < h->count; i++) {
 		const struct http_header *f = &h->headers[i];
 		if (http_stays_here(h, f->name) || is_own_answer_field(f->name))

@@ -92,19 +92,15 @@ struct request {
 	const uint64_t *hashes;    /* of the prompt's blocks; in the arena */
 	uint32_t hash_count;
 	uint8_t hashed;            /* enum prompt_hashes */
-	uint8_t reason;            /* enum decision_reason */
 	uint64_t session;          /* hash of its session's name; 0: none */
-	uint64_t held_ns;          /* waited for an open engine */
-	uint64_t expected_cached, possible_cached; /* tokens, when it was decided */
+	struct explanation *why;   /* NULL: nothing was decided, or no memory */
+	uint64_t decided_ns;       /* the latest decision, monotonic */
 	uint32_t rank, ranks;      /* of the engine's data-parallel ranks */
 	struct request_id brain_id;
 	struct engine_id engine;
 	struct engine_id exclude[BRAIN_EXCLUDE_MAX];
 	uint32_t model_index;
 	uint32_t candidates;
-	uint64_t engine_tokens;
-	double cost, next_cost;
-	const char *policy;
 	const struct adapter *adapter;
 	/* the answer */
 	struct assembler *assembler;
@@ -158,6 +154,19 @@ extern const struct call_ops relay_ops;
 void relay_begin_stream(struct request *r);
 /* No engine is left to try: what the last one did wrong becomes the answer. */
 void relay_give_up(struct request *r);
+
+/* request_why.c: what is said about its way. In this order: */
+void request_why_decided(struct request *r, const struct decision *d);
+/* The attempt at r->engine has failed. */
+void request_why_failed(struct request *r, enum upstream_error what);
+/* May the client be told, and is there something to tell? */
+bool request_why_is_shown(const struct request *r);
+/* Header lines for the client. */
+void request_why_fields(const struct request *r, struct bb_buf *text);
+void request_why_ended(struct request *r, uint64_t now_ns, enum status_class class);
+/* The member "decision" of its record; nothing when there is none. */
+void request_why_write(const struct request *r, struct bb_buf *record);
+void request_why_drop(struct request *r);
 
 /* settle.c: the exchange is over: metrics and access record. */
 void request_settle(struct request *r);

@@ -133,7 +133,11 @@ bool request_answer_fields(struct request *r, const struct http_head *h)
 		if (origin.len && cors_allows(c, origin)) {
 			bb_buf_lit(text, "Access-Control-Allow-Origin: ");
 			bb_buf_add_str(text, origin);
-			bb_buf_lit(text, "\r\nAccess-Control-Expose-Headers: x-request-id, retry-after\r\n");
+			bb_buf_lit(text, "\r\nAccess-Control-Expose-Headers: x-request-id, retry-after");
+			if (c->explain == CONFIG_ON || c->tenants.count)
+				bb_buf_lit(text, ", x-busbar-engine, x-busbar-cached-tokens, "
+						 "x-busbar-reason");
+			bb_buf_lit(text, "\r\n");
 		}
 	}
 	if (text->err)

@@ -59,9 +59,9 @@ static enum step decided(struct request *r, const struct decision *d)
 	struct worker *w = r->worker;
 
 	r->model_index = d->model;
-	r->policy = d->policy;
 	r->candidates = d->candidates;
 	r->engine = d->engine;
+	request_why_decided(r, d);
 	if (!admit_decision(r, d))
 		return STEP_WAIT;
 	switch (d->action) {
@@ -75,15 +75,8 @@ static enum step decided(struct request *r, const struct decision *d)
 	}
 	r->in_brain = true;
 	r->brain_id = d->request;
-	r->engine_tokens = d->engine_tokens;
-	r->cost = d->cost;
-	r->next_cost = d->next_cost;
-	r->reason = (uint8_t)d->reason;
-	r->held_ns += d->held_ns;
 	r->rank = d->rank;
 	r->ranks = d->ranks;
-	r->expected_cached = d->cached_tokens;
-	r->possible_cached = d->possible_tokens;
 	r->model_name = bb_arena_dup(&r->arena, bb_str_of(d->model_name));
 	if (!r->model_name.p)
 		return request_fail_step(r, -BB_ENOMEM, NULL, NULL);
@@ -314,6 +307,7 @@ bool request_retry(struct request *r, enum request_outcome outcome, enum upstrea
 
 	if (r->series)
 		metric_add(&r->series->upstream_errors[what], 1);
+	request_why_failed(r, what);
 	request_leave_engine(r, outcome);
 	const bool can = r->x && !r->x->gone && !r->shown && r->attempts <= retries &&
 			 r->exclude_count < BRAIN_EXCLUDE_MAX && (r->x->body || !r->body_bytes);

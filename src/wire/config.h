@@ -82,6 +82,7 @@ struct config_limits {
 	uint64_t prompt_cache; /* bytes; 0: off */
 	uint64_t index;        /* bytes: which engine holds which blocks */
 	uint64_t kv_mirror;    /* bytes, for each engine whose KV events are followed */
+	uint32_t explain;      /* decisions that are kept; 0: none */
 };
 
 /* Requests that wait for an engine that is open for them. */
@@ -209,6 +210,7 @@ struct config_tenant {
 	enum config_priority priority;
 	struct config_texts allow; /* as struct config_shield */
 	enum config_switch shared_prefix_cache;
+	enum config_switch explain; /* headers that tell why */
 };
 
 struct config_tenants {
@@ -266,6 +268,8 @@ struct config {
 	struct config_cors cors;
 	struct config_limits limits;
 	struct config_queue queue;
+	struct config_texts shadow;  /* names of policies */
+	enum config_switch explain;  /* headers that tell why, where there are no tenants */
 	struct config_upstream upstream;
 	struct config_probe probe;
 	struct config_tls tls;

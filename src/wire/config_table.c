@@ -117,6 +117,12 @@ const struct config_key config_keys[] = {
 	  .text = "Threads that serve clients; 0 is one for each processor core." },
 	{ .path = "policy", ROOT(POLICY, policy), .initial = "least_tokens",
 	  .text = "How an engine is chosen for a request." },
+	{ .path = "shadow", ROOT(POLICIES, shadow), .max = 4,
+	  .text = "Policies whose choices are computed beside the real ones and counted, to compare "
+		  "them; each costs as much again as a decision." },
+	{ .path = "explain", ROOT(CHOICE, explain), .initial = "false", .choices = false_true,
+	  .text = "Without tenants: whether answers tell in headers which engine gave them and why "
+		  "(`x-busbar-engine`, `x-busbar-cached-tokens`, `x-busbar-reason`)." },
 	{ .path = "seed", ROOT(NUMBER, seed), .initial = "0", .max = UINT64_MAX,
 	  .text = "Start of the generator that breaks ties, for runs that can be repeated; 0 takes "
 		  "it from the system." },
@@ -206,6 +212,9 @@ const struct config_key config_keys[] = {
 	  .max = 64 * GIB,
 	  .text = "Memory for the prefix index: which engine holds which blocks of which prompts. Some "
 		  "20 bytes for each block of 16 tokens at each engine." },
+
+	{ .path = "limits.explain", ROOT(COUNT, limits.explain), .initial = "10000", .max = 1000000,
+	  .text = "Decisions that are kept for `busbar explain`, some 350 bytes each; 0 is none." },
 
 	{ .path = "queue.max", ROOT(COUNT, queue.max), .initial = "10000", .min = 1, .max = 1000000,
 	  .text = "Requests that may wait in the gateway for an engine that is open for them; beyond "
@@ -308,6 +317,10 @@ const struct config_key config_keys[] = {
 	  .choices = false_true,
 	  .text = "Whether its prompts may share the engines' prefix cache with other tenants, who "
 		  "could then find out by timing what was asked." },
+
+	{ .path = "explain", TENANT(CHOICE, explain), .initial = "false", .choices = false_true,
+	  .text = "Whether its answers tell in headers which engine gave them and why; that shows the "
+		  "inside of the fleet." },
 
 	{ .path = "auth.jwt.jwks", ROOT(TEXT, jwt.jwks), .check = config_check_jwks,
 	  .text = "Public keys of who signs tokens: a file, or an `http://` or `https://` URL. With "

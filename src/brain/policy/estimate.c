@@ -1,5 +1,7 @@
 #include "brain/policy/estimate.h"
 
+#include "brain/play.h"
+
 #define SLOT_MARGIN 20
 #define SLOT_MARGIN_SHARE 12 /* of small engines: one in so many */
 #define BOUND_SHARE 1.05
@@ -102,6 +104,19 @@ double estimate_total_ms(const struct candidates *c, const struct policy_input *
 	const double slow = l->generating * shared * l->rates->kv_token_ms * factor * grown;
 
 	return t->ttft_ms + own + stall + slow;
+}
+
+double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i)
+{
+	const struct lane *l = c->lane[i];
+	const struct play_request r = {
+		.uncached = estimate_uncached(c, in, i),
+		.prompt_tokens = (double)in->prompt_tokens,
+		.output_tokens = lane_residual(l->lengths, 0, in->output_max),
+		.promised = c->promised[i],
+	};
+
+	return play_added_ms(l, in->now_ns, &r) + c->terms[i].limit_ms + c->lora_ms[i];
 }
 
 bool estimate_is_off(const struct candidates *c)

@@ -51,5 +51,7 @@ struct estimate_bound estimate_bound(const struct candidates *c);
 double estimate_price_ms(const struct candidates *c, const struct estimate_bound *b, uint32_t i);
 /* What it adds to everybody's finish, in a closed form: ttft + own decode + stall + slow-down. */
 double estimate_total_ms(const struct candidates *c, const struct policy_input *in, uint32_t i);
+/* The same, played forward (play.h): what lookahead goes by. */
+double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i);
 /* More than half of the candidates' predictions are not to be trusted. */
 bool estimate_is_off(const struct candidates *c);
