@@ -80,6 +80,8 @@ struct adapter {
 	bool takes_cache_salt;
 	/* The field X-Data-Parallel-Rank chooses one of its data-parallel ranks. */
 	bool takes_rank;
+	/* Asked for it, it tells its load in the head of an answer (wire/orca.h). */
+	bool tells_load;
 	/* A prompt that leaves no room for all of max_tokens is refused; others cut the answer. */
 	bool refuses_overrun;
 	enum template_messages messages; /* how it prepares messages for a chat template */

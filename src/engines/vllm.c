@@ -33,6 +33,7 @@ const struct adapter adapter_vllm = {
 	.kind = ENGINE_KIND_VLLM,
 	.stops_plain = true,
 	.takes_cache_salt = true,
+	.tells_load = true,
 	.takes_rank = true,
 	.refuses_overrun = true,
 	.messages = TEMPLATE_AS_VLLM,

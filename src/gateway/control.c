@@ -347,6 +347,7 @@ static void on_second(struct loop_timer *t)
 
 	sample_take(c);
 	memory_settle(c);
+	watch_second(c->watch);
 	if (now_ns - c->resolved_ns > RESOLVE_AGAIN_NS) {
 		c->resolved_ns = now_ns;
 		watch_resolve(c->watch);
@@ -506,6 +507,12 @@ struct snapshot *control_snapshot(const struct control *c)
 const char *control_text_detail(const struct control *c, uint32_t engine_slot)
 {
 	return c->watch ? watch_text_detail(c->watch, engine_slot) : "";
+}
+
+bool control_kv(const struct control *c, uint32_t engine_slot, struct kv_status *out,
+		struct engine_figures *figures)
+{
+	return c->watch && watch_kv(c->watch, engine_slot, out, figures);
 }
 
 struct loop *control_loop(const struct control *c)

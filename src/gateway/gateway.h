@@ -41,6 +41,8 @@ struct engine_link {
 	struct loop_message kick;      /* traffic says that it failed: to the control thread */
 	bool kick_pending;             /* atomic */
 	uint8_t text_verdict;          /* atomic; enum text_verdict: does it tokenize as we do? */
+	/* What the heads of its answers tell of its load; all atomic, the version last. */
+	uint32_t load_waiting, load_usage_ppm, load_version;
 };
 
 struct gateway_identity {

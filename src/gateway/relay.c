@@ -2,6 +2,7 @@
 #include "gateway/relay.h"
 
 #include "base/log.h"
+#include "wire/orca.h"
 
 static void relay_end(struct request *r);
 
@@ -168,6 +169,21 @@ static const char *head_fault(const struct request *r, const struct http_head *h
 	return NULL;
 }
 
+/* What the engine tells of its load goes to the control thread, which reports it to the brain. */
+static void load_take(const struct request *r, const struct http_head *h)
+{
+	struct engine_link *link = &r->worker->gateway->links[r->engine.slot];
+	const struct bb_str field = http_head_get(h, BB_STR(ORCA_ANSWER_FIELD));
+	struct orca_load l;
+
+	if (!field.p || orca_read(field, &l) || !l.has_waiting || !l.has_usage ||
+	    __atomic_load_n(&link->generation, __ATOMIC_ACQUIRE) != r->engine.generation)
+		return;
+	__atomic_store_n(&link->load_waiting, l.waiting, __ATOMIC_RELAXED);
+	__atomic_store_n(&link->load_usage_ppm, (uint32_t)(l.kv_usage * 1e6), __ATOMIC_RELAXED);
+	__atomic_add_fetch(&link->load_version, 1, __ATOMIC_RELEASE);
+}
+
 static void on_head(struct call *c, const struct http_head *h)
 {
 	struct request *r = request_of(c);
@@ -175,6 +191,8 @@ static void on_head(struct call *c, const struct http_head *h)
 	const bool is_stream = relay_is_type(type, BB_STR("text/event-stream"));
 
 	r->engine_status = h->status;
+	if (r->adapter->tells_load)
+		load_take(r, h);
 	const char *fault = head_fault(r, h, type);
 	if (fault) {
 		relay_break_off(r, fault, UPSTREAM_STATUS);

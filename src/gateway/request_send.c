@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "wire/errorbody.h"
 #include "wire/multipart.h"
+#include "wire/orca.h"
 
 #define ERROR_BODY_MAX 16384
 
@@ -225,6 +226,8 @@ static int head_part(struct request *r, const struct snapshot_engine *e, size_t 
 		bb_buf_add_u64(text, r->rank);
 		bb_buf_lit(text, "\r\n");
 	}
+	if (r->adapter->tells_load)
+		bb_buf_lit(text, ORCA_REQUEST_FIELD ": JSON\r\n");
 	bb_buf_lit(text, "Content-Length: ");
 	bb_buf_add_u64(text, body_len);
 	bb_buf_lit(text, "\r\n\r\n");

@@ -1,6 +1,7 @@
 /* status.c: GET /admin/status: engines, models, load and rates as JSON. */
 #include "base/log.h"
 #include "gateway/control.h"
+#include "gateway/kv_watch.h"
 #include "gateway/text_check.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
@@ -29,6 +30,53 @@ static void verdict_write(struct gateway *g, uint32_t slot, struct bb_buf *out)
 		return;
 	bb_buf_lit(out, ",");
 	text_member(out, "tokens_detail", control_text_detail(g->control, slot));
+}
+
+/* How what its KV cache holds is known. */
+static void kv_write(struct gateway *g, uint32_t slot, uint64_t now_ns, struct bb_buf *out)
+{
+	struct engine_figures e;
+	struct kv_status s;
+
+	if (!control_kv(g->control, slot, &s, &e))
+		return;
+	const struct kv_figures *f = &s.figures;
+	bb_buf_lit(out, ",\"kv\":{");
+	text_member(out, "mode", kv_mode_name(s.mode));
+	bb_buf_lit(out, ",");
+	text_member(out, "why", s.why);
+	if (s.has_figures) {
+		bb_buf_printf(out,
+			      ",\"blocks\":%llu,\"block_tokens\":%u,\"batches\":%llu,\"stored\":%llu,"
+			      "\"removed\":%llu,\"gaps\":%llu,\"lost_gaps\":%llu,\"restarts\":%llu",
+			      (unsigned long long)f->blocks, f->block_tokens,
+			      (unsigned long long)f->batches, (unsigned long long)f->stored,
+			      (unsigned long long)f->removed, (unsigned long long)f->gaps,
+			      (unsigned long long)f->lost_gaps, (unsigned long long)f->restarts);
+		bb_buf_printf(out,
+			      ",\"replays\":%llu,\"replays_failed\":%llu,\"odd\":%llu,\"throttled\":%llu,"
+			      "\"not_followed\":%llu,\"passed_over\":%llu,\"bytes\":%llu,"
+			      "\"lag_ms\":%.3f,\"lag_max_ms\":%.3f",
+			      (unsigned long long)f->replays, (unsigned long long)f->replays_failed,
+			      (unsigned long long)f->odd, (unsigned long long)f->throttled,
+			      (unsigned long long)f->refused, (unsigned long long)f->passed_over,
+			      (unsigned long long)f->bytes, f->lag_s * 1e3, f->lag_max_s * 1e3);
+		if (f->last_event_ns)
+			bb_buf_printf(out, ",\"last_event_seconds\":%.1f",
+				      f->last_event_ns < now_ns
+					      ? (double)(now_ns - f->last_event_ns) / 1e9
+					      : 0.0);
+	}
+	bb_buf_lit(out, "}");
+	if (e.step_tokens)
+		bb_buf_printf(out, ",\"step_tokens\":%u", e.step_tokens);
+	if (e.dp_ranks > 1)
+		bb_buf_printf(out, ",\"ranks\":%u", e.dp_ranks);
+	if (e.adapters_max)
+		bb_buf_printf(out, ",\"adapters_max\":%u", e.adapters_max);
+	if (e.waiting_tokens)
+		bb_buf_printf(out, ",\"waiting_tokens\":%llu", (unsigned long long)e.waiting_tokens);
+	bb_buf_printf(out, ",\"preemptions\":%llu", (unsigned long long)e.preemptions);
 }
 
 static void on_engine(void *user, const struct engine_view *v)
@@ -63,6 +111,7 @@ static void on_engine(void *user, const struct engine_view *v)
 		bb_buf_printf(out, ",\"reported\":{\"running\":%u,\"waiting\":%u,\"kv_usage\":%.4f}",
 			      v->running, v->waiting, v->kv_usage);
 	verdict_write(w->gateway, v->id.slot, out);
+	kv_write(w->gateway, v->id.slot, w->now_ns, out);
 	bb_buf_lit(out, "}");
 }
 

@@ -385,7 +385,7 @@ const struct config_key config_keys[] = {
 	  .text = "The name in the engine's certificate, where it is not the URL's host." },
 	{ .path = "tls.verify", ENGINE(CHOICE, tls.verify), .initial = "true", .choices = verify,
 	  .text = "`false` takes any certificate, so anybody in between can read along." },
-	{ .path = "kv_events", ENGINE(TEXTS, kv_events), .initial = "auto", .min = 1, .max = 64,
+	{ .path = "kv_events", ENGINE(TEXTS, kv_events), .initial = "auto", .max = 64,
 	  .check = config_check_kv_events,
 	  .text = "Where it tells what its KV cache holds: `auto` asks it, `off` does without, `poll` "
 		  "takes TensorRT-LLM's (which nobody else may do then); or `tcp://HOST:PORT`, one for "
