@@ -29,6 +29,8 @@ static const char usage[] =
 	"  --kv-events ADDRESS   publishes KV events: tcp://HOST:PORT\n"
 	"  --kv-replay ADDRESS   and replays them there\n"
 	"  --kv-topic TEXT       their topic (empty)\n"
+	"  --kv-form FORM        map (vLLM 0.3x) or array (up to 0.16) (map)\n"
+	"  --load-push ADDRESS   publishes the load as SGLang does\n"
 	"  --embedding-size N    numbers of a vector (64)\n"
 	"  --fault SPEC          NAME[:ARG][@P],... ; may be given several times\n"
 	"  --tokenizer DIR|FILE  tokens and chats as this model has them (invented ones)\n"
@@ -69,6 +71,8 @@ enum option {
 	OPTION_KV_EVENTS,
 	OPTION_KV_REPLAY,
 	OPTION_KV_TOPIC,
+	OPTION_KV_FORM,
+	OPTION_LOAD_PUSH,
 	OPTION_TOKENIZER,
 };
 
@@ -97,6 +101,8 @@ static const struct {
 	{ BB_STR_INIT("--kv-events"), OPTION_KV_EVENTS, VALUE_TEXT, 0, 0 },
 	{ BB_STR_INIT("--kv-replay"), OPTION_KV_REPLAY, VALUE_TEXT, 0, 0 },
 	{ BB_STR_INIT("--kv-topic"), OPTION_KV_TOPIC, VALUE_TEXT, 0, 0 },
+	{ BB_STR_INIT("--kv-form"), OPTION_KV_FORM, VALUE_OTHER, 0, 0 },
+	{ BB_STR_INIT("--load-push"), OPTION_LOAD_PUSH, VALUE_TEXT, 0, 0 },
 	{ BB_STR_INIT("--tokenizer"), OPTION_TOKENIZER, VALUE_TEXT, 0, 0 },
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(*options))
@@ -136,6 +142,8 @@ static struct bb_str *text_of(struct options *o, enum option option)
 {
 	if (option == OPTION_LISTEN)
 		return &o->listen;
+	if (option == OPTION_LOAD_PUSH)
+		return &o->config.load_push;
 	if (option == OPTION_TOKENIZER)
 		return &o->tokenizer;
 	if (option == OPTION_KV_EVENTS)
@@ -204,6 +212,12 @@ static int set_option(struct options *o, size_t i, struct bb_str value, const ch
 	if (options[i].option == OPTION_SEED) {
 		*why = "a whole number is needed";
 		return bb_parse_u64(value, &c->seed);
+	}
+	if (options[i].option == OPTION_KV_FORM) {
+		*why = "map or array is needed";
+		c->kv_form = bb_str_eq(value, BB_STR("array")) ? KV_FORM_ARRAY : KV_FORM_MAP;
+		return c->kv_form == KV_FORM_ARRAY || bb_str_eq(value, BB_STR("map")) ? 0
+										      : -BB_EINVALID;
 	}
 	*why = "one of vllm, llamacpp, sglang, trtllm and openai is needed";
 	return set_kind(c, value);

@@ -64,17 +64,10 @@ static bool tokens_are_ours(const struct kv_watch *w)
 
 static enum kv_mode mode_get(const struct kv_watch *w, const char **why)
 {
-	enum kv_mode mode = KV_APPROXIMATE;
-
 	*why = w->why;
-	if (!w->feed)
-		return mode;
-	mode = kv_feed_mode(w->feed, why);
-	if (mode == KV_EXACT && !tokens_are_ours(w)) {
-		*why = w->why;
+	if (!w->feed || !tokens_are_ours(w)) /* without that its events are of no use */
 		return KV_APPROXIMATE;
-	}
-	return mode;
+	return kv_feed_mode(w->feed, why);
 }
 
 static void say(struct kv_watch *w)
@@ -213,7 +206,8 @@ void kv_watch_update(struct kv_watch *w, const struct kv_watch_facts *f)
 	bb_text_copy(w->why, sizeof(w->why), verdict_reason(f->verdict));
 	if (is_new)
 		feed_start(w);
-	say(w);
+	if (!is_new || !w->feed || !tokens_are_ours(w)) /* else there is nothing to say yet */
+		say(w);
 }
 
 void kv_watch_status(const struct kv_watch *w, struct kv_status *out)

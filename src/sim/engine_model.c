@@ -508,6 +508,7 @@ void sim_engine_stats(const struct sim_engine *e, struct sim_engine_stats *out)
 	out->waiting = e->waiting_count;
 	out->blocks = sim_blocks_count(e->kv);
 	out->blocks_held = out->blocks - sim_blocks_free_count(e->kv);
+	out->blocks_named = sim_blocks_named_count(e->kv);
 }
 
 uint64_t sim_engine_tokens_max(const struct sim_engine *e)

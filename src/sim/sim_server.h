@@ -14,6 +14,7 @@
 #include "os/sock.h"
 #include "sim/engine_model.h"
 #include "sim/fault.h"
+#include "wire/kv_events.h"
 #include "text/chat_text.h"
 #include "text/tokenizer.h"
 
@@ -41,6 +42,8 @@ struct sim_config {
 	struct bb_str kv_events; /* endpoints as in zmq_pub.h; empty: none */
 	struct bb_str kv_replay;
 	struct bb_str kv_topic;
+	enum kv_form kv_form;
+	struct bb_str load_push; /* endpoint where SGLang's load is published; empty: none */
 };
 
 void sim_config_default(struct sim_config *c);
