@@ -11,7 +11,9 @@ void bindings_free(struct bindings *b)
 	*b = (struct bindings){ 0 };
 }
 
-static int model_bind(struct model *m, uint32_t engine, const char *served, uint64_t context_tokens)
+/* `found` is what the engine lists under that name; NULL: nothing. */
+static int model_bind(struct model *m, uint32_t engine, const char *served,
+		      const struct engine_model *found)
 {
 	struct bindings *b = &m->rebound;
 
@@ -25,8 +27,10 @@ static int model_bind(struct model *m, uint32_t engine, const char *served, uint
 	char *copy = bb_strndup(served, strlen(served));
 	if (!copy)
 		return -BB_ENOMEM;
-	list[b->count++] =
-		(struct binding){ .engine = engine, .served_name = copy, .context_tokens = context_tokens };
+	list[b->count++] = (struct binding){ .engine = engine,
+					     .served_name = copy,
+					     .context_tokens = found ? found->context_tokens : 0,
+					     .is_adapter = found && found->is_adapter };
 	return 0;
 }
 
@@ -48,12 +52,12 @@ static int bind_planned(struct model *m, uint32_t slot, const struct engine *e)
 	const struct engine_model *found = listed_find(e, served_name ? served_name : m->name);
 
 	if (served_name)
-		return model_bind(m, slot, served_name, found ? found->context_tokens : 0);
+		return model_bind(m, slot, served_name, found);
 	if (!e->has_listed)
-		return model_bind(m, slot, m->name, 0);
+		return model_bind(m, slot, m->name, NULL);
 	if (!found && e->listed_count)
 		found = &e->listed[0];
-	return found ? model_bind(m, slot, found->name, found->context_tokens) : 0;
+	return found ? model_bind(m, slot, found->name, found) : 0;
 }
 
 static bool engine_may_serve(const struct engine *e, const char *name)
@@ -79,7 +83,7 @@ static int bind_listed(struct fleet *f, uint32_t slot, uint64_t now_ns)
 				return -BB_ENOMEM;
 			continue;
 		}
-		int rc = model_bind(&f->models[ms], slot, lm->name, lm->context_tokens);
+		int rc = model_bind(&f->models[ms], slot, lm->name, lm);
 		if (rc)
 			return rc;
 	}
@@ -123,6 +127,14 @@ static int models_bind(struct fleet *f, uint64_t now_ns)
 	return rc;
 }
 
+/* From the last model to the first, so that the first remains. */
+static void engines_note_model(struct fleet *f)
+{
+	for (uint32_t i = f->model_count; i-- > 0;)
+		for (uint32_t k = 0; k < f->models[i].bound.count; k++)
+			f->engines[f->models[i].bound.list[k].engine].model = i;
+}
+
 int fleet_bind(struct fleet *f, uint64_t now_ns)
 {
 	const uint32_t model_count = f->model_count;
@@ -146,6 +158,7 @@ int fleet_bind(struct fleet *f, uint64_t now_ns)
 		m->bound = m->rebound;
 		m->rebound = (struct bindings){ 0 };
 	}
+	engines_note_model(f);
 	bb_map_fini(&f->names);
 	f->names = names;
 	f->catch_all = catch_all;

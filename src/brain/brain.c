@@ -1,66 +1,105 @@
 #include "brain/brain.h"
 
 #include "base/alloc.h"
-#include "base/hash.h"
 #include "base/log.h"
 #include "brain/binding.h"
-#include "brain/fleet.h"
-#include "brain/policy/policy.h"
+#include "brain/brain_core.h"
+#include "brain/kv_mirror.h"
 
 #define ENGINES_MAX_DEFAULT 1024
 #define MODELS_MAX_DEFAULT 4096
 #define REQUESTS_MAX_DEFAULT 1000000
-/* What an answer is taken to be until its length is learned: also when max_tokens is far larger. */
-#define OUTPUT_TOKENS_EXPECTED 256
-#define RETRY_AFTER_MS 1000
+#define HELD_MAX_DEFAULT 10000
+#define HELD_NS_MAX_DEFAULT 60000000000ull
+#define INDEX_BYTES_DEFAULT ((size_t)512 << 20)
+#define HASH_BYTES_DEFAULT ((size_t)256 << 20)
 
-struct in_flight {
-	uint32_t generation; /* odd: in use */
-	uint32_t next_free;
-	struct engine_id engine;
-	uint64_t tokens;
-	uint64_t pending_prefill;
-};
-
-struct brain {
-	struct fleet fleet;
-	const struct policy *policy;
-	struct bb_rng rng;
-	struct in_flight *requests;
-	uint32_t requests_cap, requests_max, requests_used, requests_live;
-	uint32_t free_head; /* UINT32_MAX: none */
-	/* columns of the candidates and scratch, engines_max long */
-	struct candidates columns;
-	uint32_t *binding;
-	double *cost;
-};
-
-const char *engine_state_name(enum engine_state s)
+static void *columns_alloc(size_t size)
 {
-	static const char *const names[] = {
-#define X(name, text) text,
-		ENGINE_STATES(X)
-#undef X
-	};
-
-	return names[s];
+	return bb_alloc_zero(INDEX_ROWS_MAX, size);
 }
 
-const char *request_outcome_name(enum request_outcome o)
+static bool columns_create(struct brain *b)
 {
-	static const char *const names[] = {
-#define X(name, text) text,
-		REQUEST_OUTCOMES(X)
-#undef X
-	};
+	struct candidates *c = &b->columns;
 
-	return names[o];
+	c->slot = columns_alloc(sizeof(*c->slot));
+	c->lane = columns_alloc(sizeof(*c->lane));
+	c->requests = columns_alloc(sizeof(*c->requests));
+	c->tokens = columns_alloc(sizeof(*c->tokens));
+	c->pending_prefill = columns_alloc(sizeof(*c->pending_prefill));
+	c->cached = columns_alloc(sizeof(*c->cached));
+	c->promised = columns_alloc(sizeof(*c->promised));
+	c->lora_ms = columns_alloc(sizeof(*c->lora_ms));
+	c->identity = columns_alloc(sizeof(*c->identity));
+	c->terms = columns_alloc(sizeof(*c->terms));
+	b->binding = columns_alloc(sizeof(*b->binding));
+	b->cost = columns_alloc(sizeof(*b->cost));
+	b->depths = columns_alloc(sizeof(*b->depths));
+	b->raw_cached = columns_alloc(sizeof(*b->raw_cached));
+	b->promised = columns_alloc(sizeof(*b->promised));
+	b->lanes = columns_alloc(sizeof(*b->lanes));
+	b->owners = columns_alloc(sizeof(*b->owners));
+	b->kv_lanes = columns_alloc(sizeof(*b->kv_lanes));
+	return c->slot && c->lane && c->requests && c->tokens && c->pending_prefill && c->cached &&
+	       c->promised && c->lora_ms && c->identity && c->terms && b->binding && b->cost &&
+	       b->depths && b->raw_cached && b->promised && b->lanes && b->owners && b->kv_lanes;
+}
+
+static void columns_destroy(struct brain *b)
+{
+	struct candidates *c = &b->columns;
+
+	for (uint32_t i = 0; i < b->lane_count; i++)
+		kv_lane_fini(&b->kv_lanes[i]);
+	bb_free(c->slot);
+	bb_free(c->lane);
+	bb_free(c->requests);
+	bb_free(c->tokens);
+	bb_free(c->pending_prefill);
+	bb_free(c->cached);
+	bb_free(c->promised);
+	bb_free(c->lora_ms);
+	bb_free(c->identity);
+	bb_free(c->terms);
+	bb_free(b->binding);
+	bb_free(b->cost);
+	bb_free(b->depths);
+	bb_free(b->raw_cached);
+	bb_free(b->promised);
+	bb_free(b->lanes);
+	bb_free(b->owners);
+	bb_free(b->kv_lanes);
+}
+
+static void limits_set(struct brain *b, const struct brain_limits *l)
+{
+	b->flights_max = l->requests_max ? l->requests_max : REQUESTS_MAX_DEFAULT;
+	b->held_max = l->held_max ? l->held_max : HELD_MAX_DEFAULT;
+	b->held_ns_max = l->held_ns_max ? l->held_ns_max : HELD_NS_MAX_DEFAULT;
+	b->hash_bytes_max = l->hash_bytes ? l->hash_bytes : HASH_BYTES_DEFAULT;
+}
+
+static int lengths_create(struct brain *b, uint32_t models_max)
+{
+	b->lengths = bb_alloc(models_max * sizeof(*b->lengths));
+	if (!b->lengths)
+		return -BB_ENOMEM;
+	for (uint32_t i = 0; i < models_max; i++)
+		lane_lengths_init(&b->lengths[i]);
+	return 0;
+}
+
+static void policy_use(struct brain *b, const struct policy *policy)
+{
+	b->policy = policy;
+	for (b->policy_row = 0; policy_at(b->policy_row) != policy;)
+		b->policy_row++;
 }
 
 int brain_create(const struct brain_config *config, struct brain **out)
 {
 	const struct brain_limits *l = &config->limits;
-	const uint32_t n = l->engines_max ? l->engines_max : ENGINES_MAX_DEFAULT;
 	const struct policy *policy = policy_find(config->policy ? config->policy : POLICY_DEFAULT);
 
 	if (!policy)
@@ -68,22 +107,29 @@ int brain_create(const struct brain_config *config, struct brain **out)
 	struct brain *b = bb_alloc_zero(1, sizeof(*b));
 	if (!b)
 		return -BB_ENOMEM;
-	b->policy = policy;
-	b->requests_max = l->requests_max ? l->requests_max : REQUESTS_MAX_DEFAULT;
-	b->free_head = UINT32_MAX;
+	policy_use(b, policy);
+	b->free_head = b->released_head = b->released_tail = UINT32_MAX;
+	limits_set(b, l);
 	bb_rng_seed(&b->rng, config->seed);
-	b->columns.slot = bb_alloc(n * sizeof(uint32_t));
-	b->columns.requests = bb_alloc(n * sizeof(uint32_t));
-	b->columns.tokens = bb_alloc(n * sizeof(uint64_t));
-	b->columns.pending_prefill = bb_alloc(n * sizeof(uint64_t));
-	b->binding = bb_alloc(n * sizeof(uint32_t));
-	b->cost = bb_alloc(n * sizeof(double));
-	const int rc = fleet_init(&b->fleet, n, l->models_max ? l->models_max : MODELS_MAX_DEFAULT,
-				  bb_rng_next(&b->rng));
-	if (rc || !b->columns.slot || !b->columns.requests || !b->columns.tokens ||
-	    !b->columns.pending_prefill || !b->binding || !b->cost) {
+	const uint32_t models_max = l->models_max ? l->models_max : MODELS_MAX_DEFAULT;
+	int rc = fleet_init(&b->fleet, l->engines_max ? l->engines_max : ENGINES_MAX_DEFAULT,
+			    models_max, bb_rng_next(&b->rng));
+	const struct index_config ic = {
+		.bytes_max = l->index_bytes ? l->index_bytes : INDEX_BYTES_DEFAULT,
+		.rows_max = INDEX_ROWS_MAX,
+		.seed = bb_rng_next(&b->rng),
+	};
+	if (!rc)
+		rc = index_create(&ic, &b->index);
+	if (!rc)
+		rc = kinds_create(&b->kinds);
+	if (!rc)
+		rc = lengths_create(b, models_max);
+	if (!rc && !columns_create(b))
+		rc = -BB_ENOMEM;
+	if (rc) {
 		brain_destroy(b);
-		return -BB_ENOMEM;
+		return rc;
 	}
 	*out = b;
 	return 0;
@@ -93,14 +139,18 @@ void brain_destroy(struct brain *b)
 {
 	if (!b)
 		return;
+	for (uint32_t i = 0; i < b->flights_used; i++) {
+		bb_free(b->flights[i].hashes);
+		bb_free(b->flights[i].held);
+	}
 	fleet_fini(&b->fleet);
-	bb_free(b->requests);
-	bb_free(b->columns.slot);
-	bb_free(b->columns.requests);
-	bb_free(b->columns.tokens);
-	bb_free(b->columns.pending_prefill);
-	bb_free(b->binding);
-	bb_free(b->cost);
+	columns_destroy(b);
+	shadows_free(b);
+	index_destroy(b->index);
+	kinds_destroy(b->kinds);
+	bb_free(b->lengths);
+	bb_free(b->flights);
+	bb_free(b->held);
 	bb_free(b);
 }
 
@@ -111,8 +161,10 @@ int brain_configure(struct brain *b, uint64_t now_ns, const struct plan *plan, s
 	if (!policy)
 		return -BB_EINVALID;
 	int rc = fleet_apply_plan(&b->fleet, now_ns, plan, ids);
-	if (!rc)
-		b->policy = policy;
+	if (!rc) {
+		policy_use(b, policy);
+		held_walk(b, now_ns);
+	}
 	return rc;
 }
 
@@ -138,6 +190,10 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 	/* A report is complete: what it does not know is not known any more. */
 	e->sequences_max = r->sequences_max;
 	e->kv_tokens_max = r->kv_tokens_max;
+	e->step_tokens = r->step_tokens;
+	e->block_tokens = r->block_tokens;
+	e->dp_ranks = r->dp_ranks;
+	e->kind = r->kind;
 	if (r->has_load) { /* each reading is reported once */
 		e->running = r->running;
 		e->waiting = r->waiting;
@@ -149,126 +205,16 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 		e->api_lacks = 0; /* it may be another program now */
 	}
 	engine_set_state(e, r->state, now_ns);
+	if (lanes_assign(b, e)) {
+		lanes_set_limits(b, e);
+		if (r->has_load)
+			lanes_report_load(b, e);
+	}
+	held_walk(b, now_ns);
 	return changed;
 }
 
-/* ---- requests in flight ---- */
-
-static struct in_flight *request_get(struct brain *b, struct request_id id)
-{
-	if (id.generation == 0 || id.slot >= b->requests_used)
-		return NULL;
-	struct in_flight *r = &b->requests[id.slot];
-	return r->generation == id.generation ? r : NULL;
-}
-
-static int request_claim(struct brain *b, struct request_id *id)
-{
-	uint32_t slot = b->free_head;
-
-	if (slot != UINT32_MAX) {
-		b->free_head = b->requests[slot].next_free;
-	} else {
-		if (b->requests_used == b->requests_max)
-			return -BB_EBUSY;
-		if (b->requests_used == b->requests_cap) {
-			const uint32_t cap = b->requests_cap ? b->requests_cap * 2 : 256;
-			struct in_flight *grown = bb_realloc(b->requests, cap * sizeof(*grown));
-			if (!grown)
-				return -BB_ENOMEM;
-			b->requests = grown;
-			b->requests_cap = cap;
-		}
-		slot = b->requests_used++;
-		b->requests[slot].generation = 0;
-	}
-	b->requests_live++;
-	b->requests[slot].generation++; /* even → odd */
-	*id = (struct request_id){ slot, b->requests[slot].generation };
-	return 0;
-}
-
-static void request_release(struct brain *b, uint32_t slot)
-{
-	struct in_flight *r = &b->requests[slot];
-
-	r->generation++;
-	r->next_free = b->free_head;
-	b->free_head = slot;
-	b->requests_live--;
-}
-
-/* ---- deciding ---- */
-
-static bool is_excluded(const struct brain_request *r, struct engine_id id)
-{
-	for (uint32_t i = 0; i < r->exclude_count; i++)
-		if (engine_id_is(r->exclude[i], id))
-			return true;
-	return false;
-}
-
-struct filtered {
-	uint32_t not_ready, lacking, excluded;
-};
-
-/* Fills in the columns with the engines of `m` that may take the request. */
-static struct filtered collect(struct brain *b, const struct model *m, const struct brain_request *r)
-{
-	struct candidates *c = &b->columns;
-	struct filtered out = { 0 };
-
-	c->count = 0;
-	for (uint32_t i = 0; i < m->bound.count; i++) {
-		const uint32_t slot = m->bound.list[i].engine;
-		const struct engine *e = &b->fleet.engines[slot];
-		const uint64_t bit = 1ull << r->api;
-		if ((e->api_mask && !(e->api_mask & bit)) || e->api_lacks & bit) {
-			out.lacking++;
-		} else if (e->state != ENGINE_READY) {
-			out.not_ready++;
-		} else if (is_excluded(r, (struct engine_id){ slot, e->generation })) {
-			out.excluded++;
-		} else {
-			c->slot[c->count] = slot;
-			c->requests[c->count] = e->requests;
-			c->tokens[c->count] = e->tokens;
-			c->pending_prefill[c->count] = e->pending_prefill;
-			b->binding[c->count++] = i;
-		}
-	}
-	return out;
-}
-
-/* The least cost; among equals any, evenly. */
-static uint32_t pick_least(struct brain *b, uint32_t count, double *next_cost)
-{
-	uint32_t best = 0, equals = 1;
-
-	for (uint32_t i = 1; i < count; i++) {
-		if (b->cost[i] < b->cost[best]) {
-			best = i;
-			equals = 1;
-		} else if (b->cost[i] == b->cost[best] && bb_rng_below(&b->rng, ++equals) == 0) {
-			best = i;
-		}
-	}
-	*next_cost = b->cost[best];
-	double least = __builtin_inf();
-	for (uint32_t i = 0; i < count; i++)
-		if (i != best && b->cost[i] < least)
-			least = b->cost[i];
-	if (count > 1)
-		*next_cost = least;
-	return best;
-}
-
-static void reject(struct decision *d, int error, uint32_t retry_after_ms)
-{
-	d->action = DECISION_REJECT;
-	d->error = error;
-	d->retry_after_ms = retry_after_ms;
-}
+/* ---- requests ---- */
 
 /* Any engine that has never said what it serves: an unknown model may yet be one of its. */
 static bool is_anything_starting(const struct fleet *f)
@@ -280,92 +226,86 @@ static bool is_anything_starting(const struct fleet *f)
 	return false;
 }
 
-static void name_copy(char *out, const char *name)
+/* It goes to its engine now, or it waits; behind others that wait where there are any. */
+static int settle(struct brain *b, uint64_t now_ns, struct model *m, const struct brain_request *r,
+		  const struct choice *c, struct decision *d)
 {
-	const size_t len = strnlen(name, BRAIN_NAME_MAX);
+	const bool must_wait = r->can_wait && b->policy->holds && m->held > 0;
+	int rc = flight_claim(b, &d->request);
 
-	memcpy(out, name, len);
-	out[len] = '\0';
+	if (rc)
+		return rc;
+	struct flight *f = &b->flights[d->request.slot];
+	flight_keep_hashes(b, f, r->hashes, r->hashed == HASHES_NONE ? 0 : r->hash_count);
+	if (c->is_open && !must_wait) {
+		dispatch(b, now_ns, m, r, c, d->request, d);
+		return 0;
+	}
+	d->action = DECISION_HOLD;
+	rc = hold(b, now_ns, m, r, d->request);
+	if (rc) {
+		flight_release(b, d->request.slot);
+		d->request = (struct request_id){ 0 };
+		return rc;
+	}
+	f->held->decision.cached_tokens = d->cached_tokens;
+	if (must_wait) /* it may well be the next */
+		held_walk(b, now_ns);
+	return 0;
 }
 
 void brain_request_arrived(struct brain *b, uint64_t now_ns, const struct brain_request *r,
 			   struct decision *d)
 {
 	struct model *m = fleet_resolve(&b->fleet, r->model);
+	struct choice c;
 
-	(void)now_ns;
-	d->request = (struct request_id){ 0 };
-	d->engine = (struct engine_id){ 0 };
-	d->policy = b->policy->name;
-	d->candidates = d->engines = d->engine_requests = 0;
-	d->engine_tokens = 0;
-	d->cost = d->next_cost = 0;
-	d->model = UINT32_MAX;
-	d->model_name[0] = d->served_name[0] = '\0';
+	decision_begin(b, d);
 	if (!m) {
 		if (is_anything_starting(&b->fleet))
-			reject(d, -BB_ENOENGINE, RETRY_AFTER_MS);
+			decision_reject(d, -BB_ENOENGINE, RETRY_AFTER_MS);
 		else
-			reject(d, -BB_ENOMODEL, 0);
+			decision_reject(d, -BB_ENOMODEL, 0);
 		return;
 	}
-	d->model = (uint32_t)(m - b->fleet.models);
-	name_copy(d->model_name, m->name);
-	d->engines = m->bound.count;
-	const struct filtered out = collect(b, m, r);
-	d->candidates = b->columns.count;
-	if (d->candidates == 0) {
-		if (out.lacking && !out.not_ready && !out.excluded)
-			reject(d, -BB_ENOENDPOINT, 0);
-		else
-			reject(d, -BB_ENOENGINE, RETRY_AFTER_MS);
-		return;
-	}
-	const struct policy_input in = { .prompt_tokens = r->prompt_tokens,
-					 .model_sequence = m->sequence,
-					 .rng = &b->rng };
-	b->policy->score(&b->columns, &in, b->cost);
-	const uint32_t k = pick_least(b, d->candidates, &d->next_cost);
-	const int rc = request_claim(b, &d->request);
-	if (rc) {
-		reject(d, -BB_EBUSY, RETRY_AFTER_MS);
-		return;
-	}
-	m->sequence++;
-	struct engine *e = &b->fleet.engines[b->columns.slot[k]];
-	struct in_flight *flight = &b->requests[d->request.slot];
-	uint64_t output = r->output_tokens_max;
-	if (output > OUTPUT_TOKENS_EXPECTED)
-		output = OUTPUT_TOKENS_EXPECTED;
-	d->action = DECISION_DISPATCH;
-	d->error = 0;
-	d->engine = (struct engine_id){ b->columns.slot[k], e->generation };
-	name_copy(d->served_name, m->bound.list[b->binding[k]].served_name);
-	d->context_tokens = m->bound.list[b->binding[k]].context_tokens;
-	d->engine_requests = e->requests;
-	d->engine_tokens = e->tokens;
-	d->cost = b->cost[k];
-	flight->engine = d->engine;
-	flight->tokens = r->prompt_tokens + output;
-	flight->pending_prefill = r->prompt_tokens;
-	e->requests++;
-	e->tokens += flight->tokens;
-	e->pending_prefill += flight->pending_prefill;
+	if (decide(b, now_ns, m, r, &c, d) && settle(b, now_ns, m, r, &c, d))
+		decision_reject(d, -BB_EBUSY, RETRY_AFTER_MS);
+}
+
+static struct flight *flight_sent(struct brain *b, struct request_id id)
+{
+	struct flight *f = flight_get(b, id);
+
+	return f && f->state == FLIGHT_SENT ? f : NULL;
 }
 
 void brain_first_token(struct brain *b, uint64_t now_ns, struct request_id id)
 {
-	struct in_flight *r = request_get(b, id);
+	struct flight *f = flight_sent(b, id);
+	const struct lane_table t = flight_table(b);
 
-	(void)now_ns;
-	if (!r)
+	if (!f || f->lane.is_generating)
 		return;
-	struct engine *e = fleet_engine(&b->fleet, r->engine);
+	struct engine *e = fleet_engine(&b->fleet, f->engine);
 	if (e) {
-		BB_ASSERT(e->pending_prefill >= r->pending_prefill);
-		e->pending_prefill -= r->pending_prefill;
+		BB_ASSERT(e->pending_prefill >= f->pending_prefill);
+		e->pending_prefill -= f->pending_prefill;
 	}
-	r->pending_prefill = 0;
+	f->pending_prefill = 0;
+	struct lane *l = &b->lanes[f->lane_index];
+	struct lane_owner *o = &b->owners[f->lane_index];
+	lane_first_token(l, &t, id.slot, now_ns);
+	o->kind = kinds_review(b->kinds, l, o->kind);
+	held_walk(b, now_ns);
+}
+
+void brain_progress(struct brain *b, uint64_t now_ns, struct request_id id, uint64_t generated)
+{
+	struct flight *f = flight_sent(b, id);
+	const struct lane_table t = flight_table(b);
+
+	if (f && f->lane.is_generating && generated > f->lane.generated && generated < UINT32_MAX)
+		lane_progress(&b->lanes[f->lane_index], &t, id.slot, now_ns, (uint32_t)generated);
 }
 
 /* Is there a model that would have no engine ready without this one? */
@@ -399,30 +339,37 @@ static void engine_failed(struct brain *b, struct engine *e, enum request_outcom
 		engine_set_state(e, ENGINE_DOWN, now_ns);
 }
 
+static void engine_learns(struct brain *b, struct engine *e, enum request_outcome outcome,
+			  uint64_t now_ns)
+{
+	switch (outcome) {
+	case OUTCOME_OK: e->failed_in_row = 0; break;
+	case OUTCOME_CANCELED: break;
+	case OUTCOME_REFUSED:
+	case OUTCOME_BROKEN:
+	case OUTCOME_SILENT: engine_failed(b, e, outcome, now_ns); break;
+	}
+}
+
 void brain_request_ended(struct brain *b, uint64_t now_ns, struct request_id id,
 			 const struct request_result *result)
 {
-	struct in_flight *r = request_get(b, id);
+	struct flight *f = flight_get(b, id);
 
-	if (!r)
+	if (!f)
 		return;
-	struct engine *e = fleet_engine(&b->fleet, r->engine);
-	if (e) {
-		BB_ASSERT(e->requests > 0 && e->tokens >= r->tokens);
-		BB_ASSERT(e->pending_prefill >= r->pending_prefill);
-		e->requests--;
-		e->tokens -= r->tokens;
-		e->pending_prefill -= r->pending_prefill;
-		e->served++;
-		switch (result->outcome) {
-		case OUTCOME_OK: e->failed_in_row = 0; break;
-		case OUTCOME_CANCELED: break;
-		case OUTCOME_REFUSED:
-		case OUTCOME_BROKEN:
-		case OUTCOME_SILENT: engine_failed(b, e, result->outcome, now_ns); break;
-		}
+	if (f->held)
+		held_forget(b, id.slot);
+	if (f->state == FLIGHT_SENT || (f->held && f->held->is_dispatched)) {
+		if (result->output_tokens && f->lane.is_generating)
+			brain_progress(b, now_ns, id, result->output_tokens);
+		flight_leave(b, now_ns, f, result);
+		struct engine *e = fleet_engine(&b->fleet, f->engine);
+		if (e)
+			engine_learns(b, e, result->outcome, now_ns);
 	}
-	request_release(b, id.slot);
+	flight_release(b, id.slot);
+	held_walk(b, now_ns);
 }
 
 void brain_engine_lacks(struct brain *b, struct engine_id id, uint32_t api)
@@ -433,109 +380,43 @@ void brain_engine_lacks(struct brain *b, struct engine_id id, uint32_t api)
 		e->api_lacks |= 1ull << api;
 }
 
-/* ---- views ---- */
-
-static struct engine_view view_of(const struct brain *b, const struct engine *e)
+void brain_tick(struct brain *b, uint64_t now_ns)
 {
-	return (struct engine_view){
-		.id = { (uint32_t)(e - b->fleet.engines), e->generation },
-		.name = e->name,
-		.state = e->state,
-		.state_since_ns = e->state_since_ns,
-		.requests = e->requests,
-		.tokens = e->tokens,
-		.pending_prefill = e->pending_prefill,
-		.served = e->served,
-		.failed = e->failed,
-		.failed_in_row = e->failed_in_row,
-		.model_count = e->listed_count,
-		.sequences_max = e->sequences_max,
-		.kv_tokens_max = e->kv_tokens_max,
-		.has_load = e->has_load,
-		.running = e->running,
-		.waiting = e->waiting,
-		.kv_usage = e->kv_usage,
-	};
+	held_expire(b, now_ns);
+	held_walk(b, now_ns);
+	index_sweep(b->index);
 }
 
-void brain_engines_each(const struct brain *b, void (*each)(void *user, const struct engine_view *v),
-			void *user)
+/* ---- caches ---- */
+
+void brain_kv_change(struct brain *b, uint64_t now_ns, struct engine_id id, uint32_t rank,
+		     const struct kv_change *c)
 {
-	for (uint32_t i = 0; i < b->fleet.engine_count; i++) {
-		const struct engine *e = &b->fleet.engines[i];
-		if (!e->generation || (e->state == ENGINE_GONE && e->requests == 0))
-			continue;
-		const struct engine_view v = view_of(b, e);
-		each(user, &v);
+	const uint32_t lane = lane_of(b, id, rank);
+
+	if (lane == UINT32_MAX || b->kv_lanes[lane].mode != KV_EXACT)
+		return;
+	b->kv_lanes[lane].told_ns = now_ns;
+	b->kv_lanes[lane].silent = 0;
+	switch (c->kind) {
+	case KV_CHANGE_STORE:
+		index_store(b->index, lane, c->tier, c->depth, c->hashes, c->count, 1);
+		break;
+	case KV_CHANGE_REMOVE:
+		index_remove(b->index, lane, c->tier, c->hashes, c->count);
+		break;
+	case KV_CHANGE_CLEAR: index_clear(b->index, lane); break;
 	}
 }
 
-bool brain_engine_view(const struct brain *b, struct engine_id id, struct engine_view *out)
+void brain_kv_mode(struct brain *b, uint64_t now_ns, struct engine_id id, uint32_t rank,
+		   enum kv_mode mode)
 {
-	const struct engine *e = fleet_engine(&b->fleet, id);
+	struct engine *e = fleet_engine(&b->fleet, id);
 
-	if (!e)
-		return false;
-	*out = view_of(b, e);
-	return true;
-}
-
-void brain_models_each(const struct brain *b, void (*each)(void *user, const struct model_view *v),
-		       void *user)
-{
-	for (uint32_t i = 0; i < b->fleet.model_count; i++) {
-		const struct model *m = &b->fleet.models[i];
-		struct model_view v = {
-			.index = i,
-			.name = m->name,
-			.is_listed = m->plan.in_plan || m->bound.count,
-			.engines = m->bound.count,
-			.created_ns = m->created_ns,
-			.aliases = (const char *const *)m->plan.aliases,
-			.alias_count = m->plan.alias_count,
-		};
-		for (uint32_t k = 0; k < m->bound.count; k++) {
-			const struct binding *bind = &m->bound.list[k];
-			v.engines_ready += b->fleet.engines[bind->engine].state == ENGINE_READY;
-			if (bind->context_tokens &&
-			    (!v.context_tokens || bind->context_tokens < v.context_tokens))
-				v.context_tokens = bind->context_tokens;
-		}
-		each(user, &v);
-	}
-}
-
-const char *brain_model_engine(const struct brain *b, uint32_t model, uint32_t n)
-{
-	if (model >= b->fleet.model_count || n >= b->fleet.models[model].bound.count)
-		return NULL;
-	return b->fleet.engines[b->fleet.models[model].bound.list[n].engine].name;
-}
-
-bool brain_model_named(const struct brain *b, struct bb_str name, char out[BRAIN_NAME_MAX + 1])
-{
-	const struct model *m = fleet_resolve(&b->fleet, name);
-
-	if (m)
-		name_copy(out, m->name);
-	return m != NULL;
-}
-
-const char *brain_policy(const struct brain *b)
-{
-	return b->policy->name;
-}
-
-uint32_t brain_requests_in_flight(const struct brain *b)
-{
-	return b->requests_live;
-}
-
-uint32_t brain_ready_count(const struct brain *b)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < b->fleet.engine_count; i++)
-		count += b->fleet.engines[i].generation && b->fleet.engines[i].state == ENGINE_READY;
-	return count;
+	if (!e || !lanes_assign(b, e) || rank >= e->lane_count)
+		return;
+	const uint32_t lane = e->lane_first + rank;
+	kv_lane_set_mode(&b->kv_lanes[lane], b->index, lane, mode);
+	b->kv_lanes[lane].told_ns = now_ns;
 }

@@ -288,7 +288,8 @@ int fleet_set_listed(struct engine *e, const struct report_model *models, uint32
 
 	for (uint32_t i = 0; same && i < count; i++)
 		same = bb_str_eq(bb_str_of(e->listed[i].name), models[i].name) &&
-		       e->listed[i].context_tokens == models[i].context_tokens;
+		       e->listed[i].context_tokens == models[i].context_tokens &&
+		       e->listed[i].is_adapter == models[i].is_adapter;
 	if (same)
 		return 0;
 	struct engine_model *list = bb_alloc_zero(count, sizeof(*list));
@@ -297,6 +298,7 @@ int fleet_set_listed(struct engine *e, const struct report_model *models, uint32
 	for (uint32_t i = 0; i < count; i++) {
 		list[i].name = bb_strndup(models[i].name.p, models[i].name.len);
 		list[i].context_tokens = models[i].context_tokens;
+		list[i].is_adapter = models[i].is_adapter;
 		if (!list[i].name) {
 			listed_free(list, count);
 			return -BB_ENOMEM;

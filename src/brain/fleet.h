@@ -15,6 +15,7 @@
 struct engine_model {
 	char *name;
 	uint64_t context_tokens;
+	bool is_adapter;
 };
 
 /* What the configuration says about an engine. */
@@ -49,12 +50,17 @@ struct engine {
 	uint64_t pending_prefill;
 	uint64_t served, failed;
 	uint32_t failed_in_row;
+	/* its lanes (lane_list.h), one for each data-parallel rank */
+	uint32_t lane_first, lane_count; /* count 0: none yet */
+	uint32_t model; /* the first that is bound to it */
+	uint32_t step_tokens, block_tokens, dp_ranks, kind;
 };
 
 struct binding {
 	uint32_t engine; /* slot */
 	char *served_name;
 	uint64_t context_tokens;
+	bool is_adapter;
 };
 
 struct bindings {
@@ -76,6 +82,7 @@ struct model {
 	char *name;
 	uint64_t created_ns;
 	uint64_t sequence; /* requests so far: round_robin's turn */
+	uint32_t held;     /* requests that wait for an open engine */
 	struct model_plan plan;
 	struct model_plan next; /* while a plan is put into force: the other one */
 	struct bindings bound;

@@ -17,8 +17,10 @@
 
 #include "base/err.h"
 
-#define INDEX_ROWS_MAX 4096
-#define INDEX_BYTES_MIN (1u << 20)
+/* Of 4,096 names for rows 256 are kept for what clears leave behind. */
+#define INDEX_ROWS_MAX 3840
+#define INDEX_BYTES_MIN (1ull << 20)
+#define INDEX_BYTES_MAX (4ull << 30)
 /* Blocks that are only assumed or promised are stored at every 4th depth: (depth + 1) % 4 == 0. */
 #define INDEX_STRIDE 4
 
@@ -33,15 +35,15 @@ enum index_tier {
 };
 
 struct index_config {
-	size_t bytes_max;  /* at least INDEX_BYTES_MIN */
+	size_t bytes_max;  /* INDEX_BYTES_MIN … INDEX_BYTES_MAX */
 	uint32_t rows_max; /* 1 … INDEX_ROWS_MAX */
-	uint64_t seed;     /* of what is evicted among equals */
+	uint64_t seed;	   /* of what is evicted among equals */
 };
 
 struct index_stats {
 	uint64_t bytes, bytes_max;
-	uint64_t blocks;    /* different hashes */
-	uint64_t pairs;     /* (block, row) */
+	uint64_t blocks;			       /* different hashes */
+	uint64_t pairs;				       /* (block, row) */
 	uint64_t stores, removals, evictions, refused; /* since the start, pairs */
 };
 
@@ -57,7 +59,7 @@ void index_store(struct index *x, uint32_t row, enum index_tier tier, uint32_t d
 		 const uint64_t *hashes, uint32_t count, uint32_t stride);
 /* Not in this tier any more; blocks it did not hold are passed over. */
 void index_remove(struct index *x, uint32_t row, enum index_tier tier, const uint64_t *hashes,
-		  uint32_t count, uint32_t stride);
+		  uint32_t count);
 /* A row holds nothing any more. O(1): what is left of it is swept out by and by. */
 void index_clear(struct index *x, uint32_t row);
 /* A bounded part of the sweep after clears; called now and then. True: there is more to do. */
@@ -65,7 +67,7 @@ bool index_sweep(struct index *x);
 
 /* How much of a prompt a row holds, in blocks from the start. */
 struct index_depth {
-	uint32_t held;   /* in any tier, or promised */
+	uint32_t held;	 /* in any tier, or promised */
 	uint32_t device; /* of these the first so many on the device (or promised) */
 };
 
@@ -73,8 +75,8 @@ struct index_depth {
  * Fills in depths[row] for rows 0 … row_count − 1. hashes[i] is the prompt's block i. What a row
  * holds at strides only is found at these depths.
  */
-void index_match(struct index *x, const uint64_t *hashes, uint32_t count, struct index_depth *depths,
-		 uint32_t row_count);
+void index_match(struct index *x, const uint64_t *hashes, uint32_t count,
+		 struct index_depth *depths, uint32_t row_count);
 /* Pairs of one row. */
 uint64_t index_row_pairs(const struct index *x, uint32_t row);
 void index_stats(const struct index *x, struct index_stats *out);

@@ -208,3 +208,14 @@ uint32_t kinds_count(const struct kinds *k)
 		count += k->rows[i].users > 0;
 	return count;
 }
+
+uint32_t kinds_look(const struct kinds *k, uint32_t row, struct kind_key *key, struct rates *rates)
+{
+	BB_ASSERT(row < KINDS_MAX);
+	const struct kind *kind = &k->rows[row];
+	if (!kind->users)
+		return 0;
+	*key = kind->key;
+	*rates = kind->rates;
+	return kind->users;
+}

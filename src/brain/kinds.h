@@ -41,5 +41,7 @@ struct rates *kinds_rates(struct kinds *k, uint32_t row);
  * one returned; otherwise `row`.
  */
 uint32_t kinds_review(struct kinds *k, struct lane *l, uint32_t row);
+/* What a row is, for views; its users, 0: it is not in use and nothing was written. */
+uint32_t kinds_look(const struct kinds *k, uint32_t row, struct kind_key *key, struct rates *rates);
 /* Rows with users; for metrics and tests. */
 uint32_t kinds_count(const struct kinds *k);

@@ -268,6 +268,12 @@ void tenants_count(struct tenants *t, uint32_t tenant, const struct tenant_count
 	x->output_tokens += count->output_tokens;
 }
 
+const char *tenants_name(const struct tenants *t, uint32_t tenant)
+{
+	BB_ASSERT(tenant < t->count);
+	return t->items[tenant].name;
+}
+
 void tenants_each(const struct tenants *t, void (*each)(void *user, const struct tenant_view *v),
 		  void *user)
 {

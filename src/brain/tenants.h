@@ -120,5 +120,7 @@ struct tenant_view {
 	uint64_t budget_used, budget_reserved; /* tokens of this month */
 	int64_t requests_level, tokens_level;  /* of the buckets, as of the latest look */
 };
+/* Of its number; it stays as long as the ledger. */
+const char *tenants_name(const struct tenants *t, uint32_t tenant);
 void tenants_each(const struct tenants *t, void (*each)(void *user, const struct tenant_view *v),
 		  void *user);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "cmd/cmd.h"
+#include "gateway/model_files.h"
 #include "os/process.h"
 #include "sim/sim_server.h"
 
@@ -28,8 +29,11 @@ static const char usage[] =
 	"  --kv-events ADDRESS   publishes KV events: tcp://HOST:PORT\n"
 	"  --kv-replay ADDRESS   and replays them there\n"
 	"  --kv-topic TEXT       their topic (empty)\n"
+	"  --kv-form FORM        map (vLLM 0.3x) or array (up to 0.16) (map)\n"
+	"  --load-push ADDRESS   publishes the load as SGLang does\n"
 	"  --embedding-size N    numbers of a vector (64)\n"
 	"  --fault SPEC          NAME[:ARG][@P],... ; may be given several times\n"
+	"  --tokenizer DIR|FILE  tokens and chats as this model has them (invented ones)\n"
 	"  --seed N              of everything that is random (0)\n"
 	"  --stamp               each token carries the time when it was written\n"
 	"  --help                this text\n"
@@ -39,6 +43,7 @@ static const char usage[] =
 struct options {
 	struct sim_config config;
 	struct bb_str listen;
+	struct bb_str tokenizer; /* path; empty: none */
 	bool has_model_len;
 };
 
@@ -66,6 +71,9 @@ enum option {
 	OPTION_KV_EVENTS,
 	OPTION_KV_REPLAY,
 	OPTION_KV_TOPIC,
+	OPTION_KV_FORM,
+	OPTION_LOAD_PUSH,
+	OPTION_TOKENIZER,
 };
 
 static const struct {
@@ -93,6 +101,9 @@ static const struct {
 	{ BB_STR_INIT("--kv-events"), OPTION_KV_EVENTS, VALUE_TEXT, 0, 0 },
 	{ BB_STR_INIT("--kv-replay"), OPTION_KV_REPLAY, VALUE_TEXT, 0, 0 },
 	{ BB_STR_INIT("--kv-topic"), OPTION_KV_TOPIC, VALUE_TEXT, 0, 0 },
+	{ BB_STR_INIT("--kv-form"), OPTION_KV_FORM, VALUE_OTHER, 0, 0 },
+	{ BB_STR_INIT("--load-push"), OPTION_LOAD_PUSH, VALUE_TEXT, 0, 0 },
+	{ BB_STR_INIT("--tokenizer"), OPTION_TOKENIZER, VALUE_TEXT, 0, 0 },
 };
 #define OPTION_COUNT (sizeof(options) / sizeof(*options))
 
@@ -131,6 +142,10 @@ static struct bb_str *text_of(struct options *o, enum option option)
 {
 	if (option == OPTION_LISTEN)
 		return &o->listen;
+	if (option == OPTION_LOAD_PUSH)
+		return &o->config.load_push;
+	if (option == OPTION_TOKENIZER)
+		return &o->tokenizer;
 	if (option == OPTION_KV_EVENTS)
 		return &o->config.kv_events;
 	return option == OPTION_KV_REPLAY ? &o->config.kv_replay : &o->config.kv_topic;
@@ -197,6 +212,12 @@ static int set_option(struct options *o, size_t i, struct bb_str value, const ch
 	if (options[i].option == OPTION_SEED) {
 		*why = "a whole number is needed";
 		return bb_parse_u64(value, &c->seed);
+	}
+	if (options[i].option == OPTION_KV_FORM) {
+		*why = "map or array is needed";
+		c->kv_form = bb_str_eq(value, BB_STR("array")) ? KV_FORM_ARRAY : KV_FORM_MAP;
+		return c->kv_form == KV_FORM_ARRAY || bb_str_eq(value, BB_STR("map")) ? 0
+										      : -BB_EINVALID;
 	}
 	*why = "one of vllm, llamacpp, sglang, trtllm and openai is needed";
 	return set_kind(c, value);
@@ -301,6 +322,28 @@ static int run_server(const struct options *o)
 	return rc;
 }
 
+/* A model's tokenizer, and its template where it has one. */
+static int text_load(const char *path, struct tokenizer **tokenizer, struct chat_text **chat)
+{
+	struct model_files files = { 0 };
+	struct text_error e = { "" };
+	char why[MODEL_FILES_WHY_SIZE] = "";
+	int rc = model_files_read(path, MODEL_FILES_TOKENIZER | MODEL_FILES_CHAT, &files, why);
+
+	if (rc == 0)
+		rc = model_files_tokenizer(&files, tokenizer, &e);
+	if (rc == 0) {
+		rc = model_files_chat(&files, chat, &e);
+		if (rc == -BB_EABSENT)
+			rc = 0;
+	}
+	model_files_free(&files);
+	if (rc == 0)
+		return 0;
+	fprintf(stderr, "busbar sim: --tokenizer %s: %s\n", path, why[0] ? why : e.message);
+	return 2;
+}
+
 int cmd_sim(int argc, char **argv)
 {
 	struct options o = { .listen = BB_STR("127.0.0.1:0") };
@@ -316,6 +359,18 @@ int cmd_sim(int argc, char **argv)
 			return 0;
 		}
 	sim_config_default(&o.config);
-	const int rc = parse_options(argc, argv, &o);
-	return rc ? rc : run_server(&o);
+	int rc = parse_options(argc, argv, &o);
+	if (rc)
+		return rc;
+	struct tokenizer *tokenizer = NULL;
+	struct chat_text *chat = NULL;
+	if (o.tokenizer.len)
+		rc = text_load(o.tokenizer.p, &tokenizer, &chat);
+	o.config.tokenizer = tokenizer;
+	o.config.chat = chat;
+	if (rc == 0)
+		rc = run_server(&o);
+	chat_text_destroy(chat);
+	tokenizer_destroy(tokenizer);
+	return rc;
 }

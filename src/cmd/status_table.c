@@ -6,11 +6,15 @@
 
 #include "cmd/admin_call.h"
 #include "cmd/cmd.h"
+#include "cmd/status_index.h"
 
 static void usage(FILE *out)
 {
-	fprintf(out, "usage: busbar status [--admin ADDR] [--ca FILE] [--cert FILE --key FILE] [--json]\n\n"
+	fprintf(out, "usage: busbar status [--admin ADDR] [--ca FILE] [--cert FILE --key FILE] [--index]\n"
+		     "                     [--json]\n\n"
 		     "Engines, models, load and rates of a running gateway.\n\n" ADMIN_USAGE
+		     "  --index        what the prefix index has of each engine, how far it is believed, and\n"
+		     "                 what has been learned of each kind of engine\n"
 		     "  --json         the same as JSON, for programs\n");
 }
 
@@ -65,34 +69,65 @@ static int column_width(yyjson_val *list, const char *key, int least)
 	return width;
 }
 
+/* "exact, 1.2k blocks, 3 ms" or "assumed" */
+static const char *cache_text(yyjson_val *kv, char out[48])
+{
+	char blocks[16];
+
+	if (strcmp(text(kv, "mode"), "exact") != 0)
+		snprintf(out, 48, "assumed");
+	else
+		snprintf(out, 48, "exact, %s blocks, %.0f ms", short_count(number(kv, "blocks"), blocks),
+			 number(kv, "lag_ms"));
+	return out;
+}
+
+/* Where caches are not known exactly, and why. */
+static void caches_explain(yyjson_val *engines)
+{
+	size_t i, max;
+	yyjson_val *e;
+
+	yyjson_arr_foreach(engines, i, max, e) {
+		yyjson_val *kv = yyjson_obj_get(e, "kv");
+		if (kv && strcmp(text(kv, "mode"), "exact") != 0)
+			printf("\n%s: what its cache holds is assumed: %s\n", text(e, "url"),
+			       text(kv, "why"));
+		if (number(kv, "lost_gaps") > 0)
+			printf("\n%s: events of its cache were lost %.0f times\n", text(e, "url"),
+			       number(kv, "lost_gaps"));
+	}
+}
+
 static void engines_print(yyjson_val *engines)
 {
 	const int width = column_width(engines, "url", 6);
 	size_t i, max;
 	yyjson_val *e;
-	char since[16], tokens[16], served[16], kv[16];
+	char since[16], tokens[16], served[16], kv[16], cache[48];
 
-	printf("%-*s  %-8s %-9s %6s %9s %9s %8s %8s %9s %7s %6s  %s\n", width, "ENGINE", "KIND",
+	printf("%-*s  %-8s %-9s %6s %9s %9s %8s %8s %9s %7s %6s  %-9s  %s\n", width, "ENGINE", "KIND",
 	       "STATE", "SINCE", "IN FLIGHT", "TOKENS", "REQ/S", "TOK/S", "REQUESTS", "FAILED", "KV",
-	       "COUNTS");
+	       "COUNTS", "CACHE");
 	yyjson_arr_foreach(engines, i, max, e) {
 		yyjson_val *reported = yyjson_obj_get(e, "reported");
 		snprintf(kv, sizeof(kv), "-");
 		if (reported)
 			snprintf(kv, sizeof(kv), "%.0f%%", 100 * number(reported, "kv_usage"));
-		printf("%-*s  %-8s %-9s %6s %9.0f %9s %8.1f %8.1f %9s %7.0f %6s  %s\n", width,
+		printf("%-*s  %-8s %-9s %6s %9.0f %9s %8.1f %8.1f %9s %7.0f %6s  %-9s  %s\n", width,
 		       text(e, "url"), text(e, "kind"), text(e, "state"),
 		       short_time(number(e, "state_seconds"), since), number(e, "requests_in_flight"),
 		       short_count(number(e, "tokens_in_flight"), tokens),
 		       number(e, "requests_per_second"), number(e, "output_tokens_per_second"),
 		       short_count(number(e, "requests"), served), number(e, "failures"), kv,
-		       text(e, "tokens"));
+		       text(e, "tokens"), cache_text(yyjson_obj_get(e, "kv"), cache));
 	}
 	/* What keeps token counts from being exact. */
 	yyjson_arr_foreach(engines, i, max, e)
 		if (strcmp(text(e, "tokens"), "different") == 0 || strcmp(text(e, "tokens"), "unknown") == 0)
 			printf("\n%s: token counts are not known to be exact: %s\n", text(e, "url"),
 			       text(e, "tokens_detail"));
+	caches_explain(engines);
 }
 
 static void models_print(yyjson_val *models)
@@ -130,18 +165,23 @@ static void status_print(yyjson_val *root)
 	       yyjson_get_bool(yyjson_obj_get(root, "draining")) ? "  SHUTTING DOWN" : "");
 	engines_print(yyjson_obj_get(root, "engines"));
 	models_print(yyjson_obj_get(root, "models"));
+	if (number(root, "held") > 0)
+		printf("\n%.0f requests wait for an engine that is open (busbar status --index)\n",
+		       number(root, "held"));
+	status_shadows_print(yyjson_obj_get(root, "shadows"));
 }
 
 int cmd_status(int argc, char **argv)
 {
 	static const struct option longs[] = {
 		ADMIN_OPTIONS,
+		{ "index", no_argument, NULL, 'i' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct admin_target target = { 0 };
-	bool as_json = false;
+	bool as_json = false, of_index = false;
 	struct bb_buf answer;
 	int c, status = 0;
 
@@ -150,6 +190,7 @@ int cmd_status(int argc, char **argv)
 		if (admin_option(&target, c, optarg))
 			continue;
 		switch (c) {
+		case 'i': of_index = true; break;
 		case 'j': as_json = true; break;
 		case 'h': usage(stdout); return 0;
 		default: usage(stderr); return 2;
@@ -162,7 +203,7 @@ int cmd_status(int argc, char **argv)
 	} else if (!rc) {
 		yyjson_doc *doc = yyjson_read(answer.p, answer.len, 0);
 		if (doc && status == 200) {
-			status_print(yyjson_doc_get_root(doc));
+			(of_index ? status_index_print : status_print)(yyjson_doc_get_root(doc));
 		} else {
 			fprintf(stderr, "busbar status: %s does not answer as a busbar gateway does\n",
 				target.addr ? target.addr : ADMIN_DEFAULT);

@@ -45,8 +45,14 @@ struct engine_figures {
 	uint64_t context_tokens; /* of every model that does not say it itself; 0: unknown */
 	uint64_t kv_tokens_max;  /* KV capacity; 0: unknown */
 	uint32_t sequences_max;  /* running at once; 0: unknown */
-	bool has_load;           /* the three below were read */
+	uint32_t block_tokens;   /* of its KV blocks; 0: unknown */
+	uint32_t step_tokens;    /* budget of one step; 0: unknown */
+	uint32_t dp_ranks;       /* data-parallel ranks; 0: unknown */
+	uint32_t adapters_max;   /* LoRA adapters loaded at once; 0: unknown */
+	uint64_t preemptions;    /* since its start, as far as it says */
+	bool has_load;           /* those below were read */
 	uint32_t running, waiting;
+	uint64_t waiting_tokens; /* uncached prompt tokens of those that wait; 0: not said */
 	double kv_usage;         /* 0 … 1; 0 where the engine does not say */
 };
 
@@ -72,6 +78,10 @@ struct adapter {
 	bool stops_plain;
 	/* A member "cache_salt" separates prefix caches; others ignore or refuse what they do not know. */
 	bool takes_cache_salt;
+	/* The field X-Data-Parallel-Rank chooses one of its data-parallel ranks. */
+	bool takes_rank;
+	/* Asked for it, it tells its load in the head of an answer (wire/orca.h). */
+	bool tells_load;
 	/* A prompt that leaves no room for all of max_tokens is refused; others cut the answer. */
 	bool refuses_overrun;
 	enum template_messages messages; /* how it prepares messages for a chat template */

@@ -79,11 +79,15 @@ int figures_read(struct bb_str text, const struct figure_names *n, struct engine
 	f->running = running < UINT32_MAX ? (uint32_t)running : UINT32_MAX;
 	f->waiting = waiting < UINT32_MAX ? (uint32_t)waiting : UINT32_MAX;
 	f->kv_usage = figure_share(sum[FIGURE_KV_USAGE], seen[FIGURE_KV_USAGE]);
+	f->preemptions = count_of(sum[FIGURE_PREEMPTIONS]);
 	uint64_t capacity = count_of(sum[FIGURE_KV_TOKENS]);
-	if (!capacity && seen[FIGURE_BLOCK_SIZE])
-		capacity =
-			figure_product(count_of(sum[FIGURE_KV_BLOCKS]),
-				       count_of(sum[FIGURE_BLOCK_SIZE] / seen[FIGURE_BLOCK_SIZE]));
+	if (seen[FIGURE_BLOCK_SIZE]) {
+		const uint64_t block =
+			count_of(sum[FIGURE_BLOCK_SIZE] / seen[FIGURE_BLOCK_SIZE]);
+		f->block_tokens = block <= UINT32_MAX ? (uint32_t)block : 0;
+		if (!capacity)
+			capacity = figure_product(count_of(sum[FIGURE_KV_BLOCKS]), block);
+	}
 	if (capacity)
 		f->kv_tokens_max = capacity;
 	return 0;
@@ -100,25 +104,42 @@ static uint64_t label_u64(struct bb_str labels, const char *name)
 	return value;
 }
 
-/* Capacity of all data-parallel engines behind this address. */
-static uint64_t vllm_capacity(struct bb_str text)
+static uint32_t label_u32(struct bb_str labels, const char *name)
 {
-	static const struct bb_str name = BB_STR_INIT("vllm:cache_config_info");
+	const uint64_t value = label_u64(labels, name);
+
+	return value <= UINT32_MAX ? (uint32_t)value : 0;
+}
+
+/* Of all data-parallel engines behind this address: one sample for each. */
+static void vllm_cache(struct bb_str text, struct engine_figures *f)
+{
+	static const struct bb_str names[] = { BB_STR_INIT("vllm:cache_config_info"),
+					       BB_STR_INIT("vllm:lora_requests_info") };
 	struct prom_sample s;
 	uint64_t sum = 0;
+	uint32_t ranks = 0;
+	int which;
 
-	while (prom_next_of(&text, &name, 1, &s) >= 0) {
+	while ((which = prom_next_of(&text, names, 2, &s)) >= 0) {
+		if (which == 1) {
+			f->adapters_max = label_u32(s.labels, "max_lora");
+			continue;
+		}
+		ranks++;
+		f->block_tokens = label_u32(s.labels, "block_size");
 		/* Newer ones say it; it is less than the product where layers need blocks of their
 		 * own. */
 		uint64_t tokens = figure_product(label_u64(s.labels, "kv_cache_size_tokens"), 1);
 		if (!tokens)
 			tokens = figure_product(label_u64(s.labels, "num_gpu_blocks"),
 						label_u64(s.labels, "block_size"));
-		sum += tokens;
-		if (sum > FIGURE_TOKENS_MAX)
-			return 0;
+		sum = figure_product(sum + tokens, 1);
 	}
-	return sum;
+	if (sum)
+		f->kv_tokens_max = sum;
+	if (ranks)
+		f->dp_ranks = ranks;
 }
 
 int figures_read_vllm(struct bb_str text, struct engine_figures *f)
@@ -127,16 +148,15 @@ int figures_read_vllm(struct bb_str text, struct engine_figures *f)
 		BB_STR_INIT("vllm:num_requests_running"), BB_STR_INIT("vllm:num_requests_waiting"),
 		BB_STR_INIT("vllm:kv_cache_usage_perc"),
 		BB_STR_INIT("vllm:gpu_cache_usage_perc"), /* until 0.10 */
+		BB_STR_INIT("vllm:num_preemptions_total"),
 	};
 	static const enum figure figures[] = { FIGURE_RUNNING, FIGURE_WAITING, FIGURE_KV_USAGE,
-					       FIGURE_KV_USAGE };
+					       FIGURE_KV_USAGE, FIGURE_PREEMPTIONS };
 	const struct figure_names n = { names, figures, sizeof(names) / sizeof(names[0]) };
 	const int rc = figures_read(text, &n, f);
 
 	if (rc)
 		return rc;
-	const uint64_t capacity = vllm_capacity(text);
-	if (capacity)
-		f->kv_tokens_max = capacity;
+	vllm_cache(text, f);
 	return 0;
 }

@@ -19,6 +19,7 @@ enum figure {
 	FIGURE_KV_TOKENS,  /* capacity */
 	FIGURE_KV_BLOCKS,  /* capacity = blocks × tokens in a block */
 	FIGURE_BLOCK_SIZE,
+	FIGURE_PREEMPTIONS,
 	FIGURE_COUNT,
 };
 

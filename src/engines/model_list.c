@@ -60,6 +60,16 @@ static void context_read(struct listed_model *item, struct bb_str entry)
 			figure_product(figure_member(meta.value, BB_STR("n_ctx_train")), 1);
 }
 
+/* vLLM, SGLang: "parent" is the model that an adapter belongs to; null, or itself, for a model. */
+static uint64_t adapter_read(struct bb_str entry)
+{
+	struct json_member parent, id;
+
+	return json_get(entry, BB_STR("parent"), &parent) && parent.type == JSON_STRING &&
+	       json_string_inner(parent.value).len && json_get(entry, BB_STR("id"), &id) &&
+	       !bb_str_eq(parent.value, id.value);
+}
+
 /* Adds one entry of "data" unless its name cannot be used. */
 static int entry_read(struct model_list *l, struct bb_str entry)
 {
@@ -82,6 +92,7 @@ static int entry_read(struct model_list *l, struct bb_str entry)
 		return 0;
 	}
 	context_read(&item, entry);
+	item.is_adapter = adapter_read(entry);
 	l->items[l->count++] = item;
 	return 0;
 }

@@ -24,6 +24,7 @@ struct listed_model {
 	uint32_t name_len;
 	uint64_t context_tokens; /* that the engine serves it with; 0: unknown */
 	uint64_t trained_tokens; /* that it was trained with; 0: unknown */
+	uint64_t is_adapter;     /* 1: it is made of another one, its parent */
 };
 
 struct model_list {

@@ -54,6 +54,9 @@ struct prober {
 	struct lane study;
 	enum study_step step;
 	uint32_t source;         /* index into the adapter's info or metrics */
+	uint64_t loaded_ns;      /* when the load last came by itself */
+	bool is_pushed;          /* it comes whenever it changes */
+	uint32_t idle_readings;  /* in a row that told of nothing running */
 };
 
 /* GETs base + path; `on_answer` is called once, in any case, also from inside. */

@@ -9,6 +9,13 @@
 /* Where nothing could be read: the engine may be started anew with its metrics switched on. */
 #define STUDY_AGAIN_NS (60 * OS_SECOND)
 
+/* A reading may take this part of an engine's time. */
+#define READING_SHARE 20
+/* While nothing runs there, and while it tells its load by itself. */
+#define IDLE_INTERVALS 5
+#define PUSHED_INTERVALS 30
+#define TOLD_INTERVALS 3
+
 static void study_next(struct prober *p);
 
 static void study_get(struct prober *p, struct bb_str path,
@@ -71,13 +78,32 @@ static void study_arm(struct prober *p, uint64_t delay_ns)
 	loop_timer_arm(&p->study.timer, p->study.begin_ns + delay_ns);
 }
 
+/*
+ * How long until the next reading: at least the interval; longer for an engine that takes long for
+ * it, where nothing runs (what is sent there is counted here), or that tells its load by itself.
+ */
+static uint64_t reading_pause_ns(const struct prober *p)
+{
+	const uint64_t now_ns = loop_now_ns(p->config.loop), least = p->config.metrics_interval_ns;
+	const bool is_told = p->loaded_ns && now_ns - p->loaded_ns < 2 * least;
+	uint64_t pause_ns = READING_SHARE * (now_ns - p->study.begin_ns);
+
+	if (p->idle_readings > 1 && pause_ns < IDLE_INTERVALS * least)
+		pause_ns = IDLE_INTERVALS * least;
+	if (is_told && pause_ns < (p->is_pushed ? PUSHED_INTERVALS : TOLD_INTERVALS) * least)
+		pause_ns = (p->is_pushed ? PUSHED_INTERVALS : TOLD_INTERVALS) * least;
+	return pause_ns > least ? pause_ns : least;
+}
+
 static void on_metrics(struct prober *p, const struct fetch_answer *a)
 {
 	const uint64_t interval = p->config.metrics_interval_ns;
 
 	if (source_read(p, a)) {
+		const bool is_idle = !p->figures.running && !p->figures.waiting;
+		p->idle_readings = is_idle && p->figures.has_load ? p->idle_readings + 1 : 0;
 		if (interval)
-			study_arm(p, interval);
+			study_arm(p, reading_pause_ns(p));
 		else
 			p->figures.has_load = false; /* it was read for the capacity */
 		if (p->figures.has_load || !interval)
@@ -125,6 +151,7 @@ static void study_next(struct prober *p)
 void study_begin(struct prober *p)
 {
 	lane_stop(&p->study);
+	p->idle_readings = 0;
 	study_go(p, STUDY_INFO);
 }
 

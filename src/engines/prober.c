@@ -91,10 +91,14 @@ void probe_report(struct prober *p)
 		.api_mask = p->api_mask,
 		.sequences_max = p->figures.sequences_max,
 		.kv_tokens_max = p->figures.kv_tokens_max,
+		.step_tokens = p->figures.step_tokens,
+		.block_tokens = p->figures.block_tokens,
+		.dp_ranks = p->figures.dp_ranks,
 		.has_load = p->figures.has_load && p->state == ENGINE_READY,
 		.running = p->figures.running,
 		.waiting = p->figures.waiting,
 		.kv_usage = p->figures.kv_usage,
+		.kind = p->adapter ? (uint32_t)p->adapter->kind : 0,
 	};
 
 	if (r.has_models && p->models.count) {
@@ -102,8 +106,11 @@ void probe_report(struct prober *p)
 		r.has_models = BB_CHECK(models, "no memory to report an engine's models");
 	}
 	for (uint32_t i = 0; models && i < p->models.count; i++)
-		models[i] = (struct report_model){ model_list_name(&p->models, i),
-						   context_of(p, &p->models.items[i]) };
+		models[i] = (struct report_model){
+			.name = model_list_name(&p->models, i),
+			.context_tokens = context_of(p, &p->models.items[i]),
+			.is_adapter = p->models.items[i].is_adapter != 0,
+		};
 	r.models = models;
 	r.model_count = models ? p->models.count : 0;
 	p->has_reported = true;
@@ -217,6 +224,30 @@ void prober_destroy(struct prober *p)
 	model_list_fini(&p->models);
 	texts_free(&p->config);
 	bb_free(p);
+}
+
+void prober_load(struct prober *p, const struct engine_load *l)
+{
+	struct engine_figures *f = &p->figures;
+
+	if (p->state != ENGINE_READY)
+		return;
+	if (l->has_running)
+		f->running = l->running;
+	if (l->has_waiting)
+		f->waiting = l->waiting;
+	if (l->has_usage)
+		f->kv_usage = l->kv_usage;
+	f->waiting_tokens = l->waiting_tokens;
+	f->has_load = true;
+	p->loaded_ns = loop_now_ns(p->config.loop);
+	p->is_pushed = l->has_all;
+	probe_report(p);
+}
+
+const struct engine_figures *prober_figures(const struct prober *p)
+{
+	return &p->figures;
 }
 
 void prober_kick(struct prober *p)

@@ -41,7 +41,7 @@ struct prober_config {
 	enum engine_kind kind;       /* ENGINE_KIND_AUTO: to be detected */
 	uint64_t interval_ns;        /* between two probes */
 	uint64_t timeout_ns;         /* for one answer */
-	uint64_t metrics_interval_ns; /* between two readings of the load; 0: off */
+	uint64_t metrics_interval_ns; /* between two readings of the load, at the least; 0: off */
 	uint32_t unhealthy_after;    /* failures in a row, at least 1 */
 	void *user;
 	/*
@@ -51,10 +51,23 @@ struct prober_config {
 	void (*on_report)(void *user, const struct engine_report *r, const struct adapter *a);
 };
 
+/* A reading of the load that came by itself: in the head of an answer, or pushed. */
+struct engine_load {
+	bool has_running, has_waiting, has_usage;
+	bool has_all;            /* pushed whenever something changes: no metrics need be read */
+	uint32_t running, waiting;
+	uint64_t waiting_tokens; /* uncached prompt tokens of those that wait; 0: not said */
+	double kv_usage;         /* 0 … 1 */
+};
+
 /* The first probe starts at the loop's next turn. */
 BB_MUST int prober_create(const struct prober_config *config, struct prober **out);
 void prober_destroy(struct prober *p);
 /* Traffic says that it failed (or is back): probe now instead of at the next interval. */
 void prober_kick(struct prober *p);
+/* Reports it at once (not from inside of on_report), and reads metrics the less often. */
+void prober_load(struct prober *p, const struct engine_load *l);
+/* What is known by now. */
+const struct engine_figures *prober_figures(const struct prober *p);
 /* The engine's name leads to another address now. Detects anew. */
 BB_MUST int prober_set_addr(struct prober *p, const struct sock_addr *addr);

@@ -45,6 +45,13 @@ static int info_read(struct bb_str body, struct engine_figures *f)
 	else
 		f->sequences_max = figure_member_u32(body, BB_STR("max_running_requests"));
 	f->context_tokens = figure_member(body, BB_STR("context_length"));
+	f->block_tokens = figure_member_u32(body, BB_STR("page_size"));
+	f->dp_ranks = (uint32_t)ranks;
+	f->adapters_max = figure_member_u32(body, BB_STR("max_loras_per_batch"));
+	/* -1: prompts are not cut into chunks. */
+	f->step_tokens = figure_member_u32(body, BB_STR("chunked_prefill_size"));
+	if (!f->step_tokens)
+		f->step_tokens = figure_member_u32(body, BB_STR("max_prefill_tokens"));
 	return 0;
 }
 
@@ -55,9 +62,10 @@ static int metrics_read(struct bb_str body, struct engine_figures *f)
 		BB_STR_INIT("sglang:num_queue_reqs"),
 		BB_STR_INIT("sglang:token_usage"),
 		BB_STR_INIT("sglang:max_total_num_tokens"),
+		BB_STR_INIT("sglang:num_retracted_reqs"),
 	};
 	static const enum figure figures[] = { FIGURE_RUNNING, FIGURE_WAITING, FIGURE_KV_USAGE,
-					       FIGURE_KV_TOKENS };
+					       FIGURE_KV_TOKENS, FIGURE_PREEMPTIONS };
 	const struct figure_names n = { names, figures, sizeof(names) / sizeof(names[0]) };
 
 	return figures_read(body, &n, f);
@@ -68,6 +76,7 @@ const struct adapter adapter_sglang = {
 	.kind = ENGINE_KIND_SGLANG,
 	.stops_plain = true,
 	.takes_cache_salt = true,
+	.takes_rank = true,
 	.refuses_overrun = true,
 	.messages = TEMPLATE_AS_SGLANG,
 	.api_mask = ADAPTER_API(CHAT) | ADAPTER_API(COMPLETIONS) | ADAPTER_API(EMBEDDINGS) |

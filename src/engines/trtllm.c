@@ -35,10 +35,11 @@ static int record_read(struct bb_str record, struct engine_figures *f)
 	f->running = figure_member_u32(record, BB_STR("numActiveRequests"));
 	f->waiting = figure_member_u32(record, BB_STR("numQueuedRequests"));
 	f->sequences_max = figure_member_u32(record, BB_STR("maxNumActiveRequests"));
+	f->step_tokens = figure_member_u32(record, BB_STR("maxNumTokensRuntime"));
 	if (json_get(record, BB_STR("kvCacheStats"), &m)) {
 		const uint64_t blocks = figure_member(m.value, BB_STR("maxNumBlocks"));
-		f->kv_tokens_max =
-			figure_product(blocks, figure_member(m.value, BB_STR("tokensPerBlock")));
+		f->block_tokens = figure_member_u32(m.value, BB_STR("tokensPerBlock"));
+		f->kv_tokens_max = figure_product(blocks, f->block_tokens);
 		f->kv_usage = figure_share((double)figure_member(m.value, BB_STR("usedNumBlocks")),
 					   (double)blocks);
 	}

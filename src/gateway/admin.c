@@ -45,6 +45,25 @@ static void get_status(struct exchange *x, struct gateway *g)
 	bb_buf_fini(&out);
 }
 
+#define EXPLAIN_PATH BB_STR("/admin/explain/")
+
+static void get_explain(struct exchange *x, struct gateway *g)
+{
+	const struct bb_str id = bb_str_skip(x->head->path, EXPLAIN_PATH.len);
+	struct bb_buf out;
+
+	bb_buf_init(&out, TEXT_MAX);
+	if (!explain_write(g, id, &out))
+		answer(x, 404, text_type,
+		       BB_STR("no decision is kept for a request of this id: limits.explain says how many "
+			      "are, and access records have the older ones\n"));
+	else if (out.err)
+		answer(x, 503, text_type, BB_STR("no memory for the explanation\n"));
+	else
+		answer(x, 200, json_type, bb_buf_str(&out));
+	bb_buf_fini(&out);
+}
+
 static void get_healthz(struct exchange *x, struct gateway *g)
 {
 	answer(x, 200, text_type, BB_STR("ok\n"));
@@ -85,13 +104,22 @@ struct admin_route {
 	void (*answer)(struct exchange *x, struct gateway *g);
 };
 
+/* A path that ends in a slash stands for all that begin with it. */
 static const struct admin_route routes[] = {
 	{ BB_STR_INIT("/metrics"), HTTP_GET, get_metrics },
 	{ BB_STR_INIT("/healthz"), HTTP_GET, get_healthz },
 	{ BB_STR_INIT("/readyz"), HTTP_GET, get_readyz },
 	{ BB_STR_INIT("/admin/status"), HTTP_GET, get_status },
+	{ BB_STR_INIT("/admin/explain/"), HTTP_GET, get_explain },
 	{ BB_STR_INIT("/admin/reload"), HTTP_POST, post_reload },
 };
+
+static bool is_route(const struct admin_route *route, struct bb_str path)
+{
+	return bb_str_ends(route->path, BB_STR("/"))
+		       ? path.len > route->path.len && bb_str_starts(path, route->path)
+		       : bb_str_eq(path, route->path);
+}
 
 static void on_request(struct exchange *x)
 {
@@ -99,7 +127,7 @@ static void on_request(struct exchange *x)
 	bool known = false;
 
 	for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++) {
-		if (!bb_str_eq(x->head->path, routes[i].path))
+		if (!is_route(&routes[i], x->head->path))
 			continue;
 		known = true;
 		if (x->head->method == routes[i].method ||
@@ -112,7 +140,7 @@ static void on_request(struct exchange *x)
 		answer(x, 405, text_type, BB_STR("this path takes another method\n"));
 	else
 		answer(x, 404, text_type,
-		       BB_STR("there are /metrics /healthz /readyz /admin/status and "
+		       BB_STR("there are /metrics /healthz /readyz /admin/status /admin/explain/ID and "
 			      "POST /admin/reload here; the API is on the other listener\n"));
 }
 

@@ -134,7 +134,7 @@ bool admit_decision(struct request *r, const struct decision *d)
 	if (auth_allows_model(r->tenant, r->model) ||
 	    (d->model_name[0] && auth_allows_model(r->tenant, bb_str_of(d->model_name))))
 		return true;
-	if (d->action == DECISION_DISPATCH) {
+	if (d->request.generation) {
 		r->in_brain = true;
 		r->brain_id = d->request;
 		request_leave_engine(r, OUTCOME_CANCELED);

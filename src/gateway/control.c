@@ -13,8 +13,12 @@
 
 #define SAMPLES 11 /* one a second: rates are over ten */
 #define PLAN_MAX (32u << 20)
+/* How exactly a request's time in the queue is kept. */
+#define TICK_NS (100 * OS_MS)
 #define DRAIN_POLL_NS (5 * OS_MS)
 #define RESOLVE_AGAIN_NS (30 * OS_SECOND)
+/* How exactly a request's time in the queue is kept. */
+#define TICK_NS (100 * OS_MS)
 #define TRIM_ABOVE (8u << 20)
 
 struct sample {
@@ -32,6 +36,7 @@ struct control {
 	struct watch *watch;
 	struct jwks_source *token_keys; /* NULL: no tokens are taken */
 	struct loop_timer second;
+	struct loop_timer tick;
 	uint64_t buffers_high; /* the most that was taken since memory was given back */
 	struct loop_timer drain_poll;
 	gateway_reload_fn *reload;
@@ -64,6 +69,16 @@ void control_kick(struct gateway *g, struct engine_id id)
 
 /* ---- configurations ---- */
 
+static int shadows_apply(struct brain *b, const struct config *config)
+{
+	const char *names[BRAIN_SHADOWS_MAX];
+
+	BB_ASSERT(config->shadow.count <= BRAIN_SHADOWS_MAX);
+	for (uint32_t i = 0; i < config->shadow.count; i++)
+		names[i] = config->shadow.items[i].text.p;
+	return brain_set_shadows(b, names, config->shadow.count);
+}
+
 static int configure_brain(struct control *c, struct snapshot *s)
 {
 	struct bb_arena scratch;
@@ -78,7 +93,9 @@ static int configure_brain(struct control *c, struct snapshot *s)
 		rc = snapshot_plan(s, &scratch, &plan);
 	if (!rc) {
 		gateway_lock(c->gateway);
-		rc = brain_configure(c->gateway->brain, clock_now_ns(), &plan, ids);
+		rc = shadows_apply(c->gateway->brain, s->config);
+		if (!rc)
+			rc = brain_configure(c->gateway->brain, clock_now_ns(), &plan, ids);
 		gateway_unlock(c->gateway);
 	}
 	if (!rc)
@@ -183,6 +200,10 @@ static void warn_fixed(const struct config *old, const struct config *new)
 		{ "seed", old->seed == new->seed },
 		{ "access_log.path", bb_str_eq(old->access_log_path, new->access_log_path) },
 		{ "log.format", old->log.format == new->log.format },
+		{ "limits.explain", old->limits.explain == new->limits.explain },
+		{ "limits.index", old->limits.index == new->limits.index },
+		{ "queue.max", old->queue.max == new->queue.max },
+		{ "queue.wait", old->queue.wait_ns == new->queue.wait_ns },
 		{ "limits.prompt_cache", old->limits.prompt_cache == new->limits.prompt_cache },
 	};
 
@@ -320,6 +341,18 @@ static void memory_settle(struct control *c)
 	process_trim_memory();
 }
 
+/* Time goes by for the brain: nobody waits for longer than was said. */
+static void on_tick(struct loop_timer *t)
+{
+	struct control *c = BB_CONTAINER(t, struct control, tick);
+	const uint64_t now_ns = loop_now_ns(c->loop);
+
+	gateway_lock(c->gateway);
+	brain_tick(c->gateway->brain, now_ns);
+	gateway_unlock(c->gateway);
+	loop_timer_arm(t, now_ns + TICK_NS);
+}
+
 static void on_second(struct loop_timer *t)
 {
 	struct control *c = BB_CONTAINER(t, struct control, second);
@@ -327,6 +360,7 @@ static void on_second(struct loop_timer *t)
 
 	sample_take(c);
 	memory_settle(c);
+	watch_second(c->watch);
 	if (now_ns - c->resolved_ns > RESOLVE_AGAIN_NS) {
 		c->resolved_ns = now_ns;
 		watch_resolve(c->watch);
@@ -409,6 +443,9 @@ int control_create(struct gateway *g, const struct gateway_options *options, str
 	rc = loop_timer_init(c->loop, &c->second, on_second);
 	if (rc)
 		goto fail;
+	rc = loop_timer_init(c->loop, &c->tick, on_tick);
+	if (rc)
+		goto fail;
 	rc = loop_timer_init(c->loop, &c->drain_poll, on_drain_poll);
 	if (rc)
 		goto fail;
@@ -447,6 +484,7 @@ int control_start(struct control *c)
 	if (!rc && c->snapshot->config->admin.len)
 		rc = admin_create(c->gateway, c->loop, c->snapshot, &c->admin);
 	loop_timer_arm(&c->second, loop_now_ns(c->loop));
+	loop_timer_arm(&c->tick, loop_now_ns(c->loop));
 	return rc;
 }
 
@@ -464,6 +502,7 @@ void control_destroy(struct control *c)
 	if (c->signals.loop)
 		signal_watch_fini(&c->signals);
 	loop_timer_fini(&c->second);
+	loop_timer_fini(&c->tick);
 	loop_timer_fini(&c->drain_poll);
 	jwks_source_destroy(c->token_keys);
 	watch_destroy(c->watch);
@@ -481,6 +520,12 @@ struct snapshot *control_snapshot(const struct control *c)
 const char *control_text_detail(const struct control *c, uint32_t engine_slot)
 {
 	return c->watch ? watch_text_detail(c->watch, engine_slot) : "";
+}
+
+bool control_kv(const struct control *c, uint32_t engine_slot, struct kv_status *out,
+		struct engine_figures *figures)
+{
+	return c->watch && watch_kv(c->watch, engine_slot, out, figures);
 }
 
 struct loop *control_loop(const struct control *c)

@@ -27,6 +27,11 @@ BB_MUST int control_reload(struct control *c, struct bb_buf *report);
 struct engine_rate control_rate(const struct control *c, uint32_t engine_slot);
 /* What comparing its tokens with ours has found; the control thread only. */
 const char *control_text_detail(const struct control *c, uint32_t engine_slot);
+/* What is known of its KV cache, and what it tells of itself; the control thread only. */
+struct kv_status;
+struct engine_figures;
+bool control_kv(const struct control *c, uint32_t engine_slot, struct kv_status *out,
+		struct engine_figures *figures);
 /* What kind of engine it was found to be; NULL: not known yet. */
 const struct adapter *control_adapter(const struct control *c, struct engine_id id);
 /* Any thread: an engine failed a request; it is probed at once. */
@@ -40,5 +45,7 @@ void admin_set_tls(struct admin *a, struct tls_context *tls);
 void admin_destroy(struct admin *a);
 /* exposition.c: all metrics as Prometheus text. */
 void exposition_write(struct gateway *g, struct bb_buf *out);
+/* explain.c: why a request went where it went; false: its id is not known (any more). */
+bool explain_write(struct gateway *g, struct bb_str id, struct bb_buf *out);
 /* status.c: what GET /admin/status answers. */
 void status_write(struct gateway *g, struct bb_buf *out);

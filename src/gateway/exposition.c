@@ -2,37 +2,16 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/alloc.h"
 #include "base/log.h"
 #include "gateway/control.h"
+#include "gateway/exposition_parts.h"
+#include "gateway/kv_watch.h"
 #include "gateway/text_check.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
 #include "records/log_sink.h"
 #include "wire/prometheus.h"
-
-static void family_u64(struct bb_buf *out, const char *name, const char *help, enum prom_type type,
-		       uint64_t value)
-{
-	prom_family(out, name, help, type);
-	prom_sample_u64(out, name, NULL, 0, value);
-}
-
-static void histogram_write(struct bb_buf *out, const char *name,
-			    const struct histogram_bounds *bounds, const struct histogram *h,
-			    const struct prom_label *labels, uint32_t label_count)
-{
-	double seconds[METRICS_BUCKETS_MAX];
-
-	for (uint32_t i = 0; i < bounds->count; i++)
-		seconds[i] = (double)bounds->ns[i] / 1e9;
-	const struct prom_histogram ph = {
-		.bounds = seconds,
-		.bound_count = bounds->count,
-		.counts = h->bucket,
-		.sum = (double)h->sum_ns / 1e9,
-	};
-	prom_histogram(out, name, labels, label_count, &ph);
-}
 
 /* ---- series ---- */
 
@@ -107,7 +86,7 @@ static void series_histogram_write(struct bb_buf *out, const struct metrics *m,
 	for (uint32_t i = 0; i < m->series_count; i++) {
 		struct prom_label labels[2];
 		series_labels(m->series[i], labels);
-		histogram_write(out, bounds->name, bounds,
+		exposition_histogram(out, bounds->name, bounds,
 				(const struct histogram *)((const char *)m->series[i] + offset), labels,
 				2);
 	}
@@ -124,11 +103,11 @@ static void stages_write(struct bb_buf *out, const struct metrics *m)
 	prom_family(out, bounds_stage.name, bounds_stage.help, PROM_HISTOGRAM);
 	for (int i = 0; i < STAGE_COUNT; i++) {
 		const struct prom_label label = { "stage", bb_str_of(names[i]) };
-		histogram_write(out, bounds_stage.name, &bounds_stage, &m->stage[i], &label, 1);
+		exposition_histogram(out, bounds_stage.name, &bounds_stage, &m->stage[i], &label, 1);
 	}
 	prom_family(out, "busbar_brain_lock_seconds", "How long a decision held the brain's lock.",
 		    PROM_HISTOGRAM);
-	histogram_write(out, "busbar_brain_lock_seconds", &bounds_stage, &m->brain_lock, NULL, 0);
+	exposition_histogram(out, "busbar_brain_lock_seconds", &bounds_stage, &m->brain_lock, NULL, 0);
 }
 
 /* ---- engines ---- */
@@ -182,12 +161,161 @@ static void on_engine_tokens(void *user, const struct engine_view *v)
 	}
 }
 
+/* ---- KV events ---- */
+
+struct kv_family {
+	const char *name, *help;
+	enum prom_type type;
+	size_t offset; /* in struct kv_figures; of a double when is_seconds */
+	bool is_seconds;
+};
+
+static const struct kv_family kv_families[] = {
+#define COUNT(name, member, help)                                                                  \
+	{ "busbar_engine_kv_" name "_total", help, PROM_COUNTER, offsetof(struct kv_figures, member), \
+	  false }
+#define GAUGE(name, member, help)                                                                  \
+	{ "busbar_engine_kv_" name, help, PROM_GAUGE, offsetof(struct kv_figures, member), false }
+#define SECONDS(name, member, help)                                                                \
+	{ "busbar_engine_kv_" name "_seconds", help, PROM_GAUGE, offsetof(struct kv_figures, member), \
+	  true }
+	COUNT("batches", batches, "Batches of KV events that were applied."),
+	GAUGE("blocks", blocks, "Blocks in its KV cache, of its own size, as its events tell."),
+	GAUGE("mirror_bytes", bytes, "Memory for following its events."),
+	COUNT("not_followed", refused, "Blocks that there was no room for (limits.kv_mirror)."),
+	COUNT("passed_over", passed_over, "Blocks in its events that no prompt could use."),
+	COUNT("odd", odd, "Messages that were no KV events."),
+	COUNT("gaps", gaps, "Gaps in the numbers of its events."),
+	COUNT("lost_gaps", lost_gaps, "Gaps that no replay could fill: it was learned anew."),
+	COUNT("replays", replays, "Replays that were asked for."),
+	COUNT("replays_failed", replays_failed, "Of these, those that failed."),
+	COUNT("restarts", restarts, "Times that its events began anew."),
+	COUNT("throttled", throttled, "Seconds in which its events took more than their time."),
+	SECONDS("lag", lag_s, "How late its events come: the median of the last 128, above the least."),
+	SECONDS("lag_max", lag_max_s, "The same, the worst of them."),
+#undef COUNT
+#undef GAUGE
+#undef SECONDS
+};
+
+/* Of one engine slot; collected before the brain's lock is taken. */
+struct kv_row {
+	bool is_known;
+	struct kv_status status;
+	struct engine_figures figures;
+};
+
+struct kv_writer {
+	const struct kv_row *rows;
+	struct bb_buf *out;
+	const struct kv_family *family;
+};
+
+static void on_engine_kv(void *user, const struct engine_view *v)
+{
+	const struct kv_writer *w = user;
+	const struct prom_label label = { "engine", bb_str_of(v->name) };
+	const struct kv_row *row = &w->rows[v->id.slot];
+
+	if (!row->status.has_figures)
+		return;
+	const char *at = (const char *)&row->status.figures + w->family->offset;
+	if (w->family->is_seconds)
+		prom_sample(w->out, w->family->name, &label, 1, *(const double *)at);
+	else
+		prom_sample_u64(w->out, w->family->name, &label, 1, *(const uint64_t *)at);
+}
+
+static void on_engine_kv_mode(void *user, const struct engine_view *v)
+{
+	const struct kv_writer *w = user;
+	const struct kv_row *row = &w->rows[v->id.slot];
+
+	if (!row->is_known)
+		return;
+	for (int mode = KV_APPROXIMATE; mode <= KV_EXACT; mode++) {
+		const struct prom_label labels[2] = {
+			{ "engine", bb_str_of(v->name) },
+			{ "mode", bb_str_of(kv_mode_name((enum kv_mode)mode)) },
+		};
+		prom_sample_u64(w->out, "busbar_engine_kv_mode", labels, 2,
+				row->status.mode == (enum kv_mode)mode);
+	}
+}
+
+static void on_engine_kv_events(void *user, const struct engine_view *v)
+{
+	const struct kv_writer *w = user;
+	const struct kv_row *row = &w->rows[v->id.slot];
+	const struct kv_figures *f = &row->status.figures;
+
+	if (!row->status.has_figures)
+		return;
+	const struct {
+		const char *kind;
+		uint64_t count;
+	} kinds[] = { { "stored", f->stored },
+		      { "removed", f->removed },
+		      { "cleared", f->cleared } };
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const struct prom_label labels[2] = { { "engine", bb_str_of(v->name) },
+						      { "kind", bb_str_of(kinds[i].kind) } };
+		prom_sample_u64(w->out, "busbar_engine_kv_events_total", labels, 2, kinds[i].count);
+	}
+}
+
+static void on_engine_preemptions(void *user, const struct engine_view *v)
+{
+	const struct kv_writer *w = user;
+	const struct prom_label label = { "engine", bb_str_of(v->name) };
+	const struct kv_row *row = &w->rows[v->id.slot];
+
+	if (row->is_known)
+		prom_sample_u64(w->out, "busbar_engine_preemptions_total", &label, 1,
+				row->figures.preemptions);
+}
+
+static struct kv_row *kv_rows_make(struct gateway *g)
+{
+	struct kv_row *rows = bb_alloc_zero(GATEWAY_ENGINES_MAX, sizeof(*rows));
+
+	for (uint32_t i = 0; rows && i < GATEWAY_ENGINES_MAX; i++)
+		rows[i].is_known = control_kv(g->control, i, &rows[i].status, &rows[i].figures);
+	return rows;
+}
+
+/* Under the brain's lock. */
+static void kv_write(struct gateway *g, const struct kv_row *rows, struct bb_buf *out)
+{
+	struct kv_writer w = { .rows = rows, .out = out };
+
+	prom_family(out, "busbar_engine_kv_mode",
+		    "1 for how it is known what its KV cache holds.", PROM_GAUGE);
+	brain_engines_each(g->brain, on_engine_kv_mode, &w);
+	prom_family(out, "busbar_engine_kv_events_total",
+		    "Blocks that its KV events stored, removed or cleared.", PROM_COUNTER);
+	brain_engines_each(g->brain, on_engine_kv_events, &w);
+	for (size_t i = 0; i < sizeof(kv_families) / sizeof(kv_families[0]); i++) {
+		w.family = &kv_families[i];
+		prom_family(out, w.family->name, w.family->help, w.family->type);
+		brain_engines_each(g->brain, on_engine_kv, &w);
+	}
+	prom_family(out, "busbar_engine_preemptions_total",
+		    "Requests that the engine put back for want of memory, as it reports them.",
+		    PROM_COUNTER);
+	brain_engines_each(g->brain, on_engine_preemptions, &w);
+}
+
 static double value_requests(const struct engine_view *v) { return v->requests; }
 static double value_tokens(const struct engine_view *v) { return (double)v->tokens; }
 static double value_pending(const struct engine_view *v) { return (double)v->pending_prefill; }
 static double value_running(const struct engine_view *v) { return v->running; }
 static double value_waiting(const struct engine_view *v) { return v->waiting; }
 static double value_kv(const struct engine_view *v) { return v->kv_usage; }
+static double value_trust(const struct engine_view *v) { return v->trust; }
+static double value_blocks(const struct engine_view *v) { return (double)v->index_blocks; }
+static double value_ttft(const struct engine_view *v) { return v->ttft_factor; }
+static double value_gap(const struct engine_view *v) { return v->gap_factor; }
 
 static void engines_write(struct gateway *g, struct bb_buf *out)
 {
@@ -209,8 +337,19 @@ static void engines_write(struct gateway *g, struct bb_buf *out)
 		  value_waiting, true },
 		{ "busbar_engine_kv_usage_ratio", "Share of its KV cache in use, as the engine reports it.",
 		  value_kv, true },
+		{ "busbar_engine_trust",
+		  "How far what the index says of its cache is believed, 0 to 1.", value_trust, false },
+		{ "busbar_engine_index_blocks", "Blocks of prompts that the index has of it.",
+		  value_blocks, false },
+		{ "busbar_engine_ttft_factor",
+		  "Its times to first tokens, against others of its kind.", value_ttft, false },
+		{ "busbar_engine_gap_factor", "Its times between tokens, against others of its kind.",
+		  value_gap, false },
 	};
 
+	struct kv_row *rows = kv_rows_make(g);
+	if (!rows)
+		out->err = out->err ? out->err : -BB_ENOMEM;
 	gateway_lock(g);
 	prom_family(out, "busbar_engine_state", "1 for the state that the engine is in.", PROM_GAUGE);
 	brain_engines_each(g->brain, on_engine_state, out);
@@ -224,7 +363,10 @@ static void engines_write(struct gateway *g, struct bb_buf *out)
 		prom_family(out, gauges[i].name, gauges[i].help, PROM_GAUGE);
 		brain_engines_each(g->brain, on_engine_value, &f);
 	}
+	if (rows)
+		kv_write(g, rows, out);
 	gateway_unlock(g);
+	bb_free(rows);
 }
 
 /* ---- prompts ---- */
@@ -243,15 +385,15 @@ static void prompts_write(struct gateway *g, const struct metrics *m, struct bb_
 	if (!g->prompts)
 		return;
 	prompt_cache_stats(g->prompts, &s);
-	family_u64(out, "busbar_prompt_cache_bytes", "Memory of the tokens of prompts that are kept.",
+	exposition_u64(out, "busbar_prompt_cache_bytes", "Memory of the tokens of prompts that are kept.",
 		   PROM_GAUGE, s.bytes);
-	family_u64(out, "busbar_prompt_cache_max_bytes", "The limit of that memory.", PROM_GAUGE,
+	exposition_u64(out, "busbar_prompt_cache_max_bytes", "The limit of that memory.", PROM_GAUGE,
 		   s.bytes_max);
-	family_u64(out, "busbar_prompt_cache_evictions_total", "Pieces of prompts that had to go.",
+	exposition_u64(out, "busbar_prompt_cache_evictions_total", "Pieces of prompts that had to go.",
 		   PROM_COUNTER, s.evictions);
-	family_u64(out, "busbar_prompt_cache_text_bytes_total",
+	exposition_u64(out, "busbar_prompt_cache_text_bytes_total",
 		   "Bytes of prompts that were looked up.", PROM_COUNTER, s.text_bytes);
-	family_u64(out, "busbar_prompt_cache_reused_bytes_total",
+	exposition_u64(out, "busbar_prompt_cache_reused_bytes_total",
 		   "Of these, bytes whose tokens were there.", PROM_COUNTER, s.reused_bytes);
 }
 
@@ -336,12 +478,12 @@ static void process_write(struct gateway *g, struct bb_buf *out)
 
 	prom_family(out, "busbar_build_info", "Which build this is.", PROM_GAUGE);
 	prom_sample_u64(out, "busbar_build_info", build, 3, 1);
-	family_u64(out, "process_resident_memory_bytes", "Resident memory.", PROM_GAUGE,
+	exposition_u64(out, "process_resident_memory_bytes", "Resident memory.", PROM_GAUGE,
 		   process_rss_bytes());
 	prom_family(out, "process_cpu_seconds_total", "User and system CPU time.", PROM_COUNTER);
 	prom_sample(out, "process_cpu_seconds_total", NULL, 0, (double)process_cpu_ns() / 1e9);
-	family_u64(out, "process_open_fds", "Open descriptors.", PROM_GAUGE, process_fd_count());
-	family_u64(out, "process_max_fds", "Most descriptors allowed.", PROM_GAUGE,
+	exposition_u64(out, "process_open_fds", "Open descriptors.", PROM_GAUGE, process_fd_count());
+	exposition_u64(out, "process_max_fds", "Most descriptors allowed.", PROM_GAUGE,
 		   process_raise_fd_limit());
 	prom_family(out, "process_start_time_seconds", "When the process started, Unix time.",
 		    PROM_GAUGE);
@@ -355,19 +497,19 @@ static void process_write(struct gateway *g, struct bb_buf *out)
 		prom_sample(out, "busbar_worker_busy_seconds_total", &label, 1,
 			    (double)loop_busy_ns(g->workers[i]->loop) / 1e9);
 	}
-	family_u64(out, "busbar_checks_failed_total",
+	exposition_u64(out, "busbar_checks_failed_total",
 		   "Odd things that peers did and the gateway took the safe path for.", PROM_COUNTER,
 		   bb_check_count());
-	family_u64(out, "busbar_reloads_total", "Configurations put into force by a reload.",
+	exposition_u64(out, "busbar_reloads_total", "Configurations put into force by a reload.",
 		   PROM_COUNTER, __atomic_load_n(&g->reloads, __ATOMIC_RELAXED));
-	family_u64(out, "busbar_reloads_refused_total", "Reloads refused as a whole.", PROM_COUNTER,
+	exposition_u64(out, "busbar_reloads_refused_total", "Reloads refused as a whole.", PROM_COUNTER,
 		   __atomic_load_n(&g->reloads_failed, __ATOMIC_RELAXED));
-	family_u64(out, "busbar_buffers_bytes", "Bodies, unsent answers and answers put together.",
+	exposition_u64(out, "busbar_buffers_bytes", "Bodies, unsent answers and answers put together.",
 		   PROM_GAUGE, bb_budget_used(&g->buffers));
-	family_u64(out, "busbar_log_lines_dropped_total",
+	exposition_u64(out, "busbar_log_lines_dropped_total",
 		   "Log lines lost since nobody read standard error.", PROM_COUNTER, log_sink_dropped());
 	if (g->access)
-		family_u64(out, "busbar_access_records_dropped_total",
+		exposition_u64(out, "busbar_access_records_dropped_total",
 			   "Access records lost since the writer could not keep up.", PROM_COUNTER,
 			   line_writer_dropped(g->access));
 }
@@ -393,30 +535,40 @@ void exposition_write(struct gateway *g, struct bb_buf *out)
 			     offsetof(struct series, output_tokens));
 	series_counter_write(out, m, "busbar_retries_total", "Requests sent to another engine after a failure.",
 			     offsetof(struct series, retries));
+	series_counter_write(out, m, "busbar_cache_hit_tokens_total",
+			     "Prompt tokens taken from the prefix cache: as reported, else as expected.",
+			     offsetof(struct series, hit_tokens));
+	series_counter_write(out, m, "busbar_cache_hit_possible_tokens_total",
+			     "The most of these that any engine that could take the request held.",
+			     offsetof(struct series, possible_tokens));
+	series_counter_write(out, m, "busbar_cache_regret_tokens_total",
+			     "Cached tokens that were given up for a less busy engine.",
+			     offsetof(struct series, regret_tokens));
 	upstream_errors_write(out, m);
 	series_histogram_write(out, m, &bounds_ttft, offsetof(struct series, ttft));
 	series_histogram_write(out, m, &bounds_itl, offsetof(struct series, itl));
 	series_histogram_write(out, m, &bounds_duration, offsetof(struct series, duration));
 	stages_write(out, m);
-	family_u64(out, "busbar_requests_in_flight", "Requests under way.", PROM_GAUGE,
+	exposition_brain(g, m, out);
+	exposition_u64(out, "busbar_requests_in_flight", "Requests under way.", PROM_GAUGE,
 		   m->requests_in_flight);
-	family_u64(out, "busbar_streams_in_flight", "Streamed requests under way.", PROM_GAUGE,
+	exposition_u64(out, "busbar_streams_in_flight", "Streamed requests under way.", PROM_GAUGE,
 		   m->streams_in_flight);
-	family_u64(out, "busbar_connections", "Open client connections.", PROM_GAUGE, m->connections);
-	family_u64(out, "busbar_upstream_idle_connections", "Idle connections kept to engines.",
+	exposition_u64(out, "busbar_connections", "Open client connections.", PROM_GAUGE, m->connections);
+	exposition_u64(out, "busbar_upstream_idle_connections", "Idle connections kept to engines.",
 		   PROM_GAUGE, m->upstream_idle);
-	family_u64(out, "busbar_refused_total",
+	exposition_u64(out, "busbar_refused_total",
 		   "Requests and connections refused as malformed, oversized or too many.",
 		   PROM_COUNTER, m->refused);
-	family_u64(out, "busbar_stream_events_total", "Events of streams looked at.", PROM_COUNTER,
+	exposition_u64(out, "busbar_stream_events_total", "Events of streams looked at.", PROM_COUNTER,
 		   m->chunks);
-	family_u64(out, "busbar_keepalive_comments_total",
+	exposition_u64(out, "busbar_keepalive_comments_total",
 		   "Comments sent to keep streams alive during a long prefill.", PROM_COUNTER,
 		   m->keepalive_comments);
-	family_u64(out, "busbar_received_bytes_total", "Bytes of request bodies.", PROM_COUNTER,
+	exposition_u64(out, "busbar_received_bytes_total", "Bytes of request bodies.", PROM_COUNTER,
 		   m->bytes_in);
-	family_u64(out, "busbar_sent_bytes_total", "Bytes of answers.", PROM_COUNTER, m->bytes_out);
-	family_u64(out, "busbar_unauthorized_total",
+	exposition_u64(out, "busbar_sent_bytes_total", "Bytes of answers.", PROM_COUNTER, m->bytes_out);
+	exposition_u64(out, "busbar_unauthorized_total",
 		   "Requests refused since they had no good API key.", PROM_COUNTER,
 		   m->unauthorized);
 	prompts_write(g, m, out);

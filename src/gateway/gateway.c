@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "gateway/control.h"
+#include "gateway/request.h"
 #include "gateway/worker.h"
 #include "net/peer_counts.h"
 #include "os/clock.h"
@@ -178,8 +179,12 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 	if (g->worker_count > GATEWAY_WORKERS_MAX)
 		g->worker_count = GATEWAY_WORKERS_MAX;
 	process_raise_fd_limit();
+	entropy_fill(&g->block_secret, sizeof(g->block_secret));
 	const struct brain_config bc = { .seed = seed_of(c),
-					 .limits = { .engines_max = GATEWAY_ENGINES_MAX } };
+					 .limits = { .engines_max = GATEWAY_ENGINES_MAX,
+						     .held_max = c->queue.max,
+						     .held_ns_max = c->queue.wait_ns,
+						     .index_bytes = c->limits.index } };
 	rc = gateway_check_listeners(c, NULL, why, sizeof(why));
 	if (rc)
 		BB_LOG(BB_LOG_ERROR, "keys", "%s", why);
@@ -212,6 +217,18 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 fail:
 	gateway_destroy(g);
 	return rc;
+}
+
+void gateway_post_released(struct gateway *g)
+{
+	struct request_id id;
+	uint64_t cookie;
+
+	while (brain_released(g->brain, &id, &cookie)) {
+		struct request *r = (struct request *)(uintptr_t)cookie;
+		r->is_posted = true; /* under the lock, and it cannot end without it */
+		loop_post(r->worker->loop, &r->released);
+	}
 }
 
 int gateway_run(struct gateway *g)

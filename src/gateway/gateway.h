@@ -41,6 +41,8 @@ struct engine_link {
 	struct loop_message kick;      /* traffic says that it failed: to the control thread */
 	bool kick_pending;             /* atomic */
 	uint8_t text_verdict;          /* atomic; enum text_verdict: does it tokenize as we do? */
+	/* What the heads of its answers tell of its load; all atomic, the version last. */
+	uint32_t load_waiting, load_usage_ppm, load_version;
 };
 
 struct gateway_identity {
@@ -53,6 +55,7 @@ typedef int gateway_confine_fn(void *user);
 struct gateway {
 	pthread_mutex_t brain_lock;
 	struct brain *brain;
+	uint64_t block_secret;        /* of the hashes of prompts' blocks */
 	pthread_mutex_t tenants_lock; /* never held together with the brain's */
 	struct tenants *tenants;
 	struct bb_budget buffers;     /* limits.buffers: bodies, unsent answers, answers put together */
@@ -104,7 +107,11 @@ static inline void gateway_lock(struct gateway *g)
 	pthread_mutex_lock(&g->brain_lock);
 }
 
+/* Requests that waited and have been decided for meanwhile are sent back to their workers. */
+void gateway_post_released(struct gateway *g);
+
 static inline void gateway_unlock(struct gateway *g)
 {
+	gateway_post_released(g);
 	pthread_mutex_unlock(&g->brain_lock);
 }

@@ -41,6 +41,25 @@ const struct histogram_bounds bounds_stage = {
 		1 * MS, 2 * MS, 5 * MS, 10 * MS, 100 * MS },
 };
 
+const struct histogram_bounds bounds_held = {
+	.name = "busbar_held_seconds",
+	.help = "Requests that waited in the gateway for an engine that was open for them, and how long.",
+	.count = 14,
+	.ns = { 1 * MS, 2 * MS, 5 * MS, 10 * MS, 20 * MS, 50 * MS, 100 * MS, 200 * MS, 500 * MS, 1 * S,
+		2 * S, 5 * S, 15 * S, 60 * S },
+};
+
+#define PERCENT 10000000ull
+
+const struct histogram_bounds bounds_ratio = {
+	.name = "busbar_ttft_prediction_ratio",
+	.help = "Time from the decision to the first token, divided by what was predicted.",
+	.count = 14,
+	.ns = { 10 * PERCENT, 25 * PERCENT, 50 * PERCENT, 67 * PERCENT, 80 * PERCENT, 90 * PERCENT,
+		100 * PERCENT, 110 * PERCENT, 125 * PERCENT, 150 * PERCENT, 200 * PERCENT,
+		400 * PERCENT, 1000 * PERCENT, 10000 * PERCENT },
+};
+
 void histogram_add(struct histogram *h, const struct histogram_bounds *bounds, uint64_t ns)
 {
 	uint32_t i = 0;
@@ -141,6 +160,9 @@ static void series_sum(struct series *into, const struct series *from)
 	counter_sum(&into->prompt_tokens, &from->prompt_tokens, 1);
 	counter_sum(&into->cached_tokens, &from->cached_tokens, 1);
 	counter_sum(&into->output_tokens, &from->output_tokens, 1);
+	counter_sum(&into->hit_tokens, &from->hit_tokens, 1);
+	counter_sum(&into->possible_tokens, &from->possible_tokens, 1);
+	counter_sum(&into->regret_tokens, &from->regret_tokens, 1);
 	counter_sum(&into->retries, &from->retries, 1);
 	histogram_sum(&into->ttft, &from->ttft);
 	histogram_sum(&into->itl, &from->itl);
@@ -170,6 +192,9 @@ void metrics_sum(struct metrics *into, const struct metrics *from)
 	for (int i = 0; i < STAGE_COUNT; i++)
 		histogram_sum(&into->stage[i], &from->stage[i]);
 	histogram_sum(&into->brain_lock, &from->brain_lock);
+	histogram_sum(&into->held, &from->held);
+	histogram_sum(&into->ttft_ratio, &from->ttft_ratio);
+	counter_sum(&into->decisions[0][0], &from->decisions[0][0], METRICS_POLICIES_MAX * REASON_COUNT);
 	counter_sum(&into->requests_in_flight, &from->requests_in_flight, 1);
 	counter_sum(&into->streams_in_flight, &from->streams_in_flight, 1);
 	counter_sum(&into->chunks, &from->chunks, 1);

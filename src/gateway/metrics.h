@@ -19,6 +19,7 @@
 
 #define METRICS_SERIES_MAX 4096
 #define METRICS_BUCKETS_MAX 20
+#define METRICS_POLICIES_MAX 24
 
 struct histogram_bounds {
 	const char *name;
@@ -44,6 +45,9 @@ extern const struct histogram_bounds bounds_ttft;
 extern const struct histogram_bounds bounds_itl;
 extern const struct histogram_bounds bounds_duration;
 extern const struct histogram_bounds bounds_stage;
+extern const struct histogram_bounds bounds_held;
+/* Of ratios: 1 is a thousand million, so that they are kept as times are. */
+extern const struct histogram_bounds bounds_ratio;
 
 enum status_class { STATUS_2XX, STATUS_4XX, STATUS_5XX, STATUS_CANCELED, STATUS_CLASSES };
 
@@ -64,6 +68,7 @@ struct series {
 	char *engine_name;
 	uint64_t requests[API_COUNT][STATUS_CLASSES];
 	uint64_t prompt_tokens, cached_tokens, output_tokens;
+	uint64_t hit_tokens, possible_tokens, regret_tokens; /* docs/decisions.md */
 	uint64_t upstream_errors[UPSTREAM_ERROR_COUNT];
 	uint64_t retries;
 	struct histogram ttft, itl, duration;
@@ -93,6 +98,9 @@ struct metrics {
 	struct series other;
 	struct histogram stage[STAGE_COUNT];
 	struct histogram brain_lock;  /* how long the brain's lock was held */
+	struct histogram held;        /* requests that waited for an open engine */
+	struct histogram ttft_ratio;  /* actual ÷ predicted */
+	uint64_t decisions[METRICS_POLICIES_MAX][REASON_COUNT]; /* by row of policy_at */
 	uint64_t requests_in_flight;
 	uint64_t streams_in_flight;
 	uint64_t chunks;              /* SSE events relayed */

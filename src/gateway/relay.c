@@ -2,6 +2,7 @@
 #include "gateway/relay.h"
 
 #include "base/log.h"
+#include "wire/orca.h"
 
 static void relay_end(struct request *r);
 
@@ -97,7 +98,8 @@ static bool is_own_answer_field(struct bb_str name)
 		BB_STR_INIT("date"),	     BB_STR_INIT("server"),
 		BB_STR_INIT("content-type"), BB_STR_INIT("x-request-id"),
 		BB_STR_INIT("set-cookie"),   BB_STR_INIT("endpoint-load-metrics"),
-		BB_STR_INIT("vary"),
+		BB_STR_INIT("vary"),         BB_STR_INIT("x-busbar-engine"),
+		BB_STR_INIT("x-busbar-cached-tokens"), BB_STR_INIT("x-busbar-reason"),
 	};
 
 	if (http_name_is(name, names, sizeof(names) / sizeof(names[0])))
@@ -121,6 +123,8 @@ static bool answer_fields_add(struct request *r, const struct http_head *h, bool
 
 	bb_buf_clear(text);
 	bb_buf_add_str(text, r->own_fields);
+	if (request_why_is_shown(r))
+		request_why_fields(r, text);
 	for (uint32_t i = 0; i < h->count; i++) {
 		const struct http_header *f = &h->headers[i];
 		if (http_stays_here(h, f->name) || is_own_answer_field(f->name))
@@ -168,6 +172,21 @@ static const char *head_fault(const struct request *r, const struct http_head *h
 	return NULL;
 }
 
+/* What the engine tells of its load goes to the control thread, which reports it to the brain. */
+static void load_take(const struct request *r, const struct http_head *h)
+{
+	struct engine_link *link = &r->worker->gateway->links[r->engine.slot];
+	const struct bb_str field = http_head_get(h, BB_STR(ORCA_ANSWER_FIELD));
+	struct orca_load l;
+
+	if (!field.p || orca_read(field, &l) || !l.has_waiting || !l.has_usage ||
+	    __atomic_load_n(&link->generation, __ATOMIC_ACQUIRE) != r->engine.generation)
+		return;
+	__atomic_store_n(&link->load_waiting, l.waiting, __ATOMIC_RELAXED);
+	__atomic_store_n(&link->load_usage_ppm, (uint32_t)(l.kv_usage * 1e6), __ATOMIC_RELAXED);
+	__atomic_add_fetch(&link->load_version, 1, __ATOMIC_RELEASE);
+}
+
 static void on_head(struct call *c, const struct http_head *h)
 {
 	struct request *r = request_of(c);
@@ -175,6 +194,8 @@ static void on_head(struct call *c, const struct http_head *h)
 	const bool is_stream = relay_is_type(type, BB_STR("text/event-stream"));
 
 	r->engine_status = h->status;
+	if (r->adapter->tells_load)
+		load_take(r, h);
 	const char *fault = head_fault(r, h, type);
 	if (fault) {
 		relay_break_off(r, fault, UPSTREAM_STATUS);
@@ -242,6 +263,15 @@ void relay_first_token(struct request *r)
 	gateway_unlock(g);
 	if (r->asked_stream)
 		histogram_add(&r->series->ttft, &bounds_ttft, r->first_ns - r->begin_ns);
+}
+
+void relay_progress(struct request *r)
+{
+	struct gateway *g = r->worker->gateway;
+
+	gateway_lock(g);
+	brain_progress(g->brain, r->last_ns, r->brain_id, r->events);
+	gateway_unlock(g);
 }
 
 /* The status of an error object that an engine put into a stream. */

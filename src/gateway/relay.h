@@ -28,6 +28,8 @@ void relay_begin(struct request *r, struct bb_str type, uint64_t length);
 void relay_stream_fields(struct bb_buf *text, const struct http_head *h);
 /* The first token of an answer, or its first byte where there are no tokens. */
 void relay_first_token(struct request *r);
+/* How many tokens have come, for what the brain learns. */
+void relay_progress(struct request *r);
 /* The call is over and failed: another engine if nothing was shown yet, else the client is told. */
 void relay_failed(struct request *r, int err, const char *why, enum request_outcome outcome,
 		  enum upstream_error what);

@@ -18,6 +18,8 @@
 
 typedef enum step step_fn(struct request *r);
 
+static void request_released(struct loop_message *m);
+
 size_t request_size(void)
 {
 	return sizeof(struct request);
@@ -88,6 +90,8 @@ void request_slim(struct request *r)
 	r->target = r->fields = r->own_fields = r->answer_fields = r->content_type =
 		r->model_span = r->error_payload = r->failure_why = (struct bb_str){ 0 };
 	r->call.parts = NULL;
+	r->hashes = NULL;
+	r->hash_count = 0;
 }
 
 bool request_keep(struct request *r, size_t more)
@@ -113,7 +117,8 @@ void request_leave_engine(struct request *r, enum request_outcome outcome)
 		.outcome = outcome,
 		.prompt_tokens = r->usage.prompt,
 		.cached_tokens = r->usage.cached,
-		.output_tokens = r->usage.completion,
+		.output_tokens = r->usage.completion ? r->usage.completion : r->events,
+		.has_cached = r->usage.has_cached,
 	};
 
 	if (!r->in_brain)
@@ -189,6 +194,7 @@ static step_fn *const steps[] = {
 	[REQUEST_ADMIT] = step_admit,
 	[REQUEST_LOCAL] = request_local,
 	[REQUEST_DECIDE] = request_decide,
+	[REQUEST_HELD] = step_wait,
 	[REQUEST_SEND] = request_send,
 	[REQUEST_ANSWER] = step_wait,
 	[REQUEST_DONE] = step_wait,
@@ -301,6 +307,7 @@ static struct request *begin(struct exchange *x)
 	}
 	r->magic = REQUEST_MAGIC;
 	r->worker = w;
+	r->released.run = request_released;
 	r->x = x;
 	r->begin_ns = x->begin_ns;
 	r->body_bytes = x->body_len;
@@ -353,6 +360,26 @@ static void on_writable(struct exchange *x)
 		call_resume(&r->call);
 }
 
+static void request_free(struct request *r)
+{
+	struct worker *w = r->worker;
+
+	r->magic = 0;
+	bb_pool_put(&w->requests, r);
+}
+
+static void request_released(struct loop_message *m)
+{
+	struct request *r = BB_CONTAINER(m, struct request, released);
+
+	BB_ASSERT(r->magic == REQUEST_MAGIC);
+	r->is_posted = false;
+	if (r->is_over)
+		request_free(r);
+	else if (request_unhold(r) == STEP_MORE)
+		request_run(r);
+}
+
 static void on_closed(struct exchange *x)
 {
 	struct request *r = x->user;
@@ -381,8 +408,11 @@ static void on_closed(struct exchange *x)
 	bb_arena_fini(&r->arena);
 	snapshot_put(r->snapshot);
 	x->user = NULL;
-	r->magic = 0;
-	bb_pool_put(&w->requests, r);
+	r->x = NULL;
+	if (r->is_posted)
+		r->is_over = true; /* the message that is on its way frees it */
+	else
+		request_free(r);
 }
 
 /* Errors that the server finds by itself: OpenAI's shape, or Anthropic's on its paths. */

@@ -3,8 +3,8 @@
  *
  * For: worker.c, which hands exchanges over; request.c (the steps before the answer), relay.c
  * (the answer), settle.c (accounts and record).
- * The way: scan → tokens → admit → (local answers) → decide → send → (answer) → settle; a failure before anything was shown to the
- * client leads back to decide with that engine excluded.
+ * The way: scan → tokens → admit → (local answers) → decide → (held) → send → (answer) → settle; a
+ * failure before anything was shown to the client leads back to decide with that engine excluded.
  * Threads: the worker's. Memory: from the worker's pool; what is variable lives in the arena and
  * is freed with the request.
  * Errors: become answers; see request_fail.
@@ -26,7 +26,7 @@
 /* Events without content that are kept back, so that a failure before the first token can be retried. */
 #define REQUEST_EARLY_MAX 16384
 
-#define REQUEST_STEPS(X) X(SCAN) X(TOKENS) X(ADMIT) X(LOCAL) X(DECIDE) X(SEND) X(ANSWER) X(DONE)
+#define REQUEST_STEPS(X) X(SCAN) X(TOKENS) X(ADMIT) X(LOCAL) X(DECIDE) X(HELD) X(SEND) X(ANSWER) X(DONE)
 enum request_step {
 #define X(name) REQUEST_##name,
 	REQUEST_STEPS(X)
@@ -58,6 +58,8 @@ struct request {
 	bool fresh_conn : 1;       /* the next attempt must not reuse a connection */
 	bool in_stream : 1;        /* counted as an open stream */
 	bool tokens_exact : 1;     /* prompt_tokens was counted and not estimated */
+	bool is_over : 1;          /* it ended while `released` was on its way */
+	bool is_posted;            /* `released` is on its way; set under the brain's lock */
 	uint8_t api;               /* enum api */
 	uint8_t attempts;
 	uint8_t exclude_count;
@@ -86,14 +88,19 @@ struct request {
 	struct bb_str model_span;  /* where it stands in a multipart body */
 	struct bb_str model_name;  /* the gateway's name for it */
 	/* the choice */
+	struct loop_message released; /* it waited, and the brain has decided */
+	const uint64_t *hashes;    /* of the prompt's blocks; in the arena */
+	uint32_t hash_count;
+	uint8_t hashed;            /* enum prompt_hashes */
+	uint64_t session;          /* hash of its session's name; 0: none */
+	struct explanation *why;   /* NULL: nothing was decided, or no memory */
+	uint64_t decided_ns;       /* the latest decision, monotonic */
+	uint32_t rank, ranks;      /* of the engine's data-parallel ranks */
 	struct request_id brain_id;
 	struct engine_id engine;
 	struct engine_id exclude[BRAIN_EXCLUDE_MAX];
 	uint32_t model_index;
 	uint32_t candidates;
-	uint64_t engine_tokens;
-	double cost, next_cost;
-	const char *policy;
 	const struct adapter *adapter;
 	/* the answer */
 	struct assembler *assembler;
@@ -147,6 +154,19 @@ extern const struct call_ops relay_ops;
 void relay_begin_stream(struct request *r);
 /* No engine is left to try: what the last one did wrong becomes the answer. */
 void relay_give_up(struct request *r);
+
+/* request_why.c: what is said about its way. In this order: */
+void request_why_decided(struct request *r, const struct decision *d);
+/* The attempt at r->engine has failed. */
+void request_why_failed(struct request *r, enum upstream_error what);
+/* May the client be told, and is there something to tell? */
+bool request_why_is_shown(const struct request *r);
+/* Header lines for the client. */
+void request_why_fields(const struct request *r, struct bb_buf *text);
+void request_why_ended(struct request *r, uint64_t now_ns, enum status_class class);
+/* The member "decision" of its record; nothing when there is none. */
+void request_why_write(const struct request *r, struct bb_buf *record);
+void request_why_drop(struct request *r);
 
 /* settle.c: the exchange is over: metrics and access record. */
 void request_settle(struct request *r);

@@ -55,6 +55,7 @@ static bool is_own_field(struct bb_str name, enum credentials credentials)
 		BB_STR_INIT("x-request-id"),  BB_STR_INIT("accept-encoding"),
 		BB_STR_INIT("cookie"),        BB_STR_INIT("content-type"),
 		BB_STR_INIT("endpoint-load-metrics-format"),
+		BB_STR_INIT("x-data-parallel-rank"),
 	};
 
 	if (http_name_is(name, names, sizeof(names) / sizeof(names[0])))
@@ -132,7 +133,11 @@ bool request_answer_fields(struct request *r, const struct http_head *h)
 		if (origin.len && cors_allows(c, origin)) {
 			bb_buf_lit(text, "Access-Control-Allow-Origin: ");
 			bb_buf_add_str(text, origin);
-			bb_buf_lit(text, "\r\nAccess-Control-Expose-Headers: x-request-id, retry-after\r\n");
+			bb_buf_lit(text, "\r\nAccess-Control-Expose-Headers: x-request-id, retry-after");
+			if (c->explain == CONFIG_ON || c->tenants.count)
+				bb_buf_lit(text, ", x-busbar-engine, x-busbar-cached-tokens, "
+						 "x-busbar-reason");
+			bb_buf_lit(text, "\r\n");
 		}
 	}
 	if (text->err)

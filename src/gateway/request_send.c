@@ -9,6 +9,7 @@
 #include "os/clock.h"
 #include "wire/errorbody.h"
 #include "wire/multipart.h"
+#include "wire/orca.h"
 
 #define ERROR_BODY_MAX 16384
 
@@ -39,6 +40,12 @@ static enum step rejected(struct request *r, const struct decision *d)
 		else
 			bb_buf_lit(&message, "the engines are still starting; try again in a moment");
 		break;
+	case -BB_EBUSY:
+		if (d->held_ns)
+			bb_buf_printf(&message,
+				      "every engine of the model `%s` is busy; the request waited %u s for one",
+				      d->model_name, (unsigned)(d->held_ns / OS_SECOND));
+		break;
 	default: break;
 	}
 	request_fail(r, d->error, bb_buf_str(&message), d->error == -BB_ENOMODEL ? "model" : NULL);
@@ -46,44 +53,30 @@ static enum step rejected(struct request *r, const struct decision *d)
 	return STEP_WAIT;
 }
 
-enum step request_decide(struct request *r)
+/* Takes over what was decided. */
+static enum step decided(struct request *r, const struct decision *d)
 {
 	struct worker *w = r->worker;
-	struct gateway *g = w->gateway;
-	struct decision *d = &w->decision;
-	const uint64_t from_ns = clock_now_ns();
-	const struct api_info *info = api_info((enum api)r->api);
-	const struct brain_request ask = {
-		.model = r->model,
-		.api = r->api,
-		.prompt_tokens = r->prompt_tokens,
-		.output_tokens_max = !info->generates ? 0
-				     : r->body_facts  ? r->body_facts->max_tokens
-						      : UINT64_MAX,
-		.exclude = r->exclude,
-		.exclude_count = r->exclude_count,
-	};
 
-	gateway_lock(g);
-	const uint64_t locked_ns = clock_now_ns();
-	brain_request_arrived(g->brain, loop_now_ns(w->loop), &ask, d);
-	const uint64_t done_ns = clock_now_ns();
-	gateway_unlock(g);
-	histogram_add(&w->metrics->brain_lock, &bounds_stage, done_ns - locked_ns);
-	request_stage(r, STAGE_DECIDE, from_ns, done_ns);
 	r->model_index = d->model;
-	r->policy = d->policy;
 	r->candidates = d->candidates;
 	r->engine = d->engine;
+	request_why_decided(r, d);
 	if (!admit_decision(r, d))
 		return STEP_WAIT;
-	if (d->action == DECISION_REJECT)
-		return rejected(r, d);
+	switch (d->action) {
+	case DECISION_REJECT: return rejected(r, d);
+	case DECISION_HOLD:
+		r->in_brain = true;
+		r->brain_id = d->request;
+		r->step = REQUEST_HELD;
+		return STEP_WAIT;
+	case DECISION_DISPATCH: break;
+	}
 	r->in_brain = true;
 	r->brain_id = d->request;
-	r->engine_tokens = d->engine_tokens;
-	r->cost = d->cost;
-	r->next_cost = d->next_cost;
+	r->rank = d->rank;
+	r->ranks = d->ranks;
 	r->model_name = bb_arena_dup(&r->arena, bb_str_of(d->model_name));
 	if (!r->model_name.p)
 		return request_fail_step(r, -BB_ENOMEM, NULL, NULL);
@@ -95,6 +88,62 @@ enum step request_decide(struct request *r)
 		return STEP_WAIT;
 	r->step = REQUEST_SEND;
 	return STEP_MORE;
+}
+
+static struct brain_request ask_of(const struct request *r)
+{
+	const struct api_info *info = api_info((enum api)r->api);
+
+	return (struct brain_request){
+		.model = r->model,
+		.api = r->api,
+		.prompt_tokens = r->prompt_tokens,
+		.output_tokens_max = !info->generates ? 0
+				     : r->body_facts  ? r->body_facts->max_tokens
+						      : UINT64_MAX,
+		.exclude = r->exclude,
+		.exclude_count = r->exclude_count,
+		.hashed = (enum prompt_hashes)r->hashed,
+		.hashes = r->hashes,
+		.hash_count = r->hash_count,
+		.session = r->session,
+		.teaches = info->generates,
+		.is_blind = !r->asked_stream,
+		.can_wait = info->generates && r->body_facts,
+		.cookie = (uintptr_t)r,
+	};
+}
+
+enum step request_decide(struct request *r)
+{
+	struct worker *w = r->worker;
+	struct gateway *g = w->gateway;
+	struct decision *d = &w->decision;
+	const uint64_t from_ns = clock_now_ns();
+	const struct brain_request ask = ask_of(r);
+
+	gateway_lock(g);
+	const uint64_t locked_ns = clock_now_ns();
+	brain_request_arrived(g->brain, loop_now_ns(w->loop), &ask, d);
+	const uint64_t done_ns = clock_now_ns();
+	gateway_unlock(g);
+	histogram_add(&w->metrics->brain_lock, &bounds_stage, done_ns - locked_ns);
+	request_stage(r, STAGE_DECIDE, from_ns, done_ns);
+	return decided(r, d);
+}
+
+enum step request_unhold(struct request *r)
+{
+	struct worker *w = r->worker;
+	struct gateway *g = w->gateway;
+
+	gateway_lock(g);
+	const bool is_known = brain_request_decision(g->brain, r->brain_id, &w->decision);
+	gateway_unlock(g);
+	if (!is_known || r->step != REQUEST_HELD)
+		return STEP_WAIT;
+	r->in_brain = w->decision.action == DECISION_DISPATCH;
+	return decided(r, &w->decision);
 }
 
 /* ---- send ---- */
@@ -165,6 +214,13 @@ static int head_part(struct request *r, const struct snapshot_engine *e, size_t 
 	bb_buf_lit(text, " HTTP/1.1\r\n");
 	bb_buf_add_str(text, e->fields);
 	bb_buf_add_str(text, r->fields);
+	if (r->ranks > 1 && r->adapter->takes_rank) {
+		bb_buf_lit(text, "X-Data-Parallel-Rank: ");
+		bb_buf_add_u64(text, r->rank);
+		bb_buf_lit(text, "\r\n");
+	}
+	if (r->adapter->tells_load)
+		bb_buf_lit(text, ORCA_REQUEST_FIELD ": JSON\r\n");
 	bb_buf_lit(text, "Content-Length: ");
 	bb_buf_add_u64(text, body_len);
 	bb_buf_lit(text, "\r\n\r\n");
@@ -251,6 +307,7 @@ bool request_retry(struct request *r, enum request_outcome outcome, enum upstrea
 
 	if (r->series)
 		metric_add(&r->series->upstream_errors[what], 1);
+	request_why_failed(r, what);
 	request_leave_engine(r, outcome);
 	const bool can = r->x && !r->x->gone && !r->shown && r->attempts <= retries &&
 			 r->exclude_count < BRAIN_EXCLUDE_MAX && (r->x->body || !r->body_bytes);

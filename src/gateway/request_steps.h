@@ -28,4 +28,6 @@ const struct tenant_shield *request_shield(const struct request *r);
 
 /* request_send.c */
 enum step request_decide(struct request *r);
+/* It was held, and the brain has decided. */
+enum step request_unhold(struct request *r);
 enum step request_send(struct request *r);

@@ -70,6 +70,8 @@ static bool count_plain(struct request *r, struct model_text *m, struct bb_str r
 	if (encode(r, m, text, TOKENIZER_SPECIAL))
 		return false;
 	count_add(count, ids->count);
+	if (r->api == API_COMPLETIONS && !r->hashes) /* of several prompts the first stands for all */
+		request_hash_tokens(r, ids->ids, ids->count);
 	return true;
 }
 
@@ -182,6 +184,7 @@ static bool count_chat(struct request *r, struct model_text *m, struct prompt_co
 	if (encode(r, m, prompt, model_text_chat_flags(m, prompt, a->chat_begin)))
 		return false;
 	count_add(count, ids->count);
+	request_hash_tokens(r, ids->ids, ids->count);
 	return true;
 }
 
@@ -215,14 +218,18 @@ enum step request_tokens(struct request *r)
 
 	r->prompt_tokens = estimate(r);
 	r->step = REQUEST_ADMIT;
-	if (!m || !r->body_facts || !has_prompt((enum api)r->api))
+	if (!r->body_facts || !has_prompt((enum api)r->api))
 		return STEP_MORE;
 	struct prompt_count count = { 0 };
-	r->tokens_exact = r->x->body_len <= TOKENS_BODY_MAX && count_exactly(r, m, &count);
+	r->tokens_exact = m && r->x->body_len <= TOKENS_BODY_MAX && count_exactly(r, m, &count);
 	if (r->tokens_exact) {
 		r->prompt_tokens = count.all;
 		r->prompt_longest = count.longest;
 	}
+	if (!r->hashes && api_info((enum api)r->api)->generates)
+		request_hash_text(r);
+	if (!m)
+		return STEP_MORE;
 	metric_add(
 		&r->worker->metrics->prompts[r->tokens_exact ? PROMPTS_EXACT : PROMPTS_ESTIMATED],
 		1);

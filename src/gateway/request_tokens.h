@@ -21,6 +21,9 @@
 enum step request_tokens(struct request *r);
 /* The kind of the engines of the request's model: of the first of them that is known, else vLLM. */
 const struct adapter *request_adapter(const struct request *r);
+/* The blocks of a prompt whose tokens are known, or of its text; without memory there are none. */
+void request_hash_tokens(struct request *r, const uint32_t *ids, size_t count);
+void request_hash_text(struct request *r);
 /* Answers /tokenize and /detokenize where the tokenizer is at hand; else goes on to an engine. */
 enum step request_local(struct request *r);
 /* The prompt with what the client wants of an answer is over the engine's context. */

@@ -1,6 +1,7 @@
 /* settle.c: what is written down when a request is over. */
 #include "base/log.h"
 #include "gateway/admit.h"
+#include "gateway/record_write.h"
 #include "os/clock.h"
 
 static enum status_class class_of(const struct request *r)
@@ -10,42 +11,6 @@ static enum status_class class_of(const struct request *r)
 	if (r->status >= 500 || r->error == -BB_EUPSTREAM || r->error == -BB_EUPTIMEOUT)
 		return STATUS_5XX;
 	return r->status >= 400 ? STATUS_4XX : STATUS_2XX;
-}
-
-/* Each request has a record, so it is put together without printf. */
-static void u64_add(struct bb_buf *b, uint64_t value)
-{
-	char digits[20], *p = digits + sizeof(digits);
-
-	do {
-		*--p = (char)('0' + value % 10);
-		value /= 10;
-	} while (value);
-	bb_buf_put(b, p, (size_t)(digits + sizeof(digits) - p));
-}
-
-/* Milliseconds with three decimals; `key` brings its comma, quotes and colon. */
-static void ms_add(struct bb_buf *b, struct bb_str key, uint64_t ns)
-{
-	const unsigned us = (unsigned)(ns / OS_US % 1000);
-	const char decimals[4] = { '.', (char)('0' + us / 100), (char)('0' + us / 10 % 10),
-				   (char)('0' + us % 10) };
-
-	bb_buf_put_str(b, key);
-	u64_add(b, ns / OS_MS);
-	bb_buf_put(b, decimals, sizeof(decimals));
-}
-
-static void count_add(struct bb_buf *b, struct bb_str key, uint64_t value)
-{
-	bb_buf_put_str(b, key);
-	u64_add(b, value);
-}
-
-static void text_add(struct bb_buf *b, struct bb_str key, struct bb_str value)
-{
-	bb_buf_put_str(b, key);
-	bb_buf_add_json(b, value);
 }
 
 /* The time as text; the part up to the second is kept from record to record. */
@@ -64,34 +29,14 @@ static void time_add(struct worker *w, struct bb_buf *b)
 	bb_buf_put(b, w->time_text, 24);
 }
 
-/* Why this engine: the policy and the numbers it compared. */
-static void reason_add(struct request *r, struct bb_buf *b)
-{
-	if (r->candidates == 0)
-		return;
-	bb_buf_lit(b, ",\"reason\":\"");
-	bb_buf_put_str(b, bb_str_of(r->policy));
-	if (r->candidates == 1) {
-		bb_buf_lit(b, ": the only candidate\"");
-		return;
-	}
-	bb_buf_lit(b, ": cost ");
-	u64_add(b, (uint64_t)r->cost);
-	bb_buf_lit(b, " of ");
-	u64_add(b, r->candidates);
-	bb_buf_lit(b, " candidates, next ");
-	u64_add(b, (uint64_t)r->next_cost);
-	bb_buf_lit(b, "\"");
-}
-
 static void usage_add(const struct request *r, struct bb_buf *b)
 {
 	if (r->usage.known) {
-		count_add(b, BB_STR(",\"prompt_tokens\":"), r->usage.prompt);
-		count_add(b, BB_STR(",\"cached_tokens\":"), r->usage.cached);
-		count_add(b, BB_STR(",\"output_tokens\":"), r->usage.completion);
+		record_count(b, BB_STR(",\"prompt_tokens\":"), r->usage.prompt);
+		record_count(b, BB_STR(",\"cached_tokens\":"), r->usage.cached);
+		record_count(b, BB_STR(",\"output_tokens\":"), r->usage.completion);
 	} else if (r->events) {
-		count_add(b, BB_STR(",\"output_events\":"), r->events);
+		record_count(b, BB_STR(",\"output_events\":"), r->events);
 	}
 }
 
@@ -115,20 +60,20 @@ static void record_write(struct request *r, uint64_t now_ns, enum status_class c
 	bb_buf_put(b, peer, exchange_peer(r->x, peer));
 	bb_buf_lit(b, "\"");
 	if (r->tenant)
-		text_add(b, BB_STR(",\"tenant\":"), r->tenant->config->name);
+		record_text(b, BB_STR(",\"tenant\":"), r->tenant->config->name);
 	if (r->api != API_NONE) {
 		bb_buf_lit(b, ",\"api\":\"");
 		bb_buf_put_str(b, bb_str_of(api_info((enum api)r->api)->label));
 		bb_buf_lit(b, "\"");
 	}
 	if (r->model.len)
-		text_add(b, BB_STR(",\"model\":"), r->model);
+		record_text(b, BB_STR(",\"model\":"), r->model);
 	if (r->model_name.len && !bb_str_eq(r->model_name, r->model))
-		text_add(b, BB_STR(",\"model_name\":"), r->model_name);
+		record_text(b, BB_STR(",\"model_name\":"), r->model_name);
 	if (r->series && r->engine.generation)
-		text_add(b, BB_STR(",\"engine\":"),
+		record_text(b, BB_STR(",\"engine\":"),
 			 bb_str_of(r->series->engine_name ? r->series->engine_name : "other"));
-	count_add(b, BB_STR(",\"status\":"), (uint64_t)r->status);
+	record_count(b, BB_STR(",\"status\":"), (uint64_t)r->status);
 	bb_buf_put_str(b, outcomes[class]);
 	if (r->error) {
 		bb_buf_lit(b, ",\"error\":\"");
@@ -137,15 +82,18 @@ static void record_write(struct request *r, uint64_t now_ns, enum status_class c
 	}
 	if (r->asked_stream)
 		bb_buf_lit(b, ",\"stream\":true");
-	count_add(b, BB_STR(",\"bytes_in\":"), r->body_bytes);
-	count_add(b, BB_STR(",\"bytes_out\":"), r->x->bytes_out);
+	record_count(b, BB_STR(",\"bytes_in\":"), r->body_bytes);
+	record_count(b, BB_STR(",\"bytes_out\":"), r->x->bytes_out);
 	usage_add(r, b);
 	if (r->asked_stream && r->has_first)
-		ms_add(b, BB_STR(",\"ttft_ms\":"), r->first_ns - r->begin_ns);
-	ms_add(b, BB_STR(",\"duration_ms\":"), now_ns - r->begin_ns);
+		record_ms(b, BB_STR(",\"ttft_ms\":"), r->first_ns - r->begin_ns);
+	record_ms(b, BB_STR(",\"duration_ms\":"), now_ns - r->begin_ns);
 	if (r->attempts > 1)
-		count_add(b, BB_STR(",\"attempts\":"), r->attempts);
-	reason_add(r, b);
+		record_count(b, BB_STR(",\"attempts\":"), r->attempts);
+	if (r->why) {
+		bb_buf_lit(b, ",\"decision\":");
+		request_why_write(r, b);
+	}
 	bb_buf_lit(b, "}\n");
 	if (b->err == 0)
 		line_lane_put(r->worker->lane, bb_buf_str(b));
@@ -174,9 +122,11 @@ void request_settle(struct request *r)
 		metric_add(&s->output_tokens, r->usage.completion);
 		histogram_add(&s->duration, &bounds_duration, now_ns - r->begin_ns);
 	}
+	request_why_ended(r, now_ns, class);
 	admit_settle(r, class);
 	metric_add(&w->metrics->bytes_out, r->x->bytes_out);
 	if (w->lane)
 		record_write(r, now_ns, class);
+	request_why_drop(r);
 	histogram_add(&w->metrics->stage[STAGE_SETTLE], &bounds_stage, clock_now_ns() - from_ns);
 }

@@ -6,6 +6,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "engines/prober.h"
+#include "gateway/kv_watch.h"
 #include "gateway/resolver.h"
 #include "gateway/text_check.h"
 #include "net/tls.h"
@@ -36,6 +37,12 @@ struct watched {
 	uint64_t text_content;    /* of the text that it was compared with */
 	uint64_t checked_ns;
 	char text_detail[TEXT_DETAIL_SIZE];
+	struct kv_watch *kv;
+	bool is_ready;         /* as it reported last */
+	uint32_t dp_ranks;
+	uint32_t load_version; /* of what its answers told, seen last */
+	struct engine_load pushed;
+	struct loop_task push_task;
 };
 
 struct watch {
@@ -45,6 +52,7 @@ struct watch {
 	struct snapshot *snapshot; /* in force; the control's */
 	struct watched **list;
 	uint32_t count;
+	uint32_t feeds; /* of KV events */
 };
 
 static struct watched *watched_by_slot(const struct watch *c, uint32_t slot)
@@ -90,6 +98,60 @@ static void verdict_set(struct watched *w, enum text_verdict v)
 			 __ATOMIC_RELEASE);
 }
 
+/* ---- what its KV cache holds, and its load ---- */
+
+static void kv_update(struct watched *w)
+{
+	struct engine_link *link = &w->watch->gateway->links[w->id.slot];
+	const struct kv_watch_facts facts = {
+		.is_ready = w->is_ready,
+		.adapter = __atomic_load_n(&link->adapter, __ATOMIC_ACQUIRE),
+		.addr = link->addr, /* only this thread writes it */
+		.verdict = verdict_get(w),
+		.dp_ranks = w->dp_ranks,
+		.mirror_bytes = w->watch->snapshot->config->limits.kv_mirror,
+	};
+
+	kv_watch_update(w->kv, &facts);
+}
+
+static void on_pushed(struct loop_task *t)
+{
+	struct watched *w = BB_CONTAINER(t, struct watched, push_task);
+
+	if (w->prober)
+		prober_load(w->prober, &w->pushed);
+}
+
+/* At the end of the turn: a report may end the very feed that this comes from. */
+static void on_load(void *user, const struct engine_load *load)
+{
+	struct watched *w = user;
+
+	w->pushed = *load;
+	loop_defer(w->watch->loop, &w->push_task);
+}
+
+/* What the engine told in the heads of its answers since the last time. */
+static void told_load_take(struct watched *w)
+{
+	const struct engine_link *link = &w->watch->gateway->links[w->id.slot];
+	const uint32_t version = __atomic_load_n(&link->load_version, __ATOMIC_ACQUIRE);
+
+	if (version == w->load_version || !w->prober)
+		return;
+	w->load_version = version;
+	const struct engine_load l = {
+		.has_waiting = true,
+		.has_usage = true,
+		.waiting = __atomic_load_n(&link->load_waiting, __ATOMIC_RELAXED),
+		.kv_usage = __atomic_load_n(&link->load_usage_ppm, __ATOMIC_RELAXED) / 1e6,
+	};
+	prober_load(w->prober, &l);
+}
+
+/* ---- does it tokenize as we do: the answer ---- */
+
 static void on_checked(void *user, enum text_verdict verdict, const char *detail)
 {
 	struct watched *w = user;
@@ -101,6 +163,7 @@ static void on_checked(void *user, enum text_verdict verdict, const char *detail
 	w->checked_ns = loop_now_ns(w->watch->loop);
 	bb_text_copy(w->text_detail, sizeof(w->text_detail), detail);
 	verdict_set(w, verdict);
+	kv_update(w);
 	if (verdict == TEXT_SAME)
 		BB_LOG(BB_LOG_INFO, "tokens", "%s: tokens of %.*s are exact: %s", w->url, BB_ARG(model),
 		       detail);
@@ -196,6 +259,9 @@ static void on_report(void *user, const struct engine_report *r, const struct ad
 		check_stop(w);
 	check_consider(w, r, a);
 	log_state(w, r, a);
+	w->is_ready = r->state == ENGINE_READY;
+	w->dp_ranks = r->dp_ranks;
+	kv_update(w);
 }
 
 /* Workers see the address from now on; the prober starts or moves to it. */
@@ -252,6 +318,8 @@ static void on_resolved(void *user, const struct sock_addr *addr, const char *wh
 static void watched_destroy(struct watched *w)
 {
 	check_stop(w);
+	kv_watch_destroy(w->kv);
+	loop_task_cancel(&w->push_task);
 	prober_destroy(w->prober);
 	resolve_job_cancel(w->job);
 	bb_free(w->url);
@@ -300,6 +368,7 @@ static struct watched *watched_create(struct watch *c, const struct config_engin
 		snprintf(host, sizeof(host),
 			 memchr(url.host.p, ':', url.host.len) ? "[%.*s]:%u" : "%.*s:%u",
 			 BB_ARG(url.host), url.port);
+	loop_task_init(&w->push_task, on_pushed);
 	w->watch = c;
 	w->id = id;
 	w->kind = kind_of(ce->kind);
@@ -314,6 +383,23 @@ static struct watched *watched_create(struct watch *c, const struct config_engin
 	w->tls_name = bb_strndup(se->tls_name.p, se->tls_name.len);
 	w->tls = tls_context_get(se->tls);
 	if (!w->url || !w->host_field || !w->base || !w->api_key || !w->tls_name)
+		goto fail;
+	const struct kv_watch_config kc = {
+		.gateway = c->gateway,
+		.loop = c->loop,
+		.id = id,
+		.engine = ce,
+		.url = w->url,
+		.host_field = w->host_field,
+		.base = w->base,
+		.api_key = w->api_key,
+		.tls_name = w->tls_name,
+		.tls = w->tls,
+		.feeds = &c->feeds,
+		.user = w,
+		.on_load = on_load,
+	};
+	if (kv_watch_create(&kc, &w->kv))
 		goto fail;
 	struct engine_link *link = &c->gateway->links[id.slot];
 	if (link->generation != id.generation) {
@@ -342,7 +428,8 @@ fail:
 static bool is_same(const struct watched *w, const struct config_engine *ce, struct engine_id id)
 {
 	return !w->tls && engine_id_is(w->id, id) && bb_str_eq(bb_str_of(w->url), ce->url) &&
-	       bb_str_eq(bb_str_of(w->api_key), ce->api_key) && w->kind == kind_of(ce->kind);
+	       bb_str_eq(bb_str_of(w->api_key), ce->api_key) && w->kind == kind_of(ce->kind) &&
+	       kv_watch_is(w->kv, ce);
 }
 
 /* Probers for the engines of the snapshot in force; those that stay go on undisturbed. */
@@ -394,6 +481,24 @@ const char *watch_text_detail(const struct watch *c, uint32_t slot)
 	const struct watched *w = watched_by_slot(c, slot);
 
 	return w ? w->text_detail : "";
+}
+
+bool watch_kv(const struct watch *c, uint32_t slot, struct kv_status *out,
+	      struct engine_figures *figures)
+{
+	const struct watched *w = watched_by_slot(c, slot);
+
+	if (!w)
+		return false;
+	kv_watch_status(w->kv, out);
+	*figures = w->prober ? *prober_figures(w->prober) : (struct engine_figures){ 0 };
+	return true;
+}
+
+void watch_second(struct watch *c)
+{
+	for (uint32_t i = 0; i < c->count; i++)
+		told_load_take(c->list[i]);
 }
 
 void watch_resolve(struct watch *c)

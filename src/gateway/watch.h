@@ -11,6 +11,8 @@
 
 struct resolver;
 struct watch;
+struct kv_status;
+struct engine_figures;
 
 BB_MUST int watch_create(struct gateway *g, struct loop *loop, struct watch **out);
 void watch_destroy(struct watch *c);
@@ -23,6 +25,11 @@ BB_MUST int watch_engines(struct watch *c, struct snapshot *snapshot, enum watch
 struct resolver *watch_resolver(const struct watch *c);
 /* What the comparison of an engine's tokens with ours has found; "" before its end. */
 const char *watch_text_detail(const struct watch *c, uint32_t slot);
+/* What is known of its KV cache, and what it tells of itself; false: it is not watched. */
+bool watch_kv(const struct watch *c, uint32_t slot, struct kv_status *out,
+	      struct engine_figures *figures);
+/* Once a second. */
+void watch_second(struct watch *c);
 /* Looks names up again: they may lead elsewhere now. */
 void watch_resolve(struct watch *c);
 /* Traffic says that this engine failed: probe it now. */

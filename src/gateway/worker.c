@@ -272,6 +272,12 @@ static void worker_run(void *arg)
 	__atomic_store_n(&w->has_ended, true, __ATOMIC_RELEASE);
 }
 
+/* Of limits.explain, rounded up. */
+static uint32_t explain_share(const struct gateway *g, const struct config *c)
+{
+	return (c->limits.explain + g->worker_count - 1) / g->worker_count;
+}
+
 int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 		  const int *listen_fds, uint32_t listen_count, struct worker **out)
 {
@@ -290,6 +296,9 @@ int worker_create(struct gateway *g, uint32_t index, struct snapshot *snapshot,
 	entropy_fill(&w->id_prefix, sizeof(w->id_prefix));
 	w->metrics = metrics_create();
 	if (!w->metrics)
+		goto fail;
+	rc = explain_ring_init(&w->explained, explain_share(g, snapshot->config), g->block_secret);
+	if (rc)
 		goto fail;
 	rc = token_gate_create(&w->tokens);
 	if (rc)
@@ -364,6 +373,7 @@ void worker_destroy(struct worker *w)
 		bb_free(r);
 	}
 	bb_pool_fini(&w->requests);
+	explain_ring_fini(&w->explained);
 	bb_buf_fini(&w->text);
 	token_gate_destroy(w->tokens);
 	text_work_destroy(w->texts);

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/pool.h"
+#include "gateway/explanation.h"
 #include "gateway/gateway.h"
 #include "gateway/metrics.h"
 #include "gateway/token_gate.h"
@@ -34,6 +35,7 @@ struct worker {
 	struct text_work *texts;
 	struct line_lane *lane;    /* NULL: access records are off */
 	struct bb_pool requests;
+	struct explain_ring explained; /* the last decisions */
 	struct worker_pool pools[GATEWAY_ENGINES_MAX]; /* by engine slot */
 	struct bb_list retired;    /* pools of engines that left, until their calls end */
 	struct loop_timer sweep;

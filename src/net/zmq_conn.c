@@ -5,6 +5,7 @@
 #define READ_SIZE_MIN 4096
 #define OUT_SIZE_MAX 4096
 #define TICKS_MAX 3
+#define COMMANDS_MAX 1024 /* between two ticks; a peer needs a handful */
 
 static void refresh(struct zmq_conn *c)
 {
@@ -52,7 +53,7 @@ int zmq_conn_open(struct zmq_conn *c, int fd, enum zmtp_socket self, size_t mess
 	bb_buf_init(&c->out, OUT_SIZE_MAX);
 	c->in_at = 0;
 	c->is_blocked = false;
-	c->tick_count = c->quiet_ticks = 0;
+	c->tick_count = c->quiet_ticks = c->command_count = 0;
 	refresh(c);
 	zmtp_add_greeting(&c->out);
 	if (c->out.err) {
@@ -90,8 +91,13 @@ int zmq_conn_next(struct zmq_conn *c, struct zmtp_event *out)
 		c->in_at += out->used;
 		switch (out->kind) {
 		case ZMTP_GREETED: zmtp_add_ready(&c->out, c->session.self); break;
-		case ZMTP_PING: zmtp_add_pong(&c->out, out->parts[0]); break;
-		case ZMTP_IGNORED: break;
+		case ZMTP_PING:
+		case ZMTP_IGNORED:
+			if (++c->command_count > COMMANDS_MAX)
+				return -BB_ELIMIT;
+			if (out->kind == ZMTP_PING)
+				zmtp_add_pong(&c->out, out->parts[0]);
+			break;
 		case ZMTP_NEED:
 		case ZMTP_OPENED:
 		case ZMTP_MESSAGE:
@@ -157,12 +163,19 @@ enum io zmq_conn_flush(struct zmq_conn *c)
 	return IO_DONE;
 }
 
+void zmq_conn_again(struct zmq_conn *c)
+{
+	if (zmq_conn_is_open(c))
+		loop_defer(c->loop, &c->again);
+}
+
 int zmq_conn_tick(struct zmq_conn *c)
 {
 	const bool is_ready = c->session.state == ZMTP_OPEN;
 	const uint32_t patience = is_ready ? c->quiet_ticks++ : c->tick_count;
 
 	c->tick_count++;
+	c->command_count = 0;
 	if (is_ready && c->session.peer_minor == 0)
 		return 0;
 	if (patience >= TICKS_MAX)

@@ -6,7 +6,8 @@
  * may have, commands to be sent up to a small fixed size; an idle connection holds neither. In one
  * turn of the loop at most ZMQ_CONN_BUDGET bytes move each way, so that one busy peer does not
  * hold up the others.
- * Errors: those of wire/zmtp.h, and -BB_ENOMEM; the owner then closes.
+ * Errors: those of wire/zmtp.h, -BB_ENOMEM, and -BB_ELIMIT for a peer that sends PINGs and unknown
+ * commands without end; the owner then closes.
  */
 #pragma once
 
@@ -29,6 +30,7 @@ struct zmq_conn {
 	size_t write_budget;
 	uint32_t tick_count;  /* since it was opened */
 	uint32_t quiet_ticks; /* since the peer last sent anything */
+	uint32_t command_count; /* PINGs and the like since the last tick */
 	bool is_blocked;      /* the kernel takes no more bytes for now */
 	/* Something may be read or written. May close the connection and free its owner. */
 	void (*on_ready)(struct zmq_conn *c, unsigned events);
@@ -54,6 +56,9 @@ enum io zmq_conn_fill(struct zmq_conn *c);
 enum io zmq_conn_flush(struct zmq_conn *c);
 /* Writes from the owner's memory; the queue must be empty. */
 enum io zmq_conn_write(struct zmq_conn *c, const char *data, size_t len, size_t *put);
+
+/* on_ready comes in the loop's next turn; nothing happens when it is closed. */
+void zmq_conn_again(struct zmq_conn *c);
 
 /*
  * Called at even intervals. Says PING to a peer from which nothing has come since the last tick;

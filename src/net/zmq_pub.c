@@ -475,25 +475,50 @@ void zmq_pub_destroy(struct zmq_pub *pub)
 	bb_free(pub);
 }
 
-int zmq_pub_send(struct zmq_pub *pub, struct bb_str payload)
+/* `b` NULL: nothing is kept under that number. */
+static void batch_keep(struct zmq_pub *pub, struct batch *b)
 {
-	struct batch *b = NULL;
-	int rc = batch_make(pub, payload, &b);
-
 	if (pub->next - pub->first == pub->batches_max)
 		drop_first(pub);
 	while (b && b->len > pub->bytes_max - pub->bytes)
 		drop_first(pub);
 	*slot(pub, pub->next++) = b;
+	pub->bytes += b ? b->len : 0;
+}
+
+int zmq_pub_send(struct zmq_pub *pub, struct bb_str payload)
+{
+	struct batch *b = NULL;
+	const int rc = batch_make(pub, payload, &b);
+
+	batch_keep(pub, b);
 	if (rc)
 		return rc;
-	pub->bytes += b->len;
 	BB_LIST_EACH (it, safe, &pub->peers) {
 		struct peer *p = BB_CONTAINER(it, struct peer, link);
 		if (is_subscribed(p) && !p->conn.is_blocked && peer_push(p))
 			peer_fail(p, -BB_ECONNECT);
 	}
 	return 0;
+}
+
+int zmq_pub_send_lost(struct zmq_pub *pub, struct bb_str payload)
+{
+	struct batch *b = NULL;
+	const int rc = batch_make(pub, payload, &b);
+
+	batch_keep(pub, b);
+	BB_LIST_EACH (it, safe, &pub->peers) {
+		struct peer *p = BB_CONTAINER(it, struct peer, link);
+		if (p->conn.session.self == ZMTP_PUB && p->next + 1 == pub->next)
+			p->next = pub->next;
+	}
+	return rc;
+}
+
+void zmq_pub_skip(struct zmq_pub *pub)
+{
+	batch_keep(pub, NULL);
 }
 
 static uint16_t port_of(const struct listener *l)
@@ -513,6 +538,11 @@ static uint16_t port_of(const struct listener *l)
 const struct sock_addr *zmq_pub_addr(const struct zmq_pub *pub)
 {
 	return &pub->live.addr;
+}
+
+const struct sock_addr *zmq_pub_replay_addr(const struct zmq_pub *pub)
+{
+	return pub->replay.watch.fd < 0 ? NULL : &pub->replay.addr;
 }
 
 uint16_t zmq_pub_port(const struct zmq_pub *pub)

@@ -49,8 +49,14 @@ void zmq_pub_destroy(struct zmq_pub *p);
 /* The payload is copied. */
 BB_MUST int zmq_pub_send(struct zmq_pub *p, struct bb_str payload);
 
+/* For tests: the batch is kept for replays, and subscribers that have all others miss it. */
+BB_MUST int zmq_pub_send_lost(struct zmq_pub *p, struct bb_str payload);
+/* For tests: a number is used up, and its batch is nowhere. */
+void zmq_pub_skip(struct zmq_pub *p);
+
 /* What the listening sockets are bound to (for port 0). Port is 0 for ipc and for no replay. */
 const struct sock_addr *zmq_pub_addr(const struct zmq_pub *p);
+const struct sock_addr *zmq_pub_replay_addr(const struct zmq_pub *p); /* NULL: no replay */
 uint16_t zmq_pub_port(const struct zmq_pub *p);
 uint16_t zmq_pub_replay_port(const struct zmq_pub *p);
 

@@ -27,6 +27,7 @@ struct zmq_sub {
 	uint64_t backoff_ns;
 	uint64_t odd_count;
 	enum life life;
+	bool is_paused;
 };
 
 struct zmq_replay {
@@ -34,6 +35,7 @@ struct zmq_replay {
 	struct zmq_conn conn;
 	struct loop_timer timer;
 	enum life life;
+	bool is_paused;
 };
 
 static bool batch_of(const struct bb_str parts[3], struct zmq_batch *out)
@@ -61,6 +63,17 @@ void zmq_sub_destroy(struct zmq_sub *s)
 		sub_free(s);
 	else
 		s->life = LIFE_DOOMED;
+}
+
+void zmq_sub_pause(struct zmq_sub *s)
+{
+	s->is_paused = true;
+}
+
+void zmq_sub_resume(struct zmq_sub *s)
+{
+	s->is_paused = false;
+	zmq_conn_again(&s->conn);
 }
 
 uint64_t zmq_sub_odd_count(const struct zmq_sub *s)
@@ -106,17 +119,20 @@ static void sub_message(struct zmq_sub *s, const struct zmtp_event *e)
 {
 	struct zmq_batch batch;
 
-	if (e->part_count == 3 && batch_of(e->parts, &batch))
+	if (e->part_count == 3 && batch_of(e->parts, &batch)) {
 		s->config.ops->on_batch(s, s->config.user, &batch);
-	else
-		s->odd_count++;
+		return;
+	}
+	s->odd_count++;
+	if (s->config.ops->on_odd)
+		s->config.ops->on_odd(s, s->config.user);
 }
 
 static int sub_read(struct zmq_sub *s)
 {
 	struct zmtp_event e;
 
-	while (s->life != LIFE_DOOMED) {
+	while (s->life != LIFE_DOOMED && !s->is_paused) {
 		int rc = zmq_conn_next(&s->conn, &e);
 		if (!rc && e.kind == ZMTP_OPENED)
 			rc = sub_opened(s);
@@ -178,7 +194,8 @@ static void on_sub_timer(struct loop_timer *t)
 		return;
 	}
 	loop_timer_arm(t, loop_now_ns(s->config.loop) + s->config.ping_ns);
-	sub_run(s, zmq_conn_tick(&s->conn));
+	if (!s->is_paused) /* nothing is read: its silence is ours */
+		sub_run(s, zmq_conn_tick(&s->conn));
 }
 
 static void sub_defaults(struct zmq_sub_config *c)
@@ -248,6 +265,17 @@ void zmq_replay_destroy(struct zmq_replay *r)
 		r->life = LIFE_DOOMED;
 }
 
+void zmq_replay_pause(struct zmq_replay *r)
+{
+	r->is_paused = true;
+}
+
+void zmq_replay_resume(struct zmq_replay *r)
+{
+	r->is_paused = false;
+	zmq_conn_again(&r->conn);
+}
+
 static void replay_wait(struct zmq_replay *r)
 {
 	loop_timer_arm(&r->timer, loop_now_ns(r->config.loop) + r->config.timeout_ns);
@@ -283,7 +311,7 @@ static int replay_read(struct zmq_replay *r)
 {
 	struct zmtp_event e;
 
-	while (r->life != LIFE_DOOMED) {
+	while (r->life != LIFE_DOOMED && !r->is_paused) {
 		int rc = zmq_conn_next(&r->conn, &e);
 		if (!rc && e.kind == ZMTP_OPENED)
 			rc = replay_request(r);
@@ -334,6 +362,10 @@ static void on_replay_timer(struct loop_timer *t)
 {
 	struct zmq_replay *r = BB_CONTAINER(t, struct zmq_replay, timer);
 
+	if (r->is_paused) {
+		replay_wait(r);
+		return;
+	}
 	if (zmq_conn_is_open(&r->conn)) {
 		replay_finish(r, -BB_EUPTIMEOUT);
 		return;

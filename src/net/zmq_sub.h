@@ -34,6 +34,8 @@ struct zmq_sub_ops {
 	/* A connection was lost or could not be made (err is -BB_E…); it is tried again. May be
 	 * NULL. */
 	void (*on_down)(struct zmq_sub *s, void *user, int err);
+	/* A message that was no [topic, sequence, payload]. May be NULL. */
+	void (*on_odd)(struct zmq_sub *s, void *user);
 };
 
 struct zmq_sub_config {
@@ -50,6 +52,13 @@ struct zmq_sub_config {
 
 BB_MUST int zmq_sub_create(const struct zmq_sub_config *config, struct zmq_sub **out);
 void zmq_sub_destroy(struct zmq_sub *s);
+/*
+ * No further batch after this call (and after the callback that it is made in) until zmq_sub_resume.
+ * The kernel's buffers fill up, and then the engine drops what it publishes for us: a gap.
+ */
+void zmq_sub_pause(struct zmq_sub *s);
+/* Goes on in the loop's next turn; never calls back from inside. */
+void zmq_sub_resume(struct zmq_sub *s);
 /* Messages that were no [topic, sequence, payload]. */
 uint64_t zmq_sub_odd_count(const struct zmq_sub *s);
 
@@ -71,5 +80,8 @@ struct zmq_replay_config {
 };
 
 BB_MUST int zmq_replay_create(const struct zmq_replay_config *config, struct zmq_replay **out);
+/* As with a subscription. Its time-out does not run meanwhile. */
+void zmq_replay_pause(struct zmq_replay *r);
+void zmq_replay_resume(struct zmq_replay *r);
 /* Breaks it off; on_end does not come. */
 void zmq_replay_destroy(struct zmq_replay *r);

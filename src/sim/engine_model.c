@@ -47,6 +47,7 @@ struct sim_engine {
 	uint32_t running_count;
 	uint32_t waiting_count;
 	uint64_t turns;
+	uint64_t prefill_free_ns; /* when the prompts before this one have been computed */
 	struct bb_list waiting, running, touched;
 	struct sim_engine_stats stats;
 };
@@ -208,6 +209,21 @@ static bool allocate(struct sim_engine *e, struct engine_request *r, uint32_t *c
 	return true;
 }
 
+/* One prompt after the other: the engine's prefill rate is that of all of them together. */
+static uint64_t prefill_end_ns(struct sim_engine *e, const struct engine_request *r, uint64_t at_ns,
+			       uint32_t uncached)
+{
+	const double rate = e->params.prefill_tokens_per_s;
+
+	if (rate > 0) {
+		if (e->prefill_free_ns < at_ns)
+			e->prefill_free_ns = at_ns;
+		e->prefill_free_ns += scaled_ns(r, uncached / rate * 1e9);
+		at_ns = e->prefill_free_ns;
+	}
+	return at_ns + scaled_ns(r, (double)r->ttft_ns);
+}
+
 static void schedule(struct sim_engine *e, uint64_t at_ns)
 {
 	while (e->waiting_count > 0 && e->running_count < e->params.seqs_max) {
@@ -219,10 +235,7 @@ static void schedule(struct sim_engine *e, uint64_t at_ns)
 		bb_list_remove(&r->link);
 		e->waiting_count--;
 		const uint32_t uncached = r->prompt + r->output - cached;
-		double ns = (double)r->ttft_ns;
-		if (e->params.prefill_tokens_per_s > 0)
-			ns += uncached / e->params.prefill_tokens_per_s * 1e9;
-		r->due_ns = at_ns + scaled_ns(r, ns);
+		r->due_ns = prefill_end_ns(e, r, at_ns, uncached);
 		r->turn = e->turns++;
 		run_add(e, r);
 		if (r->output == 0) {
@@ -495,6 +508,7 @@ void sim_engine_stats(const struct sim_engine *e, struct sim_engine_stats *out)
 	out->waiting = e->waiting_count;
 	out->blocks = sim_blocks_count(e->kv);
 	out->blocks_held = out->blocks - sim_blocks_free_count(e->kv);
+	out->blocks_named = sim_blocks_named_count(e->kv);
 }
 
 uint64_t sim_engine_tokens_max(const struct sim_engine *e)

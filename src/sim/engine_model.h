@@ -78,6 +78,7 @@ struct sim_engine_ops {
 struct sim_engine_stats {
 	uint32_t running, waiting;
 	uint32_t blocks, blocks_held; /* usable ones; those of running requests */
+	uint32_t blocks_named;        /* that a prompt can find */
 	uint64_t prompt_tokens, prompt_tokens_cached, generation_tokens;
 	uint64_t finished[2]; /* by enum sim_finish */
 	uint64_t aborted;

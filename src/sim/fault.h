@@ -3,7 +3,7 @@
  *
  * For: tests of everything that has to live with engines that fail. A specification is a list
  * "NAME[:ARG][@P]", separated by commas: each fault befalls a request with probability P (1 where
- * it is not said). The table below is the whole vocabulary; docs/simulated-engine.md explains it.
+ * it is not said), and those with "kv_" a batch of KV events. The table below is the whole vocabulary; docs/simulated-engine.md explains it.
  * Threads: one owner. Memory: values. Errors: -BB_EINVALID with a sentence.
  */
 #pragma once
@@ -32,7 +32,11 @@
 	X(LONGHEAD, "longhead", 0, "100 KiB of header fields in the answer")                       \
 	X(DEAF, "deaf", 0, "every path hangs, probes too, but not /sim/")                          \
 	X(DOWN, "down", 0, "every path is refused, probes too, but not /sim/")                     \
-	X(UNHEALTHY, "unhealthy", 0, "/health and /ping answer 503")
+	X(UNHEALTHY, "unhealthy", 0, "/health and /ping answer 503")                               \
+	X(KV_LOST, "kv_lost", 0, "subscribers miss this batch of KV events; a replay has it")      \
+	X(KV_GONE, "kv_gone", 0, "this batch is lost for good, and its number used up")            \
+	X(KV_LIE, "kv_lie", 0, "blocks that are reused are not told as removed")                   \
+	X(KV_GARBAGE, "kv_garbage", 0, "instead of this batch, bytes that are no KV events")
 
 enum sim_fault {
 #define X(name, word, arg, text) SIM_FAULT_##name,
@@ -40,6 +44,10 @@ enum sim_fault {
 #undef X
 		SIM_FAULT_COUNT,
 };
+
+#define SIM_FAULTS_KV                                                                              \
+	(1u << SIM_FAULT_KV_LOST | 1u << SIM_FAULT_KV_GONE | 1u << SIM_FAULT_KV_LIE |              \
+	 1u << SIM_FAULT_KV_GARBAGE)
 
 struct sim_faults {
 	uint32_t mask; /* bit i: fault i is set */

@@ -108,48 +108,16 @@ static void on_finished(void *ctx, void *user, uint64_t at_ns, enum sim_finish r
 	mark_due(a);
 }
 
-static void batch_open(struct sim_server *s)
-{
-	if (s->is_batch_open)
-		return;
-	s->is_batch_open = true;
-	bb_buf_clear(&s->batch);
-	kv_batch_begin(&s->encoder, &s->batch, (double)clock_wall_ns() / 1e9);
-	if (s->has_cleared)
-		kv_add_cleared(&s->encoder);
-	s->has_cleared = false;
-}
-
 static void on_stored(void *ctx, void *user, const struct sim_stored *stored)
 {
-	struct sim_server *s = ctx;
 	const struct sim_answer *a = ((const struct sim_choice *)user)->answer;
 
-	if (!s->events)
-		return;
-	batch_open(s);
-	const struct kv_store store = {
-		.hashes = stored->hashes,
-		.hash_count = stored->hash_count,
-		.block_size = s->config.engine.block_size,
-		.tokens = stored->tokens,
-		.parent = stored->parent,
-		.has_parent = stored->has_parent,
-		.medium = BB_STR("GPU"),
-		.lora_name = a->lora,
-		.cache_salt = a->cache_salt,
-	};
-	kv_add_stored(&s->encoder, &store);
+	sim_events_stored(ctx, a, stored);
 }
 
 static void on_removed(void *ctx, uint64_t hash)
 {
-	struct sim_server *s = ctx;
-
-	if (!s->events)
-		return;
-	batch_open(s);
-	kv_add_removed(&s->encoder, &hash, 1, BB_STR("GPU"));
+	sim_events_removed(ctx, hash);
 }
 
 const struct sim_engine_ops sim_engine_events = {
@@ -219,7 +187,7 @@ static int arrive(struct sim_answer *a, struct sim_choice *c, const struct sim_r
 	const uint32_t room = s->config.model_len_max - p->count;
 	uint32_t natural = r->hints.tokens;
 
-	sim_writer_init(&c->begin, s->config.seed);
+	sim_writer_init(&c->begin, s->config.seed, &s->words);
 	c->begin.variant = c->index % a->choices_per_prompt;
 	const uint32_t own = sim_writer_read(&c->begin, s->reader.tokens.ids + p->first, p->count);
 	c->writer = c->begin;

@@ -32,11 +32,11 @@ static void show_state(struct exchange *x, struct sim_server *s)
 	bb_buf_printf(
 		&s->body,
 		"\"generated\":%llu,\"preemptions\":%llu,\"prompt_tokens\":%llu,"
-		"\"cached_tokens\":%llu,\"kv_blocks\":%u,\"kv_blocks_held\":%u,"
+		"\"cached_tokens\":%llu,\"kv_blocks\":%u,\"kv_blocks_held\":%u,\"kv_blocks_named\":%u,"
 		"\"kv_batches\":%llu,\"kv_port\":%u,\"kv_replay_port\":%u,\"kv_subscribers\":%u}\n",
 		(unsigned long long)e.generation_tokens, (unsigned long long)e.preemptions,
 		(unsigned long long)e.prompt_tokens, (unsigned long long)e.prompt_tokens_cached,
-		e.blocks, e.blocks_held,
+		e.blocks, e.blocks_held, e.blocks_named,
 		s->events ? (unsigned long long)zmq_pub_sequence(s->events) : 0,
 		s->events ? zmq_pub_port(s->events) : 0,
 		s->events ? zmq_pub_replay_port(s->events) : 0,
@@ -57,6 +57,15 @@ static void show_requests(struct exchange *x, struct sim_server *s)
 	bb_buf_fini(&text);
 }
 
+static void restart_events(struct exchange *x, struct sim_server *s)
+{
+	if (sim_events_restart(s))
+		exchange_reply(x, 500, BB_STR("text/plain"), BB_STR(""),
+			       BB_STR("the publisher could not be started again\n"));
+	else
+		exchange_reply(x, 200, BB_STR("application/json"), BB_STR(""), BB_STR("{}"));
+}
+
 bool sim_control(struct exchange *x)
 {
 	struct sim_server *s = httpd_user(x->server);
@@ -66,6 +75,8 @@ bool sim_control(struct exchange *x)
 		return false;
 	if (bb_str_eq(path, BB_STR("/sim/fault")) && x->head->method == HTTP_POST)
 		set_faults(x, s);
+	else if (bb_str_eq(path, BB_STR("/sim/kv_restart")) && x->head->method == HTTP_POST)
+		restart_events(x, s);
 	else if (bb_str_eq(path, BB_STR("/sim/state")))
 		show_state(x, s);
 	else if (bb_str_eq(path, BB_STR("/sim/requests")))
@@ -73,6 +84,7 @@ bool sim_control(struct exchange *x)
 	else
 		exchange_reply(
 			x, 404, BB_STR("text/plain"), BB_STR(""),
-			BB_STR("there are /sim/fault (POST), /sim/state and /sim/requests\n"));
+			BB_STR("there are /sim/fault and /sim/kv_restart (POST), /sim/state and "
+			       "/sim/requests\n"));
 	return true;
 }

@@ -7,6 +7,7 @@
  *   sim_shape    what an answer looks like in each protocol
  *   sim_probe    health, models, metrics, properties: what is asked besides generation
  *   sim_pooling  embeddings, scores, tokens: answers that are made in one piece
+ *   sim_events   KV events and load as they are published, and how they go wrong
  *   sim_control  /sim/…: faults at run time, the state, the requests that came
  *
  * Threads: the loop's. Memory: an answer lives in its server's pool from the request until the
@@ -23,7 +24,6 @@
 #include "sim/sim_metrics.h"
 #include "sim/sim_request.h"
 #include "sim/sim_server.h"
-#include "wire/kv_events.h"
 
 #define SIM_CHOICES_MAX 64
 #define SIM_ID_MAX 256	    /* bytes of a request's id that are kept */
@@ -129,6 +129,7 @@ struct sim_server {
 	struct bb_list due;
 	struct bb_pool answer_pool;
 	struct bb_rng rng; /* faults and ids */
+	struct sim_words words;
 	struct sim_reader reader;
 	struct sim_vocabulary *vocabulary;
 	struct request_log log;
@@ -141,6 +142,11 @@ struct sim_server {
 	struct kv_encoder encoder;
 	bool is_batch_open;
 	bool has_cleared;	/* AllBlocksCleared is owed, with the next batch */
+	struct bb_rng kv_rng;	/* faults of KV events, which leave the others' numbers alone */
+	struct zmq_pub *load;	/* NULL: it is not pushed */
+	struct loop_timer load_timer;
+	struct bb_buf polled; /* TensorRT-LLM: events that nobody has taken yet, as JSON */
+	uint64_t polled_id;   /* of the next one */
 	uint64_t aborted_count; /* answers whose client left */
 	uint64_t finished_count;
 	uint64_t token_count; /* written */
@@ -191,7 +197,19 @@ void sim_answer_again(struct loop_task *t);
 void sim_answer_choose_fault(struct sim_answer *a);
 struct bb_str sim_answer_headers(struct sim_answer *a);
 extern const struct sim_engine_ops sim_engine_events;
-void sim_kv_flush(struct sim_server *s);
+
+/* ---- sim_events ---- */
+BB_MUST int sim_events_create(struct sim_server *s, const char **why);
+void sim_events_destroy(struct sim_server *s);
+void sim_events_stored(struct sim_server *s, const struct sim_answer *a,
+		       const struct sim_stored *stored);
+void sim_events_removed(struct sim_server *s, uint64_t hash);
+/* What has happened since the last call goes out as one batch. */
+void sim_events_flush(struct sim_server *s);
+/* The publisher begins anew at the same ports, with number 0, and knows nothing of before. */
+BB_MUST int sim_events_restart(struct sim_server *s);
+/* TensorRT-LLM's POST /kv_cache_events. */
+void sim_events_polled(struct exchange *x, struct sim_server *s);
 
 /* True when the path was theirs and is answered. */
 enum sim_health { SIM_HEALTHY, SIM_UNHEALTHY };

@@ -231,6 +231,24 @@ static void probe_slots(struct exchange *x, struct sim_server *s)
 
 /* ---- SGLang and TensorRT-LLM ---- */
 
+/* SGLang's account of what it publishes. */
+static void kv_events_member(struct bb_buf *b, const struct sim_server *s)
+{
+	bb_buf_printf(b,
+		      ",\"kv_events\":{\"publisher\":\"%s\",\"endpoint_host\":\"*\","
+		      "\"endpoint_port_base\":%u,\"block_size\":%u,\"dp_size\":1,\"topic\":",
+		      s->events ? "zmq" : "null", s->events ? zmq_pub_port(s->events) : 0,
+		      s->config.engine.block_size);
+	bb_buf_add_json(b, s->config.kv_topic);
+	if (s->events && s->config.kv_replay.len)
+		bb_buf_printf(b, ",\"replay_endpoint_port_base\":%u",
+			      zmq_pub_replay_port(s->events));
+	if (s->load)
+		bb_buf_printf(b, ",\"load_endpoint_port_base\":%u,\"load_topic\":\"load\"",
+			      zmq_pub_port(s->load));
+	bb_buf_lit(b, "}");
+}
+
 static void probe_server_info(struct exchange *x, struct sim_server *s)
 {
 	struct bb_buf *b = &s->body;
@@ -245,18 +263,8 @@ static void probe_server_info(struct exchange *x, struct sim_server *s)
 		      sim_is(s, SIM_SGLANG) ? "0.5.23" : "1.2.0", e->block_size,
 		      (unsigned long long)(e->kv_blocks - 1) * e->block_size, e->seqs_max,
 		      s->config.model_len_max);
-	if (s->events && sim_is(s, SIM_SGLANG)) {
-		bb_buf_printf(
-			b,
-			",\"kv_events\":{\"publisher\":\"zmq\",\"endpoint_host\":\"*\","
-			"\"endpoint_port_base\":%u,\"block_size\":%u,\"dp_size\":1,\"topic\":",
-			zmq_pub_port(s->events), e->block_size);
-		bb_buf_add_json(b, s->config.kv_topic);
-		if (s->config.kv_replay.len)
-			bb_buf_printf(b, ",\"replay_endpoint_port_base\":%u",
-				      zmq_pub_replay_port(s->events));
-		bb_buf_lit(b, "}");
-	}
+	if (sim_is(s, SIM_SGLANG) && (s->events || s->load))
+		kv_events_member(b, s);
 	bb_buf_lit(b, "}");
 	sim_reply_json(x, 200, b);
 }
@@ -270,6 +278,11 @@ static void probe_model_info(struct exchange *x, struct sim_server *s)
 	bb_buf_add_json(&s->body, s->config.models[0]);
 	bb_buf_lit(&s->body, ",\"is_generation\":true}");
 	sim_reply_json(x, 200, &s->body);
+}
+
+static void probe_kv_cache_events(struct exchange *x, struct sim_server *s)
+{
+	sim_events_polled(x, s);
 }
 
 /* ---- which path is whose ---- */
@@ -299,6 +312,7 @@ static const struct {
 	{ BB_STR_INIT("/server_info"), HTTP_GET, KINDS(SIM_SGLANG) | KINDS(SIM_TRTLLM),
 	  probe_server_info },
 	{ BB_STR_INIT("/get_server_info"), HTTP_GET, KINDS(SIM_SGLANG), probe_server_info },
+	{ BB_STR_INIT("/kv_cache_events"), HTTP_POST, KINDS(SIM_TRTLLM), probe_kv_cache_events },
 	{ BB_STR_INIT("/get_model_info"), HTTP_GET, KINDS(SIM_SGLANG), probe_model_info },
 };
 

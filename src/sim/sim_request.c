@@ -210,13 +210,30 @@ static int prompt_end(struct sim_reader *r)
 	return rc;
 }
 
-static int add_prompt_text(struct sim_reader *r, struct bb_str text)
+static int add_text_as(struct sim_reader *r, struct bb_str text, enum sim_special special)
 {
 	int rc = prompt_begin(r);
 
 	if (rc == 0)
-		rc = sim_tokens_add_text(&r->tokens, text);
+		rc = r->tokenizer ? sim_tokenizer_add(r->tokenizer, text, special, &r->tokens)
+				  : sim_tokens_add_text(&r->tokens, text);
 	return rc ? rc : prompt_end(r);
+}
+
+static int add_prompt_text(struct sim_reader *r, struct bb_str text)
+{
+	return add_text_as(r, text, SIM_TEXT_WITH_SPECIAL);
+}
+
+/* By the model's own template where there is one. */
+static int add_chat(struct sim_reader *r, struct bb_str body, enum sim_prefill prefill,
+		    const char **why)
+{
+	const bool has_template = r->tokenizer && sim_tokenizer_has_chat(r->tokenizer);
+	const int rc = has_template ? sim_tokenizer_render(r->tokenizer, body, &r->text, why)
+				    : render_chat(r, prefill, why);
+
+	return rc ? rc : add_text_as(r, bb_buf_str(&r->text), SIM_TEXT_PLAIN);
 }
 
 static int add_prompt_ids(struct sim_reader *r, yyjson_val *ids)
@@ -306,8 +323,8 @@ static int add_pairs(struct sim_reader *r, const char *left, const char *right, 
 	return 0;
 }
 
-static int read_prompts(struct sim_reader *r, enum api api, enum sim_prefill prefill,
-			const char **why)
+static int read_prompts(struct sim_reader *r, enum api api, struct bb_str body,
+			enum sim_prefill prefill, const char **why)
 {
 	yyjson_val *messages = yyjson_obj_get(r->root, "messages");
 	int rc = 0;
@@ -328,9 +345,8 @@ static int read_prompts(struct sim_reader *r, enum api api, enum sim_prefill pre
 					 prompt ? prompt : yyjson_obj_get(r->root, "content"));
 			break;
 		}
-		rc = render_chat(r, prefill, why);
-		break;
-	case API_CHAT: rc = render_chat(r, prefill, why); break;
+		return add_chat(r, body, prefill, why);
+	case API_CHAT: return add_chat(r, body, prefill, why);
 	case API_NONE:
 	case API_TRANSCRIPTIONS:
 	case API_TRANSLATIONS:
@@ -413,7 +429,7 @@ int sim_request_read(struct sim_reader *r, enum api api, struct bb_str body,
 	if (rc)
 		goto fail;
 	sim_hints_read(body, &found.hints);
-	rc = read_prompts(r, api, prefill, why);
+	rc = read_prompts(r, api, body, prefill, why);
 	if (rc)
 		goto fail;
 	*out = found;

@@ -18,6 +18,7 @@
 
 #include "base/buf.h"
 #include "sim/sim_text.h"
+#include "sim/sim_tokenizer.h"
 #include "wire/api.h"
 
 #define SIM_PROMPTS_MAX 2048
@@ -30,6 +31,7 @@ struct sim_prompt {
 
 struct sim_reader {
 	struct sim_tokens tokens;
+	struct sim_tokenizer *tokenizer; /* NULL: invented tokens */
 	struct bb_buf text; /* the last prompt that was rendered */
 	yyjson_doc *doc;
 	yyjson_val *root; /* an object */

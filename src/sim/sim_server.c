@@ -320,7 +320,9 @@ static void on_api_request(struct exchange *x)
 		reply_no_route(x, 405);
 		return;
 	}
-	sim_faults_draw(&s->config.faults, &s->rng, &faults);
+	struct sim_faults set = s->config.faults;
+	set.mask &= ~SIM_FAULTS_KV;
+	sim_faults_draw(&set, &s->rng, &faults);
 	if (fail_at_once(x, &faults))
 		return;
 	if (api == API_CHAT || api == API_COMPLETIONS || api == API_MESSAGES ||
@@ -372,17 +374,6 @@ static const struct httpd_ops http_events = {
 
 /* ---- the engine's clock ---- */
 
-void sim_kv_flush(struct sim_server *s)
-{
-	if (!s->is_batch_open)
-		return;
-	s->is_batch_open = false;
-	if (kv_batch_end(&s->encoder, 0) == 0 &&
-	    zmq_pub_send(s->events, bb_buf_str(&s->batch)) == 0)
-		return;
-	BB_LOG(BB_LOG_WARN, "kv_events_lost", "a batch of KV events could not be published");
-}
-
 void sim_server_settle(struct sim_server *s)
 {
 	while (!bb_list_is_empty(&s->due)) {
@@ -390,7 +381,7 @@ void sim_server_settle(struct sim_server *s)
 		bb_list_remove(first);
 		sim_answer_pump(BB_CONTAINER(first, struct sim_answer, due));
 	}
-	sim_kv_flush(s);
+	sim_events_flush(s);
 	const uint64_t next_ns = sim_engine_next_ns(s->engine);
 	if (next_ns == UINT64_MAX)
 		loop_timer_cancel(&s->timer);
@@ -408,28 +399,13 @@ static void on_timer(struct loop_timer *t)
 
 /* ---- the server ---- */
 
-static int publish_create(struct sim_server *s, const char **why)
-{
-	const struct sim_config *c = &s->config;
-	struct zmq_pub_config config = { .loop = s->loop, .topic = c->kv_topic };
-	struct sock_addr replay;
-
-	if (!c->kv_events.len)
-		return 0;
-	int rc = zmq_endpoint_parse(c->kv_events, &config.listen, why);
-	if (rc == 0 && c->kv_replay.len) {
-		rc = zmq_endpoint_parse(c->kv_replay, &replay, why);
-		config.replay = &replay;
-	}
-	return rc ? rc : zmq_pub_create(&config, &s->events, why);
-}
-
 static void init_parts(struct sim_server *s)
 {
 	bb_list_init(&s->answers);
 	bb_list_init(&s->due);
 	bb_pool_init(&s->answer_pool, sizeof(struct sim_answer), ANSWERS_KEEP);
 	bb_rng_seed(&s->rng, s->config.seed);
+	bb_rng_seed(&s->kv_rng, s->config.seed);
 	sim_reader_init(&s->reader);
 	request_log_init(&s->log);
 	sim_metrics_init(&s->metrics);
@@ -464,6 +440,16 @@ int sim_server_create(const struct sim_config *config, struct loop *loop, struct
 	if (!s->out || !s->vocabulary)
 		goto fail;
 	sim_vocabulary_init(s->vocabulary);
+	sim_words_init(&s->words);
+	if (config->tokenizer) {
+		rc = sim_tokenizer_create(config->tokenizer, config->chat, &s->reader.tokenizer);
+		if (rc == 0)
+			rc = sim_tokenizer_words(s->reader.tokenizer, &s->words);
+		*why = "none of the words of an answer is one token of this tokenizer";
+		if (rc)
+			goto fail;
+		*why = "out of memory";
+	}
 	rc = sim_engine_create(&config->engine, &sim_engine_events, s, &s->engine);
 	if (rc)
 		goto fail;
@@ -477,7 +463,7 @@ int sim_server_create(const struct sim_config *config, struct loop *loop, struct
 	httpd_limits_default(&http.limits);
 	rc = httpd_create(&http, &s->httpd);
 	if (rc == 0)
-		rc = publish_create(s, why);
+		rc = sim_events_create(s, why);
 	if (rc)
 		goto fail;
 	*out = s;
@@ -504,7 +490,8 @@ void sim_server_destroy(struct sim_server *s)
 	if (s->loop)
 		loop_timer_fini(&s->timer);
 	sim_engine_destroy(s->engine);
-	zmq_pub_destroy(s->events);
+	sim_events_destroy(s);
+	sim_tokenizer_destroy(s->reader.tokenizer);
 	sim_reader_fini(&s->reader);
 	request_log_fini(&s->log);
 	bb_pool_fini(&s->answer_pool);

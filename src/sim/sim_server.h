@@ -14,6 +14,9 @@
 #include "os/sock.h"
 #include "sim/engine_model.h"
 #include "sim/fault.h"
+#include "wire/kv_events.h"
+#include "text/chat_text.h"
+#include "text/tokenizer.h"
 
 #define SIM_MODELS_MAX 32
 
@@ -33,10 +36,14 @@ struct sim_config {
 	uint32_t embedding_size; /* numbers of a vector */
 	enum sim_stamp stamp;	 /* each token says when it was written */
 	uint64_t seed;
+	const struct tokenizer *tokenizer; /* NULL: invented tokens */
+	const struct chat_text *chat;	   /* its template; may be NULL */
 	struct sim_faults faults;
 	struct bb_str kv_events; /* endpoints as in zmq_pub.h; empty: none */
 	struct bb_str kv_replay;
 	struct bb_str kv_topic;
+	enum kv_form kv_form;
+	struct bb_str load_push; /* endpoint where SGLang's load is published; empty: none */
 };
 
 void sim_config_default(struct sim_config *c);

@@ -10,7 +10,7 @@
  * tokens of an answer that comes back as part of a prompt are the tokens that were generated.
  */
 /* clang-format off */
-static const char *const words[256] = {
+static const char *const words[SIM_WORDS] = {
 	" the",	  " of",    " and",   " to",	" in",	  " is",    " that",  " it",	" was",
 	" for",	  " on",    " are",   " as",	" with",  " his",   " they",  " at",	" be",
 	" this",  " from",  " have",  " or",	" by",	  " one",   " had",   " not",	" but",
@@ -166,7 +166,7 @@ void sim_vocabulary_learn(struct sim_vocabulary *v, struct bb_str text)
 void sim_vocabulary_init(struct sim_vocabulary *v)
 {
 	memset(v, 0, sizeof(*v));
-	for (size_t i = 0; i < 256; i++)
+	for (size_t i = 0; i < SIM_WORDS; i++)
 		sim_vocabulary_learn(v, bb_str_of(words[i]));
 }
 
@@ -181,9 +181,17 @@ struct bb_str sim_vocabulary_text(const struct sim_vocabulary *v, uint32_t id)
 
 /* ---- what the model answers ---- */
 
-void sim_writer_init(struct sim_writer *w, uint64_t seed)
+void sim_words_init(struct sim_words *out)
 {
-	*w = (struct sim_writer){ .state = mix(seed + 0x9e3779b97f4a7c15u) };
+	for (size_t i = 0; i < SIM_WORDS; i++) {
+		out->text[i] = bb_str_of(words[i]);
+		out->id[i] = token_id(out->text[i]);
+	}
+}
+
+void sim_writer_init(struct sim_writer *w, uint64_t seed, const struct sim_words *list)
+{
+	*w = (struct sim_writer){ .state = mix(seed + 0x9e3779b97f4a7c15u), .words = list };
 }
 
 static unsigned draw_word(const struct sim_writer *w)
@@ -196,7 +204,7 @@ uint32_t sim_writer_read(struct sim_writer *w, const uint32_t *ids, uint32_t cou
 	uint32_t own = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		own = token_id(bb_str_of(words[draw_word(w)])) == ids[i] ? own + 1 : 0;
+		own = w->words->id[draw_word(w)] == ids[i] ? own + 1 : 0;
 		w->state = (w->state ^ ids[i]) * 0x9e3779b97f4a7c15u ^ w->state >> 29;
 	}
 	return own;
@@ -204,13 +212,13 @@ uint32_t sim_writer_read(struct sim_writer *w, const uint32_t *ids, uint32_t cou
 
 struct bb_str sim_writer_next(struct sim_writer *w, uint32_t *id)
 {
-	const struct bb_str word = bb_str_of(words[draw_word(w)]);
-	const uint32_t token = token_id(word);
+	const unsigned word = draw_word(w);
+	const uint32_t token = w->words->id[word];
 
 	w->state = (w->state ^ token) * 0x9e3779b97f4a7c15u ^ w->state >> 29;
 	if (id)
 		*id = token;
-	return word;
+	return w->words->text[word];
 }
 
 double sim_fraction(uint64_t seed, uint64_t what, uint64_t index)

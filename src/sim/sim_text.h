@@ -50,12 +50,23 @@ void sim_vocabulary_learn(struct sim_vocabulary *v, struct bb_str text);
 /* p == NULL when it is unknown. */
 struct bb_str sim_vocabulary_text(const struct sim_vocabulary *v, uint32_t id);
 
+#define SIM_WORDS 256
+
+/* The words that answers are made of, and their tokens. */
+struct sim_words {
+	struct bb_str text[SIM_WORDS];
+	uint32_t id[SIM_WORDS];
+};
+/* Those of the invented tokens. */
+void sim_words_init(struct sim_words *words);
+
 /* Writes an answer word by word. `variant` makes the choices of one request (n > 1) differ. */
 struct sim_writer {
 	uint64_t state;
 	uint32_t variant;
+	const struct sim_words *words;
 };
-void sim_writer_init(struct sim_writer *w, uint64_t seed);
+void sim_writer_init(struct sim_writer *w, uint64_t seed, const struct sim_words *words);
 /* Returns how many of the last tokens it would have written itself: the answer that is continued.
  */
 uint32_t sim_writer_read(struct sim_writer *w, const uint32_t *ids, uint32_t count);

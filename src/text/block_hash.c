@@ -92,16 +92,16 @@ static void hash_dynamo(const struct block_hasher *h, const uint32_t *ids, size_
 	}
 }
 
-static void hash_own(const struct block_hasher *h, const uint32_t *ids, size_t blocks,
-		     uint64_t *out)
+static void hash_own(const struct block_hasher *h, const void *ids, size_t blocks, uint64_t *out)
 {
 	unsigned char bytes[sizeof(uint64_t) + BLOCK_TOKENS_MAX * sizeof(uint32_t)];
-	const size_t size = h->block_tokens * sizeof(*ids);
+	const size_t size = h->block_tokens * sizeof(uint32_t);
+	const unsigned char *from = ids;
 	uint64_t before = h->start;
 
 	for (size_t i = 0; i < blocks; i++) {
 		memcpy(bytes, &before, sizeof(before));
-		memcpy(bytes + sizeof(before), ids + i * h->block_tokens, size);
+		memcpy(bytes + sizeof(before), from + i * size, size);
 		before = out[i] = bb_hash(bytes, sizeof(before) + size, h->seed);
 	}
 }
@@ -116,4 +116,49 @@ size_t block_hash(const struct block_hasher *h, const uint32_t *ids, size_t toke
 	else
 		hash_dynamo(h, ids, blocks, out);
 	return blocks;
+}
+
+/* ---- of texts ---- */
+
+#define KIB ((size_t)1024)
+
+/* Pieces of `size` bytes from `begin` on. */
+static const struct range {
+	size_t begin, size, first; /* `first`: pieces before it */
+} ranges[] = {
+	{ 0, KIB / 2, 0 },
+	{ 4 * KIB, 2 * KIB, 8 },
+	{ 64 * KIB, 8 * KIB, 38 },
+};
+#define RANGES (sizeof(ranges) / sizeof(ranges[0]))
+
+size_t block_text_pieces(size_t bytes)
+{
+	size_t i = RANGES - 1;
+
+	while (bytes < ranges[i].begin)
+		i--;
+	return ranges[i].first + (bytes - ranges[i].begin) / ranges[i].size;
+}
+
+size_t block_text_bytes(size_t pieces)
+{
+	size_t i = RANGES - 1;
+
+	while (pieces < ranges[i].first)
+		i--;
+	return ranges[i].begin + (pieces - ranges[i].first) * ranges[i].size;
+}
+
+size_t block_hash_text(const struct block_hasher *h, struct bb_str text, uint64_t *out)
+{
+	const size_t count = block_text_pieces(text.len);
+	uint64_t before = bb_hash(&h->start, sizeof(h->start), ~h->seed);
+
+	BB_ASSERT(h->scheme == BLOCK_OWN);
+	for (size_t i = 0; i < count; i++) {
+		const size_t begin = block_text_bytes(i), end = block_text_bytes(i + 1);
+		before = out[i] = bb_hash(text.p + begin, end - begin, before);
+	}
+	return count;
 }

@@ -51,6 +51,16 @@ size_t block_count(const struct block_hasher *h, size_t token_count);
 size_t block_hash(const struct block_hasher *h, const uint32_t *ids, size_t token_count,
 		  uint64_t *out);
 /*
+ * Of a text whose tokens are not known: chained hashes of pieces that grow with their place: 512
+ * bytes up to 4 KiB, 2 KiB up to 64 KiB, then 8 KiB. So a long prompt costs little, and texts that
+ * begin alike have equal hashes as far as whole pieces go. Own scheme only; hashes of tokens are
+ * never met. block_text_pieces: whole pieces of so many bytes; block_text_bytes: bytes of so many
+ * pieces.
+ */
+size_t block_text_pieces(size_t bytes);
+size_t block_text_bytes(size_t pieces);
+size_t block_hash_text(const struct block_hasher *h, struct bb_str text, uint64_t *out);
+/*
  * Dynamo's unchained hash of the block that begins at `ids`, with the hashes of pictures in it in
  * any order, BLOCK_MEDIA_MAX at the most. Only for its two schemes.
  */

@@ -80,6 +80,15 @@ struct config_limits {
 	uint32_t requests_per_connection; /* 0: no limit */
 	uint32_t json_depth;
 	uint64_t prompt_cache; /* bytes; 0: off */
+	uint64_t index;        /* bytes: which engine holds which blocks */
+	uint64_t kv_mirror;    /* bytes, for each engine whose KV events are followed */
+	uint32_t explain;      /* decisions that are kept; 0: none */
+};
+
+/* Requests that wait for an engine that is open for them. */
+struct config_queue {
+	uint32_t max;
+	uint64_t wait_ns;
 };
 
 struct config_upstream {
@@ -201,6 +210,7 @@ struct config_tenant {
 	enum config_priority priority;
 	struct config_texts allow; /* as struct config_shield */
 	enum config_switch shared_prefix_cache;
+	enum config_switch explain; /* headers that tell why */
 };
 
 struct config_tenants {
@@ -223,6 +233,14 @@ struct config_model {
 	struct config_texts engine_urls; /* the same engines as URLs */
 };
 
+/* What engines[].kv_events says. */
+enum config_kv_events {
+	CONFIG_KV_AUTO, /* "auto", or nothing: the engine is asked */
+	CONFIG_KV_OFF,
+	CONFIG_KV_POLL, /* TensorRT-LLM's /kv_cache_events */
+	CONFIG_KV_ENDPOINTS,
+};
+
 /* Each engine once, wherever it was named. */
 struct config_engine {
 	struct bb_str url; /* "http[s]://HOST[:PORT][/base]" or "unix:PATH", no slash at the end */
@@ -230,6 +248,9 @@ struct config_engine {
 	enum config_engine_kind kind;
 	struct bb_str api_key; /* empty: none. A secret: never logged, never shown */
 	struct config_engine_tls tls;
+	struct config_texts kv_events; /* endpoints, one for each rank; or one of the words below */
+	struct config_texts kv_replay; /* none, or as many endpoints */
+	struct bb_str kv_topic;
 	struct config_texts models; /* as written; config.models has them all */
 	bool is_discovered; /* nothing says what it serves: it serves every model that it lists
 			       itself */
@@ -246,6 +267,9 @@ struct config {
 	uint64_t shutdown_grace_ns;
 	struct config_cors cors;
 	struct config_limits limits;
+	struct config_queue queue;
+	struct config_texts shadow;  /* names of policies */
+	enum config_switch explain;  /* headers that tell why, where there are no tenants */
 	struct config_upstream upstream;
 	struct config_probe probe;
 	struct config_tls tls;
@@ -301,6 +325,7 @@ void config_warn(const struct config *c, const char *main_name, const char *keys
 		 struct bb_buf *out);
 /* Must clients say who they are? Once there are tenants, a file of keys or trusted tokens. */
 bool config_needs_keys(const struct config *c);
+enum config_kv_events config_engine_kv_events(const struct config_engine *e);
 /* The configuration of an empty file; NULL without memory. */
 struct config *config_default(void) BB_MUST;
 /*

@@ -278,6 +278,37 @@ const char *config_check_algorithm(struct bb_str text)
 		       : "an algorithm is RS256, ES256 or EdDSA";
 }
 
+const char *config_check_endpoint(struct bb_str text)
+{
+	static const char wrong[] =
+		"an endpoint is tcp://HOST:PORT with a numeric HOST, localhost or * (the engine's own), "
+		"or ipc://PATH";
+	struct bb_str host, port;
+
+	if (bb_str_starts(text, BB_STR("ipc://")))
+		return check_unix(bb_str_skip(text, 6)) ? wrong : NULL;
+	if (!bb_str_starts(text, BB_STR("tcp://")))
+		return wrong;
+	text = bb_str_skip(text, 6);
+	if (!split_authority(text, &host, &port) || !port.p || !is_port(port) ||
+	    bb_str_eq(port, BB_STR("0")))
+		return wrong;
+	const bool is_good = text.p[0] == '[' || is_ipv4(host) || bb_str_eq(host, BB_STR("*")) ||
+			     bb_str_eq(host, BB_STR("localhost"));
+	return is_good ? NULL : wrong;
+}
+
+const char *config_check_kv_events(struct bb_str text)
+{
+	if (bb_str_eq(text, BB_STR("auto")) || bb_str_eq(text, BB_STR("off")) ||
+	    bb_str_eq(text, BB_STR("poll")))
+		return NULL;
+	return config_check_endpoint(text)
+		       ? "auto, off, poll, or endpoints tcp://HOST:PORT with a numeric HOST, "
+			 "localhost or * (the engine's own)"
+		       : NULL;
+}
+
 const char *config_check_user(struct bb_str text)
 {
 	return is_made_of(text, "._-", 32) ? NULL

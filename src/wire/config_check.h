@@ -44,6 +44,10 @@ config_check config_check_jwks;
 config_check config_check_algorithm;
 /* 1 to 1024 bytes of visible ASCII */
 config_check config_check_printable;
+/* A ZeroMQ endpoint: "tcp://HOST:PORT" with a numeric HOST, localhost or *, or "ipc://PATH" */
+config_check config_check_endpoint;
+/* The same, or "auto", "off", "poll" */
+config_check config_check_kv_events;
 /* An account: 1 to 32 of A-Z a-z 0-9 . _ - */
 config_check config_check_user;
 

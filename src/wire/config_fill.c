@@ -87,18 +87,17 @@ static void read_text(struct config_reader *r, const struct config_map *m,
 		store_text(r, m, key, text);
 }
 
-static void read_policy(struct config_reader *r, const struct config_map *m,
-			const struct config_key *key, const struct yaml_item *item)
+/* Is it a policy's name? Else a mistake. */
+static bool policy_is_known(struct config_reader *r, const struct config_map *m,
+			    const struct config_key *key, const struct yaml_item *item)
 {
 	const char *const *names = r->env && r->env->policies ? r->env->policies : config_policies;
 	struct spelling like;
 
 	spelling_init(&like, item->text);
 	for (; *names; names++) {
-		if (bb_str_eq(item->text, bb_str_of(*names))) {
-			store_text(r, m, key, item->text);
-			return;
-		}
+		if (bb_str_eq(item->text, bb_str_of(*names)))
+			return true;
 		spelling_offer(&like, bb_str_of(*names));
 	}
 	if (like.best.p)
@@ -108,6 +107,14 @@ static void read_policy(struct config_reader *r, const struct config_map *m,
 	else
 		config_fill_error(r, m, key, item->place, "unknown policy '%.*s'",
 				  BB_ARG(item->text));
+	return false;
+}
+
+static void read_policy(struct config_reader *r, const struct config_map *m,
+			const struct config_key *key, const struct yaml_item *item)
+{
+	if (policy_is_known(r, m, key, item))
+		store_text(r, m, key, item->text);
 }
 
 /*
@@ -131,7 +138,9 @@ static void read_texts(struct config_reader *r, const struct config_map *m,
 	const struct yaml_item *from = is_list ? item->first : item;
 	for (uint32_t i = 0; i < count; i++, from = from->next) {
 		const char *wrong = NULL;
-		if (from->kind == YAML_KIND_SCALAR)
+		if (from->kind == YAML_KIND_SCALAR && key->type == CONFIG_KEY_POLICIES)
+			(void)policy_is_known(r, m, key, from);
+		else if (from->kind == YAML_KIND_SCALAR)
 			wrong = key->check(from->text);
 		else if (from->kind != YAML_KIND_BROKEN)
 			config_fill_error(r, m, key, from->place, "expects texts, not %s",
@@ -231,6 +240,7 @@ void config_fill(struct config_reader *r, const struct config_map *m, const stru
 	case CONFIG_KEY_POLICY: read_policy(r, m, key, item); return;
 	case CONFIG_KEY_TEXT:
 	case CONFIG_KEY_SWITCHED: read_text(r, m, key, item); return;
+	case CONFIG_KEY_POLICIES:
 	case CONFIG_KEY_TEXTS: read_texts(r, m, key, item); return;
 	case CONFIG_KEY_DATE: read_date(r, m, key, item); return;
 	case CONFIG_KEY_BUDGET: read_budget(r, m, key, item); return;

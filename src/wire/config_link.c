@@ -330,6 +330,53 @@ static void check_engine_tls(struct linker *l)
 	}
 }
 
+/* ---- KV events ---- */
+
+enum config_kv_events config_engine_kv_events(const struct config_engine *e)
+{
+	static const struct bb_str words[] = {
+		[CONFIG_KV_AUTO] = BB_STR_INIT("auto"),
+		[CONFIG_KV_OFF] = BB_STR_INIT("off"),
+		[CONFIG_KV_POLL] = BB_STR_INIT("poll"),
+	};
+
+	if (e->kv_events.count == 0)
+		return CONFIG_KV_AUTO;
+	for (uint32_t i = 0; i < sizeof(words) / sizeof(*words); i++)
+		if (bb_str_eq(e->kv_events.items[0].text, words[i]))
+			return (enum config_kv_events)i;
+	return CONFIG_KV_ENDPOINTS;
+}
+
+/* What is wrong with an engine's kv_ keys; NULL: nothing. */
+static const char *kv_fault(const struct config_engine *e)
+{
+	const enum config_kv_events kv = config_engine_kv_events(e);
+
+	for (uint32_t i = 1; i < e->kv_events.count; i++)
+		if (kv != CONFIG_KV_ENDPOINTS ||
+		    config_check_endpoint(e->kv_events.items[i].text))
+			return "kv_events: auto, off and poll stand alone";
+	if (kv == CONFIG_KV_POLL && e->kind != CONFIG_ENGINE_TRTLLM)
+		return "kv_events: poll is for engines of the kind trtllm: say 'kind: trtllm'";
+	if (kv != CONFIG_KV_ENDPOINTS && (e->kv_replay.count || e->kv_topic.len))
+		return "kv_replay and kv_topic need endpoints in kv_events";
+	if (e->kv_replay.count && e->kv_replay.count != e->kv_events.count)
+		return "kv_replay needs as many endpoints as kv_events";
+	return NULL;
+}
+
+static void check_engine_kv(struct linker *l)
+{
+	for (uint32_t i = 0; i < l->c->engine_count; i++) {
+		const struct config_engine *e = &l->c->engines[i];
+		const char *fault = kv_fault(e);
+		if (fault)
+			config_errors_add(l->errors, e->place, "engine '%.*s': %s", BB_ARG(e->url),
+					  fault);
+	}
+}
+
 static void check_tokens(struct linker *l, const struct yaml_item *root)
 {
 	const struct yaml_item *auth = yaml_tree_find(root, BB_STR("auth"));
@@ -414,6 +461,7 @@ int config_link(struct config *c, const struct yaml_item *root, const char *file
 		check_listener_tls(&l, root, "tls", &c->tls);
 		check_listener_tls(&l, root, "admin_tls", &c->admin_tls);
 		check_engine_tls(&l);
+		check_engine_kv(&l);
 		check_tokens(&l, root);
 	}
 	bb_map_fini(&l.urls);

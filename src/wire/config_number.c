@@ -15,6 +15,7 @@ bool config_number_is_type(enum config_key_type type)
 	case CONFIG_KEY_TEXT:
 	case CONFIG_KEY_SWITCHED:
 	case CONFIG_KEY_TEXTS:
+	case CONFIG_KEY_POLICIES:
 	case CONFIG_KEY_DATE:
 	case CONFIG_KEY_BUDGET:
 	case CONFIG_KEY_KEYS:

@@ -109,7 +109,7 @@ static void print_value(const struct config_key *key, const void *base, struct b
 
 	if (config_number_is_type(key->type)) {
 		config_number_print(key, config_number_load(key, base), out);
-	} else if (key->type == CONFIG_KEY_TEXTS) {
+	} else if (key->type == CONFIG_KEY_TEXTS || key->type == CONFIG_KEY_POLICIES) {
 		print_texts(member, out);
 	} else if (key->type == CONFIG_KEY_KEYS) {
 		print_api_keys(member, out);
@@ -267,6 +267,8 @@ static void print_range(const struct config_key *key, const char *const *policie
 		bb_buf_lit(out, " to ");
 		config_number_print(key, key->max, out);
 		bb_buf_add_str(out, key->flags & CONFIG_KEY_ZERO ? BB_STR(", or 0.") : BB_STR("."));
+	} else if (key->type == CONFIG_KEY_POLICIES) {
+		bb_buf_printf(out, " Names as in `policy`, up to %u.", (unsigned)key->max);
 	} else if (key->max) {
 		bb_buf_printf(out, " Up to %u.", (unsigned)key->max);
 	}

@@ -19,6 +19,7 @@ static bool is_kind_right(const struct config_key *key, enum yaml_kind kind)
 	case CONFIG_KEY_ENGINES:
 	case CONFIG_KEY_SNIS: return kind == YAML_KIND_LIST;
 	case CONFIG_KEY_KEYS:
+	case CONFIG_KEY_POLICIES:
 	case CONFIG_KEY_TEXTS: return kind == YAML_KIND_SCALAR || kind == YAML_KIND_LIST;
 	case CONFIG_KEY_COUNT:
 	case CONFIG_KEY_NUMBER:

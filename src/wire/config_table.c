@@ -117,6 +117,12 @@ const struct config_key config_keys[] = {
 	  .text = "Threads that serve clients; 0 is one for each processor core." },
 	{ .path = "policy", ROOT(POLICY, policy), .initial = "least_tokens",
 	  .text = "How an engine is chosen for a request." },
+	{ .path = "shadow", ROOT(POLICIES, shadow), .max = 4,
+	  .text = "Policies whose choices are computed beside the real ones and counted, to compare "
+		  "them; each costs as much again as a decision." },
+	{ .path = "explain", ROOT(CHOICE, explain), .initial = "false", .choices = false_true,
+	  .text = "Without tenants: whether answers tell in headers which engine gave them and why "
+		  "(`x-busbar-engine`, `x-busbar-cached-tokens`, `x-busbar-reason`)." },
 	{ .path = "seed", ROOT(NUMBER, seed), .initial = "0", .max = UINT64_MAX,
 	  .text = "Start of the generator that breaks ties, for runs that can be repeated; 0 takes "
 		  "it from the system." },
@@ -194,9 +200,28 @@ const struct config_key config_keys[] = {
 	  .min = 64 * KIB, .max = 64 * GIB, .flags = CONFIG_KEY_ZERO,
 	  .text = "Memory for the tokens of prompts, so that a conversation's next turn costs only what "
 		  "is new; 0 is none." },
+	{ .path = "limits.kv_mirror", ROOT(SIZE, limits.kv_mirror), .initial = "256MiB",
+	  .min = 1 * MIB, .max = 64 * GIB,
+	  .text = "Memory for following the KV events of one engine; beyond it further blocks of it "
+		  "are not followed." },
 	{ .path = "limits.answer_size", ROOT(SIZE, limits.answer_size), .initial = "16MiB",
 	  .min = 64 * KIB, .max = 1 * GIB,
 	  .text = "Size of an answer that must be put together before it is sent." },
+
+	{ .path = "limits.index", ROOT(SIZE, limits.index), .initial = "512MiB", .min = 1 * MIB,
+	  .max = 64 * GIB,
+	  .text = "Memory for the prefix index: which engine holds which blocks of which prompts. Some "
+		  "20 bytes for each block of 16 tokens at each engine." },
+
+	{ .path = "limits.explain", ROOT(COUNT, limits.explain), .initial = "10000", .max = 1000000,
+	  .text = "Decisions that are kept for `busbar explain`, some 350 bytes each; 0 is none." },
+
+	{ .path = "queue.max", ROOT(COUNT, queue.max), .initial = "10000", .min = 1, .max = 1000000,
+	  .text = "Requests that may wait in the gateway for an engine that is open for them; beyond "
+		  "it they are refused." },
+	{ .path = "queue.wait", ROOT(DURATION, queue.wait_ns), .initial = "60s",
+	  .min = 100 * MILLISECOND, .max = 1 * HOUR,
+	  .text = "Time after which a request that waits is refused." },
 
 	{ .path = "upstream.connect_timeout", ROOT(DURATION, upstream.connect_timeout_ns),
 	  .initial = "2s", .min = 10 * MILLISECOND, .max = 10 * MINUTE,
@@ -293,6 +318,10 @@ const struct config_key config_keys[] = {
 	  .text = "Whether its prompts may share the engines' prefix cache with other tenants, who "
 		  "could then find out by timing what was asked." },
 
+	{ .path = "explain", TENANT(CHOICE, explain), .initial = "false", .choices = false_true,
+	  .text = "Whether its answers tell in headers which engine gave them and why; that shows the "
+		  "inside of the fleet." },
+
 	{ .path = "auth.jwt.jwks", ROOT(TEXT, jwt.jwks), .check = config_check_jwks,
 	  .text = "Public keys of who signs tokens: a file, or an `http://` or `https://` URL. With "
 		  "it, signed tokens are taken beside API keys." },
@@ -369,6 +398,15 @@ const struct config_key config_keys[] = {
 	  .text = "The name in the engine's certificate, where it is not the URL's host." },
 	{ .path = "tls.verify", ENGINE(CHOICE, tls.verify), .initial = "true", .choices = verify,
 	  .text = "`false` takes any certificate, so anybody in between can read along." },
+	{ .path = "kv_events", ENGINE(TEXTS, kv_events), .initial = "auto", .max = 64,
+	  .check = config_check_kv_events,
+	  .text = "Where it tells what its KV cache holds: `auto` asks it, `off` does without, `poll` "
+		  "takes TensorRT-LLM's (which nobody else may do then); or `tcp://HOST:PORT`, one for "
+		  "each data-parallel rank, `*` being the engine's own host." },
+	{ .path = "kv_replay", ENGINE(TEXTS, kv_replay), .max = 64, .check = config_check_endpoint,
+	  .text = "Where it repeats events that were lost: as many endpoints as in `kv_events`." },
+	{ .path = "kv_topic", ENGINE(TEXT, kv_topic), .check = config_check_printable,
+	  .text = "The topic of these events; without it all topics are taken." },
 	{ .path = "models", ENGINE(TEXTS, models), .max = CONFIG_MODELS_MAX,
 	  .check = config_check_name,
 	  .text = "Models that it serves; they need not stand in `models`." },

@@ -35,6 +35,7 @@ enum config_scope {
 	X(TEXT, sizeof(struct bb_str), "text")                                                     \
 	X(SWITCHED, sizeof(struct bb_str), "text or `off`") /* "off" is the empty text */          \
 	X(TEXTS, sizeof(struct config_texts), "text or list")                                      \
+	X(POLICIES, sizeof(struct config_texts), "text or list") /* as POLICY, several */          \
 	X(DATE, sizeof(uint64_t), "date")      /* Unix time; 0: none */                            \
 	X(BUDGET, sizeof(struct config_budget), "budget")                                          \
 	X(KEYS, sizeof(struct config_api_keys), "text or list")                                    \

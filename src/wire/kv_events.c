@@ -436,25 +436,32 @@ int kv_batch_decode(struct bb_str payload, const struct kv_handler *handler, voi
 
 /* ---- writing ---- */
 
-static void add_field(struct bb_buf *b, enum field f)
+/* The name of the field whose value comes next; arrays have none. */
+static void add_field(const struct kv_encoder *e, enum field f)
 {
-	msgpack_add_str(b, field_names[f]);
+	if (e->form == KV_FORM_MAP)
+		msgpack_add_str(e->buf, field_names[f]);
 }
 
-static void add_type(struct kv_encoder *e, uint32_t field_count, struct bb_str type)
+/* The counts of fields are those of the map and of the array, the type included. */
+static void add_type(struct kv_encoder *e, uint32_t map_count, uint32_t array_count,
+		     struct bb_str type)
 {
-	msgpack_add_map(e->buf, field_count);
-	add_field(e->buf, FIELD_TYPE);
+	if (e->form == KV_FORM_MAP)
+		msgpack_add_map(e->buf, map_count);
+	else
+		msgpack_add_array(e->buf, array_count);
+	add_field(e, FIELD_TYPE);
 	msgpack_add_str(e->buf, type);
 	e->event_count++;
 }
 
-static void add_hashes(struct bb_buf *b, const uint64_t *hashes, uint32_t count)
+static void add_hashes(const struct kv_encoder *e, const uint64_t *hashes, uint32_t count)
 {
-	add_field(b, FIELD_HASHES);
-	msgpack_add_array(b, count);
+	add_field(e, FIELD_HASHES);
+	msgpack_add_array(e->buf, count);
 	for (uint32_t i = 0; i < count; i++)
-		msgpack_add_uint(b, hashes[i]);
+		msgpack_add_uint(e->buf, hashes[i]);
 }
 
 static void add_text_or_nil(struct bb_buf *b, struct bb_str s)
@@ -466,9 +473,11 @@ static void add_text_or_nil(struct bb_buf *b, struct bb_str s)
 }
 
 /* vLLM's rule: the LoRA name counts for every block, the salt for the first of a chain. */
-static void add_extra_keys(struct bb_buf *b, const struct kv_store *s)
+static void add_extra_keys(const struct kv_encoder *e, const struct kv_store *s)
 {
-	add_field(b, FIELD_EXTRA_KEYS);
+	struct bb_buf *b = e->buf;
+
+	add_field(e, FIELD_EXTRA_KEYS);
 	msgpack_add_array(b, s->hash_count);
 	for (uint32_t i = 0; i < s->hash_count; i++) {
 		const bool is_salted = i == 0 && !s->has_parent && s->cache_salt.len;
@@ -505,46 +514,50 @@ void kv_add_stored(struct kv_encoder *e, const struct kv_store *s)
 		b->err = b->err ? b->err : -BB_ELIMIT;
 		return;
 	}
-	add_type(e, 11, BB_STR("BlockStored"));
-	add_hashes(b, s->hashes, s->hash_count);
-	add_field(b, FIELD_PARENT);
+	add_type(e, 11, 8, BB_STR("BlockStored"));
+	add_hashes(e, s->hashes, s->hash_count);
+	add_field(e, FIELD_PARENT);
 	if (s->has_parent)
 		msgpack_add_uint(b, s->parent);
 	else
 		msgpack_add_nil(b);
-	add_field(b, FIELD_TOKENS);
+	add_field(e, FIELD_TOKENS);
 	msgpack_add_array(b, (uint32_t)token_count);
 	for (uint64_t i = 0; i < token_count; i++)
 		msgpack_add_uint(b, s->tokens[i]);
-	add_field(b, FIELD_BLOCK_SIZE);
+	add_field(e, FIELD_BLOCK_SIZE);
 	msgpack_add_uint(b, s->block_size);
-	add_field(b, FIELD_LORA_ID);
+	add_field(e, FIELD_LORA_ID);
 	msgpack_add_nil(b);
-	add_field(b, FIELD_MEDIUM);
+	add_field(e, FIELD_MEDIUM);
 	add_text_or_nil(b, s->medium);
-	add_field(b, FIELD_LORA_NAME);
+	add_field(e, FIELD_LORA_NAME);
 	add_text_or_nil(b, s->lora_name);
-	add_extra_keys(b, s);
-	add_field(b, FIELD_GROUP);
+	if (e->form == KV_FORM_ARRAY)
+		return;
+	add_extra_keys(e, s);
+	add_field(e, FIELD_GROUP);
 	msgpack_add_uint(b, 0);
-	add_field(b, FIELD_SPEC_KIND);
+	add_field(e, FIELD_SPEC_KIND);
 	msgpack_add_str(b, BB_STR("full_attention"));
 }
 
 void kv_add_removed(struct kv_encoder *e, const uint64_t *hashes, uint32_t hash_count,
 		    struct bb_str medium)
 {
-	add_type(e, 4, BB_STR("BlockRemoved"));
-	add_hashes(e->buf, hashes, hash_count);
-	add_field(e->buf, FIELD_MEDIUM);
+	add_type(e, 4, 3, BB_STR("BlockRemoved"));
+	add_hashes(e, hashes, hash_count);
+	add_field(e, FIELD_MEDIUM);
 	add_text_or_nil(e->buf, medium);
-	add_field(e->buf, FIELD_GROUP);
+	if (e->form == KV_FORM_ARRAY)
+		return;
+	add_field(e, FIELD_GROUP);
 	msgpack_add_uint(e->buf, 0);
 }
 
 void kv_add_cleared(struct kv_encoder *e)
 {
-	add_type(e, 1, BB_STR("AllBlocksCleared"));
+	add_type(e, 1, 1, BB_STR("AllBlocksCleared"));
 }
 
 int kv_batch_end(struct kv_encoder *e, uint32_t dp_rank)

@@ -4,7 +4,7 @@
  * For: the gateway reads them (from vLLM, SGLang and our own engines), the embedded and the
  * simulated engine write them. A batch is a MessagePack array [ts, [event…], data_parallel_rank]. Events are
  * read as maps with a key `type` (vLLM 0.3x, SGLang 0.5) and as tagged arrays (vLLM up to 0.16),
- * and written as maps with the fields of vLLM 0.32 in its order.
+ * and written as maps with the fields of vLLM 0.32 in its order, or as arrays with those of 0.16.
  * Threads: pure functions. Memory: nothing is allocated; slices and lists point into the payload
  * and are valid during the callback. Work is linear in the payload's size, whatever it claims.
  * Errors: -BB_ESYNTAX or -BB_ELIMIT (msgpack.h) for a payload that is no batch: then no callback
@@ -93,7 +93,13 @@ BB_MUST int kv_batch_decode(struct bb_str payload, const struct kv_handler *hand
 
 /* ---- writing ---- */
 
+enum kv_form {
+	KV_FORM_MAP,   /* vLLM 0.3x, SGLang 0.5 */
+	KV_FORM_ARRAY, /* vLLM up to 0.16: neither salts nor groups */
+};
+
 struct kv_encoder {
+	enum kv_form form; /* KV_FORM_MAP; to be set after the beginning */
 	struct bb_buf *buf;
 	size_t count_at; /* offset of the event array's head */
 	uint32_t event_count;

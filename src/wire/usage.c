@@ -115,6 +115,7 @@ int usage_parse(struct bb_str usage_object, struct usage *out)
 		.completion = c.value[FIELD_COMPLETION],
 		.cached = c.value[FIELD_CACHED] + c.value[FIELD_CACHE_READ],
 		.reasoning = c.value[FIELD_REASONING],
+		.has_cached = c.has[FIELD_CACHED] || c.has[FIELD_CACHE_READ],
 		.known = c.has[FIELD_PROMPT] || c.has[FIELD_COMPLETION] || c.has[FIELD_TOTAL],
 	};
 	return 0;
@@ -185,6 +186,7 @@ void usage_merge(struct usage *into, const struct usage *from)
 	into->cached = from->cached ? from->cached : into->cached;
 	into->reasoning = from->reasoning ? from->reasoning : into->reasoning;
 	into->known |= from->known;
+	into->has_cached |= from->has_cached;
 }
 
 /* ---- the tap ---- */

@@ -22,6 +22,7 @@ struct usage {
 	uint64_t cached;     /* of prompt: taken from the prefix cache */
 	uint64_t reasoning;  /* of completion */
 	bool known;	     /* at least one count was reported */
+	bool has_cached;     /* `cached` was, be it 0 */
 };
 
 /*

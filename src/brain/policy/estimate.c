@@ -1,5 +1,7 @@
 #include "brain/policy/estimate.h"
 
+#include "brain/play.h"
+
 #define BOUND_SHARE 1.05
 #define BOUND_MS 10
 
@@ -141,4 +143,29 @@ double estimate_price_ms(const struct candidates *c, const struct policy_input *
 		return POLICY_NEVER;
 	fill_in(c, in, e->output, i);
 	return over > 0 ? ESTIMATE_COPY_PRICE * over : 0;
+}
+
+double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i)
+{
+	const struct lane *l = c->lane[i];
+	const double uncached = estimate_uncached(c, in, i);
+	const struct play_request r = {
+		.uncached = uncached,
+		.prompt_tokens = (double)in->prompt_tokens,
+		.output_tokens = lane_residual(l->lengths, 0, in->output_max),
+		.promised = c->promised[i],
+	};
+
+	return play_added_ms(l, in->now_ns, &r) + limit_ms(l, uncached) + c->lora_ms[i];
+}
+
+void estimate_explain(const struct candidates *c, const struct policy_input *in, uint32_t i)
+{
+	struct policy_terms *t = &c->terms[i];
+	const double uncached = estimate_uncached(c, in, i);
+
+	t->ttft_ms =
+		prefill_ms(c, in, i, uncached) + limit_ms(c->lane[i], uncached) + c->lora_ms[i];
+	fill_in(c, in, lane_residual(c->lane[i]->lengths, 0, in->output_max), i);
+	t->total_ms = estimate_played_ms(c, in, i);
 }

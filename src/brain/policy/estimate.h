@@ -54,3 +54,7 @@ struct estimate estimate_all(const struct candidates *c, const struct policy_inp
  */
 double estimate_price_ms(const struct candidates *c, const struct policy_input *in,
 			 const struct estimate *e, uint32_t i);
+/* What it adds to everybody's finish, played forward (play.h): what lookahead goes by. */
+double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i);
+/* All terms of one candidate, total_ms as played; for explaining. */
+void estimate_explain(const struct candidates *c, const struct policy_input *in, uint32_t i);

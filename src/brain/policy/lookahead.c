@@ -6,7 +6,6 @@
  * of them are played, however many there are. An engine at its sequence limit is taken when all
  * are. Where predictions have failed, `pending`. Source: the study behind docs/policies.md, §5.
  */
-#include "brain/play.h"
 #include "brain/policy/estimate.h"
 
 #define PLAYED 8
@@ -53,19 +52,6 @@ static void choose(struct best *b, const struct candidates *c, const struct poli
 	}
 }
 
-static double play(const struct candidates *c, const struct policy_input *in, uint32_t i)
-{
-	const struct lane *l = c->lane[i];
-	const struct play_request r = {
-		.uncached = estimate_uncached(c, in, i),
-		.prompt_tokens = (double)in->prompt_tokens,
-		.output_tokens = lane_residual(l->lengths, 0, in->output_max),
-		.promised = c->promised[i],
-	};
-
-	return play_added_ms(l, in->now_ns, &r) + c->terms[i].limit_ms + c->lora_ms[i];
-}
-
 static void score(const struct candidates *c, const struct policy_input *in, double *cost)
 {
 	struct best best = { .count = 0 };
@@ -80,7 +66,7 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 		const uint32_t i = best.row[k];
 		struct policy_terms *t = &c->terms[i];
 		if (best.count > 1)
-			t->total_ms = play(c, in, i);
+			t->total_ms = estimate_played_ms(c, in, i);
 		cost[i] = t->total_ms + best.price_ms[k] + TIE_MS * c->requests[i];
 	}
 }

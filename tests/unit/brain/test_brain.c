@@ -246,9 +246,9 @@ static void the_policy_can_be_changed_and_is_checked(void **state)
 
 	assert_int_equal(world_open_with(1, "no_such", (struct brain_limits){ 0 }), -BB_EINVALID);
 	world_open(NULL);
-	assert_string_equal(brain_policy(brain), "least_tokens");
+	assert_string_equal(brain_policy(brain), "lookahead");
 	assert_int_equal(brain_configure(brain, now_ns, &bad, ids), -BB_EINVALID);
-	assert_string_equal(brain_policy(brain), "least_tokens");
+	assert_string_equal(brain_policy(brain), "lookahead");
 	assert_int_equal(brain_configure(brain, now_ns, &good, ids), 0);
 	assert_string_equal(brain_policy(brain), "random");
 }
@@ -259,7 +259,7 @@ static void the_table_of_requests_has_an_end(void **state)
 {
 	struct decision d[20];
 
-	assert_int_equal(world_open_with(1, NULL, (struct brain_limits){ 4, 4, 20 }), 0);
+	assert_int_equal(world_open_with(1, NULL, WORLD_LIMITS(4, 4, 20)), 0);
 	world_ready(2);
 	for (int i = 0; i < 20; i++) {
 		d[i] = world_ask("m", 1);
@@ -281,7 +281,7 @@ static void no_memory_for_a_brain_or_a_request(void **state)
 {
 	for (uint64_t nth = 1;; nth++) {
 		bb_alloc_fail_at(nth, BB_FAIL_FOREVER);
-		const int rc = world_open_with(1, NULL, (struct brain_limits){ 4, 4, 1000 });
+		const int rc = world_open_with(1, NULL, WORLD_LIMITS(4, 4, 1000));
 		bb_alloc_fail_at(0, BB_FAIL_ONCE);
 		if (rc == 0)
 			break;
@@ -350,7 +350,7 @@ static uint64_t live_through(uint64_t seed, const char *policy, uint32_t steps)
 	l = (struct life){ 0 };
 	now_ns = 1000;
 	bb_rng_seed(&l.rng, seed);
-	assert_int_equal(world_open_with(seed, policy, (struct brain_limits){ 64, 64, 1000 }), 0);
+	assert_int_equal(world_open_with(seed, policy, WORLD_LIMITS(64, 64, 1000)), 0);
 	assert_int_equal(world_listed(8), 0);
 	for (uint32_t i = 0; i < steps; i++) {
 		life_step(&l);

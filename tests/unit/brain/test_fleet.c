@@ -113,7 +113,7 @@ static void an_engine_may_be_limited_to_some_models(void **state)
 	static const struct plan_engine engine = { .name = BB_STR_INIT("http://a"), .models = only,
 						   .model_count = 2, .serves_listed = true };
 	const struct plan p = { .engines = &engine, .engine_count = 1 };
-	const struct report_model listed[] = { { BB_STR("a"), 0 }, { BB_STR("b"), 0 }, { BB_STR("c"), 7 } };
+	const struct report_model listed[] = { { .name = BB_STR("a"), .context_tokens = 0 }, { .name = BB_STR("b"), .context_tokens = 0 }, { .name = BB_STR("c"), .context_tokens = 7 } };
 	const struct engine_report r = { .state = ENGINE_READY, .has_models = true, .models = listed,
 					 .model_count = 3 };
 
@@ -133,7 +133,7 @@ static void a_star_catches_every_other_name(void **state)
 	static const struct plan_model model = { .name = BB_STR_INIT("m"), .aliases = star,
 						 .alias_count = 1, .engines = zero, .engine_count = 1 };
 	const struct plan p = { &engine, 1, &model, 1, NULL };
-	const struct report_model listed[] = { { BB_STR("m"), 0 }, { BB_STR("b"), 0 } };
+	const struct report_model listed[] = { { .name = BB_STR("m"), .context_tokens = 0 }, { .name = BB_STR("b"), .context_tokens = 0 } };
 	const struct engine_report r = { .state = ENGINE_READY, .has_models = true, .models = listed,
 					 .model_count = 2 };
 

@@ -12,6 +12,11 @@
 #define WORLD_ENGINES 16
 #define CHAT 0u
 
+#define WORLD_LIMITS(engines, models, requests)                                                    \
+	((struct brain_limits){ .engines_max = (engines),                                          \
+				.models_max = (models),                                            \
+				.requests_max = (requests) })
+
 static struct brain *brain;
 static struct engine_id ids[WORLD_ENGINES];
 static uint64_t now_ns = 1000;
@@ -26,7 +31,7 @@ static inline int world_open_with(uint64_t seed, const char *policy, struct brai
 
 static inline void world_open(const char *policy)
 {
-	assert_int_equal(world_open_with(1, policy, (struct brain_limits){ 16, 32, 1000 }), 0);
+	assert_int_equal(world_open_with(1, policy, WORLD_LIMITS(16, 32, 1000)), 0);
 }
 
 static inline int world_close(void **state)

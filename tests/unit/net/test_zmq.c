@@ -132,8 +132,12 @@ static void on_down_leave(struct zmq_sub *s, void *user, int err)
 	zmq_sub_destroy(s);
 }
 
-static const struct zmq_sub_ops sub_ops = { on_batch, on_up, on_down };
-static const struct zmq_sub_ops sub_ops_leave = { on_batch, on_up, on_down_leave };
+static const struct zmq_sub_ops sub_ops = {
+	.on_batch = on_batch, .on_up = on_up, .on_down = on_down
+};
+static const struct zmq_sub_ops sub_ops_leave = {
+	.on_batch = on_batch, .on_up = on_up, .on_down = on_down_leave
+};
 
 static struct zmq_sub *make_sub(struct heard *h, uint16_t port, struct bb_str prefix)
 {

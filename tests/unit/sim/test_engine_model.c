@@ -16,6 +16,14 @@
 #include "base/hash.h"
 #include "sim/engine_model.h"
 
+static const struct sim_words *words(void)
+{
+	static struct sim_words list;
+
+	sim_words_init(&list);
+	return &list;
+}
+
 #define MS 1000000ull
 
 /* What the engine said, one line each, and what a router would know of its cache. */
@@ -135,7 +143,7 @@ static int arrive(struct sim_engine *e, uint64_t now_ns, const char *name, uint3
 	assert_true(count <= 64);
 	for (uint32_t i = 0; i < count; i++)
 		tokens[i] = base + i;
-	sim_writer_init(&r.writer, 7);
+	sim_writer_init(&r.writer, 7, words());
 	sim_writer_read(&r.writer, tokens, count);
 	return sim_engine_arrive(e, now_ns, &r, id ? id : &unused);
 }
@@ -232,7 +240,7 @@ static void test_answer_is_cached_too(void **state)
 
 	for (uint32_t i = 0; i < 6; i++)
 		tokens[i] = 1000 + i;
-	sim_writer_init(&w, 7);
+	sim_writer_init(&w, 7, words());
 	sim_writer_read(&w, tokens, 6);
 	const struct sim_writer before = w;
 	for (uint32_t i = 6; i < 12; i++)
@@ -276,7 +284,7 @@ static void test_cache_keys_do_not_mix(void **state)
 	};
 	uint64_t id;
 
-	sim_writer_init(&r.writer, 0);
+	sim_writer_init(&r.writer, 0, words());
 	for (r.cache_key = 0; r.cache_key < 2; r.cache_key++) {
 		assert_int_equal(sim_engine_arrive(e, 0, &r, &id), 0);
 		run_out(e);

@@ -14,6 +14,14 @@
 #include "base/buf.h"
 #include "sim/sim_text.h"
 
+static const struct sim_words *words(void)
+{
+	static struct sim_words list;
+
+	sim_words_init(&list);
+	return &list;
+}
+
 static void assert_tokens(const char *text, const char *const *pieces)
 {
 	struct bb_str rest = bb_str_of(text);
@@ -77,7 +85,7 @@ static void test_answer_is_its_tokens(void **state)
 
 	sim_tokens_init(&t, 10000);
 	bb_buf_init(&text, 1 << 20);
-	sim_writer_init(&w, 1);
+	sim_writer_init(&w, 1, words());
 	add_words(&text, &w, ids, 2000);
 	assert_int_equal(sim_tokens_add_text(&t, bb_buf_str(&text)), 0);
 	assert_int_equal(t.count, 2000);
@@ -99,21 +107,21 @@ static void test_continuation(void **state)
 	sim_tokens_init(&t, 10000);
 	bb_buf_init(&whole, 1 << 20);
 	assert_int_equal(sim_tokens_add_text(&t, prompt), 0);
-	sim_writer_init(&w, 5);
+	sim_writer_init(&w, 5, words());
 	assert_int_equal(sim_writer_read(&w, t.ids, t.count), 0);
 	bb_buf_add_str(&whole, prompt);
 	add_words(&whole, &w, NULL, 40);
 	for (uint32_t k = 0; k < 40; k++) {
 		struct bb_buf text;
 		bb_buf_init(&text, 1 << 20);
-		sim_writer_init(&w, 5);
+		sim_writer_init(&w, 5, words());
 		sim_writer_read(&w, t.ids, t.count);
 		bb_buf_add_str(&text, prompt);
 		add_words(&text, &w, NULL, (int)k);
 		struct sim_tokens again;
 		sim_tokens_init(&again, 10000);
 		assert_int_equal(sim_tokens_add_text(&again, bb_buf_str(&text)), 0);
-		sim_writer_init(&w, 5);
+		sim_writer_init(&w, 5, words());
 		assert_int_equal(sim_writer_read(&w, again.ids, again.count), k);
 		add_words(&text, &w, NULL, 40 - (int)k);
 		assert_int_equal(text.len, whole.len);
@@ -132,9 +140,9 @@ static void test_answers_differ(void **state)
 	int same_prompt = 0, same_seed = 0;
 
 	for (uint32_t i = 0; i < 200; i++) {
-		sim_writer_init(&a, i);
-		sim_writer_init(&b, i);
-		sim_writer_init(&c, i + 1);
+		sim_writer_init(&a, i, words());
+		sim_writer_init(&b, i, words());
+		sim_writer_init(&c, i + 1, words());
 		sim_writer_read(&a, &one, 1);
 		sim_writer_read(&b, &two, 1);
 		sim_writer_read(&c, &one, 1);

@@ -106,6 +106,23 @@ static const struct mistake mistakes[] = {
 	  "f:1:11: error: engine 'http://a' has 'tls' and no https:// URL\n" },
 	{ "engines: [{url: https://a, tls: {cert: c.pem}}]",
 	  "f:1:11: error: tls: 'cert' and 'key' belong together\n" },
+	{ "engines: [{url: http://a, kv_events: sometimes}]",
+	  "f:1:38: error: engines[0].kv_events: 'sometimes': auto, off, poll, or endpoints "
+	  "tcp://HOST:PORT with a numeric HOST, localhost or * (the engine's own)\n" },
+	{ "engines: [{url: http://a, kv_events: [off, 'tcp://*:1']}]",
+	  "f:1:11: error: engine 'http://a': kv_events: auto, off and poll stand alone\n" },
+	{ "engines: [{url: http://a, kv_events: ['tcp://*:1', auto]}]",
+	  "f:1:11: error: engine 'http://a': kv_events: auto, off and poll stand alone\n" },
+	{ "engines: [{url: http://a, kv_events: poll}]",
+	  "f:1:11: error: engine 'http://a': kv_events: poll is for engines of the kind trtllm: say "
+	  "'kind: trtllm'\n" },
+	{ "engines: [{url: http://a, kv_topic: t}]",
+	  "f:1:11: error: engine 'http://a': kv_replay and kv_topic need endpoints in kv_events\n" },
+	{ "engines: [{url: http://a, kv_events: 'tcp://*:1', kv_replay: ['tcp://*:2', 'tcp://*:3']}]",
+	  "f:1:11: error: engine 'http://a': kv_replay needs as many endpoints as kv_events\n" },
+	{ "engines: [{url: http://a, kv_events: 'tcp://gpu7:1'}]",
+	  "f:1:38: error: engines[0].kv_events: 'tcp://gpu7:1': auto, off, poll, or endpoints "
+	  "tcp://HOST:PORT with a numeric HOST, localhost or * (the engine's own)\n" },
 	{ "tls: {cert: c.pem}", "f:1:1: error: tls: 'cert' and 'key' belong together\n" },
 	{ "admin_tls: {client_ca: c.pem}",
 	  "f:1:1: error: admin_tls: needs 'cert' and 'key', or there is no TLS\n" },

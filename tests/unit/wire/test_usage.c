@@ -31,28 +31,30 @@ static void forms(void **state)
 		  "tokens_details\":"
 		  "{\"cached_tokens\":32,\"created_cache_tokens\":1},\"completion_tokens_details\":"
 		  "{\"reasoning_tokens\":4}}",
-		  { 33, 6, 32, 4, true } },
+		  { 33, 6, 32, 4, true, true } },
 		{ "{\"prompt_tokens\":3,\"completion_tokens\":1,\"prompt_tokens_details\":null,"
 		  "\"reasoning_tokens\":1}",
-		  { 3, 1, 0, 1, true } },
+		  { 3, 1, 0, 1, true, false } },
 		{ "{\"input_tokens\":10,\"input_tokens_details\":{\"cached_tokens\":8},\"output_"
 		  "tokens\":5,"
 		  "\"output_tokens_details\":{\"reasoning_tokens\":2},\"total_tokens\":15}",
-		  { 10, 5, 8, 2, true } },
+		  { 10, 5, 8, 2, true, true } },
 		{ "{\"input_tokens\":2,\"cache_read_input_tokens\":8,\"cache_creation_input_"
 		  "tokens\":4,\"output_tokens\":5}",
-		  { 14, 5, 8, 0, true } },
-		{ "{\"prompt_tokens\":7,\"total_tokens\":7}", { 7, 0, 0, 0, true } },
-		{ "{\"total_tokens\":7}", { 7, 0, 0, 0, true } },
-		{ "{\"output_tokens\":9}", { 0, 9, 0, 0, true } },
-		{ "{}", { 0, 0, 0, 0, false } },
+		  { 14, 5, 8, 0, true, true } },
+		{ "{\"prompt_tokens\":7,\"total_tokens\":7}", { 7, 0, 0, 0, true, false } },
+		{ "{\"total_tokens\":7}", { 7, 0, 0, 0, true, false } },
+		{ "{\"output_tokens\":9}", { 0, 9, 0, 0, true, false } },
+		{ "{}", { 0, 0, 0, 0, false, false } },
 		{ "{\"prompt_tokens\":null,\"completion_tokens\":\"5\",\"cached\":{\"prompt_"
 		  "tokens\":1}}",
-		  { 0, 0, 0, 0, false } },
-		{ "{\"prompt_tokens\":-1,\"completion_tokens\":1.5}", { 0, 0, 0, 0, false } },
+		  { 0, 0, 0, 0, false, false } },
+		{ "{\"prompt_tokens\":-1,\"completion_tokens\":1.5}", { 0, 0, 0, 0, false, false } },
 		{ "{\"prompt_tokens\":9007199254740993,\"completion_tokens\":2}",
-		  { 0, 2, 0, 0, true } },
-		{ " { \"prompt_tokens\" : 3.0 } ", { 3, 0, 0, 0, true } },
+		  { 0, 2, 0, 0, true, false } },
+		{ "{\"prompt_tokens\":3,\"prompt_tokens_details\":{\"cached_tokens\":0}}",
+		  { 3, 0, 0, 0, true, true } },
+		{ " { \"prompt_tokens\" : 3.0 } ", { 3, 0, 0, 0, true, false } },
 	};
 
 	for (size_t i = 0; i < COUNT(cases); i++) {
@@ -60,7 +62,8 @@ static void forms(void **state)
 		assert_int_equal(usage_parse(bb_str_of(cases[i].text), &u), 0);
 		const struct usage *e = &cases[i].u;
 		if (u.prompt != e->prompt || u.completion != e->completion ||
-		    u.cached != e->cached || u.reasoning != e->reasoning || u.known != e->known)
+		    u.cached != e->cached || u.reasoning != e->reasoning || u.known != e->known ||
+		    u.has_cached != e->has_cached)
 			fail_msg("%s", cases[i].text);
 	}
 	struct usage u = { .prompt = 77 };
@@ -72,8 +75,8 @@ static void forms(void **state)
 
 static void merging(void **state)
 {
-	struct usage total = { 5, 1, 2, 0, true };
-	const struct usage later = { 0, 9, 0, 3, true }, nothing = { 0, 0, 0, 0, false };
+	struct usage total = { 5, 1, 2, 0, true, true };
+	const struct usage later = { 0, 9, 0, 3, true, false }, nothing = { 0, 0, 0, 0, false, false };
 
 	usage_merge(&total, &later);
 	usage_merge(&total, &nothing);

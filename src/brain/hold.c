@@ -1,0 +1,232 @@
+/*
+ * hold.c: late binding: requests that wait in the gateway until an engine is open for them.
+ *
+ * The order is aged shortest-uncached-first: the least of uncached tokens ÷ (1 + seconds waited),
+ * which in the study of routing rules (§6) lowered the mean time to a first token by more than half
+ * in overload, with the slowest tenth no worse. A walk decides for one after the other; who would
+ * rather wait for a busy engine than go to one that is open has its tokens counted there, so that
+ * those behind it see them.
+ */
+#include "base/alloc.h"
+#include "base/log.h"
+#include "brain/brain_core.h"
+
+/* Decisions in one walk: with many engines each costs more. */
+#define WALK_MAX 32
+#define WALK_MAX_MANY 8
+#define MANY_LANES 64
+
+int hold(struct brain *b, uint64_t now_ns, const struct model *m, const struct brain_request *r,
+	 struct request_id id)
+{
+	struct flight *f = &b->flights[id.slot];
+
+	if (b->held_count == b->held_max)
+		return -BB_EBUSY;
+	if (!b->held) {
+		b->held = bb_alloc(b->held_max * sizeof(*b->held));
+		if (!b->held)
+			return -BB_ENOMEM;
+	}
+	f->held = bb_alloc_zero(1, sizeof(*f->held));
+	if (!f->held)
+		return -BB_ENOMEM;
+	f->held->ask = *r;
+	f->held->ask.model = BB_STR("");
+	memcpy(f->held->exclude, r->exclude, r->exclude_count * sizeof(*r->exclude));
+	f->held->ask.exclude = f->held->exclude;
+	f->held->ask.hashes = f->hashes;
+	f->held->ask.hash_count = f->hash_count;
+	f->held->model = (uint32_t)(m - b->fleet.models);
+	f->held->since_ns = now_ns;
+	f->state = FLIGHT_HELD;
+	b->held[b->held_count++] = id.slot;
+	b->fleet.models[f->held->model].held++;
+	return 0;
+}
+
+static void queue_remove(struct brain *b, uint32_t slot)
+{
+	for (uint32_t i = 0; i < b->held_count; i++)
+		if (b->held[i] == slot) {
+			b->held[i] = b->held[--b->held_count];
+			b->fleet.models[b->flights[slot].held->model].held--;
+			return;
+		}
+}
+
+static void list_remove(struct brain *b, uint32_t slot)
+{
+	uint32_t before = UINT32_MAX;
+
+	for (uint32_t i = b->released_head; i != slot; i = b->flights[i].next_free)
+		before = i;
+	const uint32_t next = b->flights[slot].next_free;
+	if (before == UINT32_MAX)
+		b->released_head = next;
+	else
+		b->flights[before].next_free = next;
+	if (b->released_tail == slot)
+		b->released_tail = before;
+}
+
+void held_forget(struct brain *b, uint32_t slot)
+{
+	struct flight *f = &b->flights[slot];
+
+	if (f->state == FLIGHT_HELD)
+		queue_remove(b, slot);
+	else if (f->held->is_listed)
+		list_remove(b, slot);
+}
+
+bool brain_released(struct brain *b, struct request_id *id, uint64_t *cookie)
+{
+	const uint32_t slot = b->released_head;
+
+	if (slot == UINT32_MAX)
+		return false;
+	struct flight *f = &b->flights[slot];
+	b->released_head = f->next_free;
+	f->held->is_listed = false;
+	*id = (struct request_id){ slot, f->generation };
+	*cookie = f->held->ask.cookie;
+	return true;
+}
+
+bool brain_request_decision(struct brain *b, struct request_id id, struct decision *out)
+{
+	struct flight *f = flight_get(b, id);
+
+	if (!f || f->state != FLIGHT_RELEASED)
+		return false;
+	BB_ASSERT(!f->held->is_listed);
+	*out = f->held->decision;
+	if (f->held->is_dispatched) {
+		f->state = FLIGHT_SENT;
+		BB_FREE(f->held);
+	} else {
+		flight_release(b, id.slot);
+	}
+	return true;
+}
+
+uint32_t brain_held(const struct brain *b)
+{
+	return b->held_count;
+}
+
+/* Decided: for brain_released. */
+static void release(struct brain *b, uint32_t slot)
+{
+	struct flight *f = &b->flights[slot];
+
+	queue_remove(b, slot);
+	f->held->is_dispatched = f->state == FLIGHT_SENT;
+	f->state = FLIGHT_RELEASED;
+	f->next_free = UINT32_MAX;
+	f->held->is_listed = true;
+	if (b->released_head == UINT32_MAX)
+		b->released_head = slot;
+	else
+		b->flights[b->released_tail].next_free = slot;
+	b->released_tail = slot;
+}
+
+static double key_of(const struct flight *f, uint64_t now_ns)
+{
+	const struct held *h = f->held;
+	const double waited_s = (double)(now_ns - h->since_ns) / 1e9;
+
+	return (double)(h->ask.prompt_tokens - h->decision.cached_tokens) / (1 + waited_s);
+}
+
+/* The next of those that this walk has not looked at; UINT32_MAX: none. */
+static uint32_t next_in_order(const struct brain *b, uint64_t now_ns)
+{
+	uint32_t best = UINT32_MAX;
+	double least = 0;
+
+	for (uint32_t i = 0; i < b->held_count; i++) {
+		const struct flight *f = &b->flights[b->held[i]];
+		if (f->held->visit == b->walk)
+			continue;
+		const double key = key_of(f, now_ns);
+		if (best == UINT32_MAX || key < least) {
+			best = b->held[i];
+			least = key;
+		}
+	}
+	return best;
+}
+
+/* Is there any engine that could take something? Else a walk is of no use. */
+static bool is_any_open(const struct brain *b, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < b->lane_count; i++)
+		if (lane_is_open(&b->lanes[i], now_ns, 0))
+			return true;
+	return false;
+}
+
+static void promise_tokens(struct brain *b, const struct choice *c, const struct held *h)
+{
+	const uint64_t uncached = h->ask.prompt_tokens - h->decision.cached_tokens;
+	const uint64_t sum = b->promised[c->lane] + uncached;
+
+	b->promised[c->lane] = sum > UINT32_MAX ? UINT32_MAX : (uint32_t)sum + (sum == 0);
+}
+
+static void look_at(struct brain *b, uint64_t now_ns, uint32_t slot)
+{
+	struct flight *f = &b->flights[slot];
+	struct held *h = f->held;
+	struct model *m = &b->fleet.models[h->model];
+	const struct request_id id = { slot, f->generation };
+	struct decision *d = &h->decision;
+	struct choice c;
+
+	decision_begin(b, d);
+	d->held_ns = now_ns - h->since_ns;
+	if (!decide(b, now_ns, m, &h->ask, &c, d)) {
+		release(b, slot);
+	} else if (c.is_open) {
+		dispatch(b, now_ns, m, &h->ask, &c, id, d);
+		release(b, slot);
+	} else {
+		promise_tokens(b, &c, h);
+	}
+}
+
+void held_walk(struct brain *b, uint64_t now_ns)
+{
+	const uint32_t most = b->lane_count > MANY_LANES ? WALK_MAX_MANY : WALK_MAX;
+	uint32_t slot;
+
+	if (b->held_count == 0 || (b->policy->holds && !is_any_open(b, now_ns)))
+		return;
+	b->walk++;
+	for (uint32_t i = 0; i < most; i++) {
+		slot = next_in_order(b, now_ns);
+		if (slot == UINT32_MAX)
+			break;
+		b->flights[slot].held->visit = b->walk;
+		look_at(b, now_ns, slot);
+	}
+	memset(b->promised, 0, b->lane_count * sizeof(*b->promised));
+}
+
+void held_expire(struct brain *b, uint64_t now_ns)
+{
+	for (uint32_t i = 0; i < b->held_count;) {
+		const uint32_t slot = b->held[i];
+		struct held *h = b->flights[slot].held;
+		if (now_ns - h->since_ns < b->held_ns_max) {
+			i++;
+			continue;
+		}
+		h->decision.held_ns = now_ns - h->since_ns;
+		decision_reject(&h->decision, -BB_EBUSY, RETRY_AFTER_MS);
+		release(b, slot);
+	}
+}

@@ -1,0 +1,371 @@
+#include "brain/index_table.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/log.h"
+
+/* Of a page's slots: how many are in use when it grows, and below which it gives a block back. */
+#define FILL_MAX_PERCENT 85
+#define FILL_MIN_PERCENT 60
+/* Of the hash that the directory may look at: what is left still spreads slots over a page. */
+#define DIRECTORY_BITS_MAX 24
+
+static uint32_t slots_of(uint32_t parts, uint32_t percent)
+{
+	return parts * INDEX_PART_SLOTS * percent / 100;
+}
+
+/* ---- one page ---- */
+
+static struct index_slot *line_at(const struct index_page *p, uint32_t line)
+{
+	return p->parts[line / INDEX_PART_LINES] + line % INDEX_PART_LINES * INDEX_LINE_SLOTS;
+}
+
+static uint32_t line_behind(const struct index_page *p, uint32_t line)
+{
+	return line + 1 == p->part_count * INDEX_PART_LINES ? 0 : line + 1;
+}
+
+/* A line with a free slot ends every search: nothing was ever put past it. */
+static struct index_slot *find_in(const struct index_page *p, uint64_t mixed, uint64_t hash,
+				  uint32_t *line)
+{
+	*line = index_page_home(p, mixed);
+	for (uint32_t n = p->part_count * INDEX_PART_LINES; n > 0; n--) {
+		struct index_slot *const s = line_at(p, *line);
+		bool has_free = false;
+		for (uint32_t i = 0; i < INDEX_LINE_SLOTS; i++) {
+			if (s[i].hash == hash && s[i].value)
+				return &s[i];
+			has_free |= s[i].value == 0;
+		}
+		if (has_free)
+			return NULL;
+		*line = line_behind(p, *line);
+	}
+	return NULL;
+}
+
+static struct index_slot *free_in(struct index_slot *line)
+{
+	for (uint32_t i = 0; i < INDEX_LINE_SLOTS; i++)
+		if (line[i].value == 0)
+			return &line[i];
+	return NULL;
+}
+
+static void add_to(struct index_page *p, uint64_t mixed, const struct index_slot *slot)
+{
+	uint32_t line = index_page_home(p, mixed);
+	struct index_slot *s = free_in(line_at(p, line));
+
+	BB_ASSERT(p->slot_count < p->part_count * INDEX_PART_SLOTS);
+	while (!s) {
+		line = line_behind(p, line);
+		s = free_in(line_at(p, line));
+	}
+	*s = *slot;
+	p->slot_count++;
+}
+
+uint32_t index_page_gather(struct index_table *t, const struct index_page *p)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < p->part_count; i++)
+		for (uint32_t k = 0; k < INDEX_PART_SLOTS; k++) {
+			t->scratch[count] = p->parts[i][k];
+			count += p->parts[i][k].value != 0;
+		}
+	BB_ASSERT(count == p->slot_count);
+	return count;
+}
+
+/* Makes the page of what lies in scratch. */
+static void fill(struct index_table *t, struct index_page *p, uint32_t count)
+{
+	for (uint32_t i = 0; i < p->part_count; i++)
+		memset(p->parts[i], 0, INDEX_BLOCK_SIZE);
+	p->slot_count = 0;
+	for (uint32_t i = 0; i < count; i++)
+		add_to(p, index_table_mix(t, t->scratch[i].hash), &t->scratch[i]);
+}
+
+static bool add_part(struct index_table *t, struct index_page *p)
+{
+	struct index_slot *const part = index_block_get(t->blocks, &p->blocks[p->part_count]);
+
+	if (!part)
+		return false;
+	p->parts[p->part_count++] = part;
+	return true;
+}
+
+static void drop_part(struct index_table *t, struct index_page *p)
+{
+	index_block_put(t->blocks, p->blocks[--p->part_count]);
+	p->parts[p->part_count] = NULL;
+}
+
+void index_page_rebuild(struct index_table *t, struct index_page *p, uint32_t count, uint32_t parts)
+{
+	BB_ASSERT(count <= p->slot_count && count <= parts * INDEX_PART_SLOTS);
+	t->slot_count -= p->slot_count - count;
+	while (p->part_count > parts)
+		drop_part(t, p);
+	fill(t, p, count);
+}
+
+/* ---- growth ---- */
+
+static void page_destroy(struct index_table *t, struct index_page *p)
+{
+	while (p->part_count)
+		drop_part(t, p);
+	bb_free(p);
+	t->page_count--;
+}
+
+static struct index_page *page_create(struct index_table *t, uint32_t parts, uint32_t bits)
+{
+	struct index_page *const p =
+		t->page_count < t->page_max ? bb_alloc_zero(1, sizeof(*p)) : NULL;
+
+	if (!p)
+		return NULL;
+	t->page_count++;
+	p->bits = (uint8_t)bits;
+	while (p->part_count < parts)
+		if (!add_part(t, p)) {
+			page_destroy(t, p);
+			return NULL;
+		}
+	fill(t, p, 0);
+	return p;
+}
+
+static int double_directory(struct index_table *t)
+{
+	const size_t count = (size_t)1 << t->directory_bits;
+
+	if (t->directory_bits == t->directory_bits_max)
+		return -BB_ELIMIT;
+	struct index_page **const twice = bb_alloc(2 * count * sizeof(struct index_page *));
+	if (!twice)
+		return -BB_ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		twice[2 * i] = twice[2 * i + 1] = t->directory[i];
+	bb_free(t->directory);
+	t->directory = twice;
+	t->directory_bits++;
+	return 0;
+}
+
+/* Half of the page's hashes go to a new one: those whose next bit is 1. */
+static int cut_in_two(struct index_table *t, struct index_page *p, uint64_t mixed)
+{
+	const uint32_t parts = (INDEX_PARTS_MAX + 1) / 2;
+	uint32_t low = 0, high = 0;
+
+	if (p->bits == t->directory_bits) {
+		const int rc = double_directory(t);
+		if (rc)
+			return rc;
+	}
+	struct index_page *const other = page_create(t, parts, p->bits + 1);
+	if (!other)
+		return -BB_ENOMEM;
+	const uint32_t count = index_page_gather(t, p);
+	for (uint32_t i = 0; i < count; i++)
+		high += index_table_mix(t, t->scratch[i].hash) >> (63 - p->bits) & 1;
+	if (high > slots_of(parts, 100) || count - high > slots_of(parts, 100)) {
+		page_destroy(t, other); /* so uneven are no hashes of blocks */
+		return -BB_ELIMIT;
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		const uint64_t m = index_table_mix(t, t->scratch[i].hash);
+		if (m >> (63 - p->bits) & 1)
+			add_to(other, m, &t->scratch[i]);
+		else
+			t->scratch[low++] = t->scratch[i];
+	}
+	while (p->part_count > parts)
+		drop_part(t, p);
+	fill(t, p, low);
+	p->bits++;
+	other->bits = p->bits;
+	const uint32_t shift = t->directory_bits - p->bits;
+	const size_t first = (size_t)(mixed >> 1 >> (63 - p->bits) | 1) << shift;
+	for (size_t i = 0; i < (size_t)1 << shift; i++)
+		t->directory[first + i] = other;
+	return 0;
+}
+
+static int grow(struct index_table *t, struct index_page *p, uint64_t mixed)
+{
+	if (p->part_count == INDEX_PARTS_MAX)
+		return cut_in_two(t, p, mixed);
+	const uint32_t count = index_page_gather(t, p);
+	if (!add_part(t, p))
+		return -BB_ENOMEM;
+	fill(t, p, count);
+	return 0;
+}
+
+/* ---- the table ---- */
+
+static uint32_t page_max_for(uint64_t bytes_max)
+{
+	return (uint32_t)(bytes_max / (INDEX_PARTS_MAX / 2 * INDEX_BLOCK_SIZE)) + 1;
+}
+
+static uint32_t directory_bits_for(uint64_t bytes_max)
+{
+	uint32_t bits = 0;
+
+	while (bits < DIRECTORY_BITS_MAX && (1ull << bits) < 2ull * page_max_for(bytes_max))
+		bits++;
+	return bits;
+}
+
+uint64_t index_table_bytes_max(uint64_t bytes_max)
+{
+	const uint64_t entries = 1ull << directory_bits_for(bytes_max);
+
+	/* While a directory is doubled the old one stands beside it. */
+	return entries * sizeof(struct index_page *) * 3 / 2 +
+	       page_max_for(bytes_max) * sizeof(struct index_page) +
+	       INDEX_PAGE_SLOTS_MAX * sizeof(struct index_slot);
+}
+
+uint64_t index_table_bytes(const struct index_table *t)
+{
+	return ((uint64_t)1 << t->directory_bits) * sizeof(struct index_page *) +
+	       t->page_count * sizeof(struct index_page) +
+	       INDEX_PAGE_SLOTS_MAX * sizeof(struct index_slot);
+}
+
+int index_table_init(struct index_table *t, struct index_blocks *blocks, uint64_t bytes_max,
+		     uint64_t seed)
+{
+	*t = (struct index_table){ .blocks = blocks,
+				   .seed = seed,
+				   .page_max = page_max_for(bytes_max),
+				   .directory_bits_max = directory_bits_for(bytes_max) };
+	t->scratch = bb_alloc(INDEX_PAGE_SLOTS_MAX * sizeof(*t->scratch));
+	t->directory = bb_alloc(sizeof(struct index_page *));
+	if (t->scratch && t->directory)
+		t->directory[0] = page_create(t, 1, 0);
+	if (t->scratch && t->directory && t->directory[0])
+		return 0;
+	BB_FREE(t->scratch);
+	BB_FREE(t->directory);
+	return -BB_ENOMEM;
+}
+
+void index_table_fini(struct index_table *t)
+{
+	const size_t count = (size_t)1 << t->directory_bits;
+	struct index_page *before = NULL;
+
+	for (size_t i = 0; t->directory && i < count; i++) {
+		struct index_page *const p = t->directory[i];
+		if (p != before) /* entries of one page stand together */
+			bb_free(p);
+		before = p;
+	}
+	BB_FREE(t->directory);
+	BB_FREE(t->scratch);
+}
+
+struct index_slot *index_table_find(const struct index_table *t, uint64_t hash)
+{
+	const uint64_t mixed = index_table_mix(t, hash);
+	uint32_t line;
+
+	return find_in(index_table_page(t, mixed), mixed, hash, &line);
+}
+
+int index_table_add(struct index_table *t, const struct index_slot *slot)
+{
+	const uint64_t mixed = index_table_mix(t, slot->hash);
+	struct index_page *p = index_table_page(t, mixed);
+
+	if (p->slot_count >= slots_of(p->part_count, FILL_MAX_PERCENT)) {
+		const int rc = grow(t, p, mixed);
+		if (rc)
+			return rc;
+		p = index_table_page(t, mixed);
+	}
+	add_to(p, mixed, slot);
+	t->slot_count++;
+	return 0;
+}
+
+/* A slot of `line` that was put past `hole_line` while that was full. */
+static struct index_slot *passer(const struct index_table *t, const struct index_page *p,
+				 uint32_t line, uint32_t hole_line)
+{
+	const uint32_t lines = p->part_count * INDEX_PART_LINES;
+	const uint32_t from_hole = (line + lines - hole_line) % lines;
+	struct index_slot *const s = line_at(p, line);
+
+	for (uint32_t i = 0; i < INDEX_LINE_SLOTS; i++) {
+		if (!s[i].value)
+			continue;
+		const uint32_t home = index_page_home(p, index_table_mix(t, s[i].hash));
+		if ((line + lines - home) % lines >= from_hole)
+			return &s[i];
+	}
+	return NULL;
+}
+
+/* A line was full and has a hole now: what was put past it is drawn back, and so on from there. */
+static void close_hole(struct index_table *t, struct index_page *p, struct index_slot *hole,
+		       uint32_t hole_line)
+{
+	uint32_t line = hole_line;
+
+	for (uint32_t n = 1; n < p->part_count * INDEX_PART_LINES; n++) {
+		line = line_behind(p, line);
+		const bool is_last = free_in(line_at(p, line)) != NULL;
+		struct index_slot *const moved = passer(t, p, line, hole_line);
+		if (moved) {
+			*hole = *moved;
+			moved->value = 0;
+			hole = moved;
+			hole_line = line;
+		}
+		if (is_last)
+			return;
+	}
+}
+
+void index_table_erase(struct index_table *t, uint64_t hash)
+{
+	const uint64_t mixed = index_table_mix(t, hash);
+	struct index_page *const p = index_table_page(t, mixed);
+	uint32_t line;
+	struct index_slot *const slot = find_in(p, mixed, hash, &line);
+
+	BB_ASSERT(slot);
+	const bool was_full = !free_in(line_at(p, line));
+	slot->value = 0;
+	p->slot_count--;
+	t->slot_count--;
+	if (was_full)
+		close_hole(t, p, slot, line);
+	if (p->part_count > 1 && p->slot_count < slots_of(p->part_count - 1u, FILL_MIN_PERCENT))
+		index_page_rebuild(t, p, index_page_gather(t, p), p->part_count - 1u);
+}
+
+uint32_t index_page_parts_for(const struct index_page *p, uint32_t count)
+{
+	uint32_t parts = p->part_count;
+
+	while (parts > 1 && count < slots_of(parts - 1, FILL_MIN_PERCENT))
+		parts--;
+	return parts;
+}
