@@ -144,8 +144,6 @@ struct choice {
 /* What a policy is told. */
 struct policy_input decision_input(struct bb_rng *rng, uint64_t now_ns, const struct model *m,
 				   const struct brain_request *r);
-/* The least of the costs; among equals any, evenly. `next_cost`: the least of the others. */
-uint32_t decision_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost);
 /* `d` was begun with this. */
 void decision_begin(const struct brain *b, struct decision *d);
 void decision_reject(struct decision *d, int error, uint32_t retry_after_ms);

@@ -1,6 +1,7 @@
 /* decide.c: one choice: who may take a request, what the policy says, and what it reserves. */
 #include "base/log.h"
 #include "brain/brain_core.h"
+#include "brain/policy/estimate.h"
 
 /* What an answer is taken to be where the client limits it to more, for the sums that are shown. */
 #define OUTPUT_TOKENS_EXPECTED 256
@@ -73,8 +74,7 @@ static uint32_t credit(const struct index_depth *d, double trust, const struct b
 {
 	const uint64_t device = hashes_tokens(r->hashed, d->device);
 	uint64_t tokens = hashes_tokens(r->hashed, d->held);
-	double believed =
-		((double)device + (double)(tokens - device) * LOWER_TIER_CREDIT) * trust;
+	double believed = ((double)device + (double)(tokens - device) * LOWER_TIER_CREDIT) * trust;
 
 	/* An engine computes the last token of a prompt in any case. */
 	const uint64_t most = r->prompt_tokens ? r->prompt_tokens - 1 : 0;
@@ -98,33 +98,12 @@ static void match(struct brain *b, const struct brain_request *r)
 	index_match(b->index, r->hashes, r->hash_count, b->depths, b->lane_count);
 	for (uint32_t i = 0; i < c->count; i++) {
 		const uint32_t lane = (uint32_t)(c->lane[i] - b->lanes);
-		c->cached[i] = credit(&b->depths[lane], b->kv_lanes[lane].trust, r,
-				      &b->raw_cached[i]);
+		c->cached[i] =
+			credit(&b->depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
 	}
 }
 
 /* ---- which one ---- */
-
-uint32_t decision_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost)
-{
-	uint32_t best = 0, equals = 1;
-
-	for (uint32_t i = 1; i < count; i++) {
-		if (cost[i] < cost[best]) {
-			best = i;
-			equals = 1;
-		} else if (cost[i] == cost[best] && bb_rng_below(rng, ++equals) == 0) {
-			best = i;
-		}
-	}
-	*next_cost = POLICY_NEVER;
-	for (uint32_t i = 0; i < count; i++)
-		if (i != best && cost[i] < *next_cost)
-			*next_cost = cost[i];
-	if (*next_cost == POLICY_NEVER)
-		*next_cost = cost[best];
-	return best;
-}
 
 static uint32_t tokens_32(uint64_t tokens)
 {
@@ -172,7 +151,8 @@ static void candidate_say(const struct brain *b, uint32_t i, struct decision_can
 }
 
 /* The chosen one, then those that come next. */
-static void best_say(const struct brain *b, uint32_t chosen, struct decision *d)
+static void best_say(const struct brain *b, const struct policy_input *in, uint32_t chosen,
+		     struct decision *d)
 {
 	uint32_t rows[DECISION_BEST_MAX] = { chosen };
 	uint32_t count = 1;
@@ -191,8 +171,13 @@ static void best_say(const struct brain *b, uint32_t chosen, struct decision *d)
 			rows[k] = rows[k - 1];
 		rows[at] = i;
 	}
-	for (uint32_t i = 0; i < count; i++)
+	for (uint32_t i = 0; i < count; i++) {
+		/* A policy that predicts says less of those that are out of the question. */
+		const struct policy_terms *t = &b->columns.terms[rows[i]];
+		if (t->ttft_ms > 0 && t->total_ms == 0)
+			estimate_explain(&b->columns, in, rows[i]);
 		candidate_say(b, rows[i], &d->best[i]);
+	}
 	d->best_count = count;
 }
 
@@ -209,7 +194,8 @@ static enum decision_reason reason_of(const struct brain *b, uint32_t chosen, ui
 	return c->cached[chosen] == most ? REASON_WARM : REASON_LOAD;
 }
 
-static void say(const struct brain *b, uint32_t chosen, struct decision *d)
+static void say(const struct brain *b, const struct policy_input *in, uint32_t chosen,
+		struct decision *d)
 {
 	const struct candidates *c = &b->columns;
 	const struct engine *e = &b->fleet.engines[c->slot[chosen]];
@@ -228,7 +214,7 @@ static void say(const struct brain *b, uint32_t chosen, struct decision *d)
 	d->possible_tokens = most;
 	d->cost = b->cost[chosen];
 	d->reason = reason_of(b, chosen, most);
-	best_say(b, chosen, d);
+	best_say(b, in, chosen, d);
 }
 
 void decision_begin(const struct brain *b, struct decision *d)
@@ -268,9 +254,9 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 	memset(c->terms, 0, c->count * sizeof(*c->terms));
 	const struct policy_input in = decision_input(&b->rng, now_ns, m, r);
 	b->policy->score(c, &in, b->cost);
-	const uint32_t k = decision_pick(b->cost, c->count, &b->rng, &d->next_cost);
+	const uint32_t k = policy_pick(b->cost, c->count, &b->rng, &d->next_cost);
 	const uint32_t prompt = tokens_32(r->prompt_tokens);
-	say(b, k, d);
+	say(b, &in, k, d);
 	*out = (struct choice){
 		.candidate = k,
 		.lane = (uint32_t)(c->lane[k] - b->lanes),

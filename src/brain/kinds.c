@@ -130,8 +130,8 @@ static bool is_near(double a, double b)
 
 static bool are_alike(const struct rates *a, const struct rates *b)
 {
-	return is_near(rates_ttft_ms(a, 1, ALIKE_TOKENS, LANE_STEP_TOKENS, 0),
-		       rates_ttft_ms(b, 1, ALIKE_TOKENS, LANE_STEP_TOKENS, 0)) &&
+	return is_near(rates_ttft_ms(a, 1, ALIKE_TOKENS, 1.0 / LANE_STEP_TOKENS, 0),
+		       rates_ttft_ms(b, 1, ALIKE_TOKENS, 1.0 / LANE_STEP_TOKENS, 0)) &&
 	       is_near(rates_gap_ms(a, 1, ALIKE_KV_TOKENS), rates_gap_ms(b, 1, ALIKE_KV_TOKENS));
 }
 
@@ -164,12 +164,11 @@ static uint32_t row_alike(const struct kinds *k, uint32_t row, const struct rate
 
 static uint32_t move(struct kinds *k, struct lane *l, uint32_t from, uint32_t to)
 {
-	l->factors.ttft = l->factors.gap = 1;
-	if (to == from)
-		return to;
-	use(k, to);
-	kinds_put(k, from);
-	l->rates = kinds_rates(k, to);
+	if (to != from) {
+		use(k, to);
+		kinds_put(k, from);
+	}
+	lane_set_rates(l, kinds_rates(k, to));
 	return to;
 }
 

@@ -4,13 +4,48 @@
 
 #include "base/log.h"
 
-#define MS_NS 1e6
 #define GAP_TOKENS 4	  /* a gap is measured over so many at least */
 #define PROGRESS_MAX 0.95 /* of a prefill whose first token has not come */
+#define SLOTS_NEVER 0x7fffffffu
 #define FREED_AVERAGE_MS 10000.0
 #define LENGTH_WEIGHT_MIN 0.01 /* of the newest answer */
 #define KV_REPORT_WEIGHT 0.3
 #define KV_REPORT_SHARE_MIN 0.05 /* reports about a cache that is emptier say little */
+
+/* First tokens wait for a sequence or for memory, not for prefills: time is no progress. */
+static bool is_stuck(const struct lane *l)
+{
+	return (l->sequences_max && l->requests > l->sequences_max) ||
+	       (l->kv_tokens_max && lane_kv_used(l) > (double)l->kv_tokens_max);
+}
+
+static uint32_t slots_near(const struct lane *l)
+{
+	const uint32_t share = l->sequences_max / LANE_SLOT_MARGIN_SHARE;
+
+	if (!l->sequences_max)
+		return SLOTS_NEVER;
+	return l->sequences_max - (share < LANE_SLOT_MARGIN ? share : LANE_SLOT_MARGIN);
+}
+
+/* After each event. */
+static void look(struct lane *l)
+{
+	struct lane_view *v = &l->view;
+	const double growth = 0.5 * l->lengths->mean[0] * (l->requests + 1);
+
+	v->pending = (double)l->pending;
+	v->progress_max = is_stuck(l) ? 0 : PROGRESS_MAX * l->head_uncached;
+	v->steps_per_token =
+		l->step_tokens > l->generating ? 1.0 / (l->step_tokens - l->generating) : 1;
+	v->gap_ms = l->generating ? lane_gap_ms(l) : 0;
+	v->kv_free =
+		l->kv_tokens_max ? (double)l->kv_tokens_max - lane_kv_used(l) - growth : INFINITY;
+	v->rates = l->rates;
+	v->factor = (float)l->factors.ttft_used;
+	v->slots_near = slots_near(l) & SLOTS_NEVER;
+	v->is_off = rates_are_off(&l->factors);
+}
 
 void lane_init(struct lane *l, struct rates *rates, struct lane_lengths *lengths)
 {
@@ -21,6 +56,23 @@ void lane_init(struct lane *l, struct rates *rates, struct lane_lengths *lengths
 			    .waiting_head = LANE_NONE,
 			    .waiting_tail = LANE_NONE };
 	rate_factors_init(&l->factors);
+	look(l);
+}
+
+void lane_set_limits(struct lane *l, uint32_t sequences_max, uint64_t kv_tokens_max,
+		     uint32_t step_tokens)
+{
+	l->sequences_max = sequences_max;
+	l->kv_tokens_max = kv_tokens_max;
+	l->step_tokens = step_tokens ? step_tokens : LANE_STEP_TOKENS;
+	look(l);
+}
+
+void lane_set_rates(struct lane *l, struct rates *rates)
+{
+	l->rates = rates;
+	rate_factors_init(&l->factors);
+	look(l);
 }
 
 /* ---- how long answers are ---- */
@@ -115,7 +167,7 @@ static void waiting_append(struct lane *l, const struct lane_table *t, uint32_t 
 	if (l->waiting_tail == LANE_NONE) {
 		l->waiting_head = row;
 		l->head_uncached = r->uncached;
-		l->last_first_ns = now_ns;
+		l->view.last_first_ns = now_ns;
 	} else {
 		row_of(t, l->waiting_tail)->next = row;
 	}
@@ -141,7 +193,7 @@ static void waiting_unlink(struct lane *l, const struct lane_table *t, uint32_t 
 	} else {
 		l->waiting_head = r->next;
 		l->head_uncached = r->next == LANE_NONE ? 0 : row_of(t, r->next)->uncached;
-		l->last_first_ns = now_ns; /* the next one's prefill begins */
+		l->view.last_first_ns = now_ns; /* the next one's prefill begins */
 	}
 	r->next = r->prev = LANE_NONE;
 	if (l->waiting_head == LANE_NONE)
@@ -165,10 +217,10 @@ static void begin_generating(struct lane *l, const struct lane_table *t, uint32_
 /* When the head's first token should be there. */
 static uint64_t head_due_ns(const struct lane *l)
 {
-	const double ms = rates_ttft_ms(l->rates, l->factors.ttft, l->head_uncached, l->step_tokens,
-					l->generating ? lane_gap_ms(l) : 0);
+	const double ms = rates_ttft_ms(l->rates, l->factors.ttft, l->head_uncached,
+					1.0 / l->step_tokens, l->view.gap_ms);
 
-	return l->last_first_ns + (uint64_t)(ms * MS_NS);
+	return l->view.last_first_ns + (uint64_t)(ms * LANE_MS_NS);
 }
 
 void lane_settle(struct lane *l, const struct lane_table *t, uint64_t now_ns)
@@ -178,6 +230,7 @@ void lane_settle(struct lane *l, const struct lane_table *t, uint64_t now_ns)
 		if (due_ns > now_ns || (l->sequences_max && l->generating >= l->sequences_max))
 			return;
 		begin_generating(l, t, l->waiting_head, due_ns);
+		look(l);
 	}
 }
 
@@ -197,11 +250,12 @@ void lane_add(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t
 	r->sent_ns = now_ns;
 	r->first_ns = r->mark_ns = 0;
 	r->ahead = lane_pending(l, now_ns) + r->uncached;
-	r->gap_ms = l->generating ? lane_gap_ms(l) : 0;
+	r->gap_ms = l->view.gap_ms;
 	waiting_append(l, t, row, now_ns);
 	l->requests++;
 	l->kv_tokens += r->prompt_tokens;
 	l->unique_tokens += r->pinned;
+	look(l);
 }
 
 /* Engines take requests in order: what was sent before this one has had its prefill. */
@@ -220,8 +274,9 @@ void lane_first_token(struct lane *l, const struct lane_table *t, uint32_t row, 
 	settle_before(l, t, row, now_ns);
 	if (!r->is_odd && !r->was_at_limit && r->drops == l->drops && now_ns > r->sent_ns)
 		rates_learn_ttft(l->rates, &l->factors, r->ahead, l->step_tokens, r->gap_ms,
-				 (double)(now_ns - r->sent_ns) / MS_NS);
+				 (double)(now_ns - r->sent_ns) / LANE_MS_NS);
 	begin_generating(l, t, row, now_ns);
+	look(l);
 }
 
 /* Gaps teach when no prefill came between the tokens. */
@@ -234,7 +289,7 @@ static void learn_gap(struct lane *l, struct lane_request *r, uint64_t now_ns)
 		return;
 	if (is_clean && !r->is_odd && now_ns > r->mark_ns)
 		rates_learn_gap(l->rates, &l->factors, (double)(l->kv_tokens - l->waiting_prompts),
-				(double)(now_ns - r->mark_ns) / MS_NS / tokens);
+				(double)(now_ns - r->mark_ns) / LANE_MS_NS / tokens);
 	r->mark_ns = now_ns;
 	r->mark_generated = r->generated;
 }
@@ -252,11 +307,13 @@ void lane_progress(struct lane *l, const struct lane_table *t, uint32_t row, uin
 	count_generated(l, r, generated);
 	stream_expect(l, r);
 	learn_gap(l, r, now_ns);
+	look(l);
 }
 
 static void count_freed(struct lane *l, double tokens, uint64_t now_ns)
 {
-	const double ms = now_ns > l->last_end_ns ? (double)(now_ns - l->last_end_ns) / MS_NS : 0;
+	const double ms =
+		now_ns > l->last_end_ns ? (double)(now_ns - l->last_end_ns) / LANE_MS_NS : 0;
 
 	l->freed_per_ms = l->freed_per_ms * exp(-ms / FREED_AVERAGE_MS) + tokens / FREED_AVERAGE_MS;
 	l->last_end_ns = now_ns;
@@ -284,6 +341,7 @@ void lane_remove(struct lane *l, const struct lane_table *t, uint32_t row, uint6
 	l->kv_tokens -= (uint64_t)r->prompt_tokens + r->generated;
 	l->unique_tokens -= (uint64_t)r->pinned + r->generated;
 	r->is_generating = false;
+	look(l);
 	lane_settle(l, t, now_ns);
 }
 
@@ -295,44 +353,10 @@ void lane_report_kv(struct lane *l, double kv_tokens_used)
 		return;
 	const double ratio = fmin(fmax(kv_tokens_used / unique, 0.02), 4);
 	l->kv_scale += KV_REPORT_WEIGHT * (ratio - l->kv_scale);
+	look(l);
 }
 
-/* ---- views ---- */
-
-double lane_gap_ms(const struct lane *l)
-{
-	return rates_gap_ms(l->rates, rates_factor(l->factors.gap),
-			    (double)(l->kv_tokens - l->waiting_prompts));
-}
-
-double lane_kv_used(const struct lane *l)
-{
-	return (double)l->unique_tokens * l->kv_scale;
-}
-
-bool lane_is_full(const struct lane *l)
-{
-	return l->sequences_max && l->requests >= l->sequences_max;
-}
-
-/* First tokens wait for a sequence or for memory, not for prefills: time is no progress. */
-static bool is_stuck(const struct lane *l)
-{
-	return (l->sequences_max && l->requests > l->sequences_max) ||
-	       (l->kv_tokens_max && lane_kv_used(l) > (double)l->kv_tokens_max);
-}
-
-double lane_pending(const struct lane *l, uint64_t now_ns)
-{
-	const double pending = (double)l->pending;
-
-	if (!l->pending || now_ns <= l->last_first_ns || is_stuck(l))
-		return pending;
-	const double elapsed_ms = (double)(now_ns - l->last_first_ns) / MS_NS;
-	const double done = elapsed_ms / (l->rates->token_ms * rates_factor(l->factors.ttft));
-	const double most = PROGRESS_MAX * l->head_uncached;
-	return pending - (done < most ? done : most);
-}
+/* ---- late binding ---- */
 
 bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached)
 {
@@ -340,8 +364,5 @@ bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached)
 		return true;
 	if (lane_is_full(l) || lane_pending(l, now_ns) >= l->step_tokens)
 		return false;
-	if (!l->kv_tokens_max)
-		return true;
-	const double growth = 0.5 * l->lengths->mean[0] * (l->requests + 1);
-	return lane_kv_used(l) + uncached + growth <= (double)l->kv_tokens_max;
+	return uncached <= l->view.kv_free;
 }

@@ -53,34 +53,51 @@ struct lane_lengths {
 	uint64_t samples[LANE_LENGTHS];
 };
 
+/*
+ * What a decision reads of each of a thousand candidates: made anew after each event of the lane,
+ * in one place, and without a division or a branch left to do.
+ */
+struct lane_view {
+	double pending;	     /* uncached tokens of those that wait for a first token */
+	double progress_max; /* of the running prefill; 0 where time is no progress */
+	double steps_per_token;
+	double gap_ms;		/* between tokens of the streams; 0: there are none */
+	double kv_free;		/* tokens until the KV cache overflows, growth reserved */
+	uint64_t last_first_ns; /* when the last first token came, or the lane became busy */
+	const struct rates *rates;
+	float factor;		  /* of rates, for first tokens */
+	uint32_t slots_near : 31; /* from so many requests on the sequence limit is near */
+	uint32_t is_off : 1;	  /* predictions have failed (rates_are_off) */
+};
+
 struct lane {
-	/* counted here; what a decision reads of each candidate comes first */
+	struct lane_view view;
+	/* counted here */
 	uint64_t pending;	  /* uncached tokens of those that wait for a first token */
 	uint64_t kv_tokens;	  /* prompts and generated tokens of all in flight */
 	uint64_t waiting_prompts; /* of these the prompts of those that wait */
 	uint64_t unique_tokens; /* pinned prompts and generated tokens: what lies in the KV cache */
-	uint64_t last_first_ns; /* when the last first token came, or the lane became busy */
+	uint64_t generated;	/* by those in flight */
 	uint32_t requests;	/* in flight */
 	uint32_t generating;	/* of these */
 	uint32_t head_uncached; /* of the FIFO's head; 0: none */
-	/* as far as the engine says; 0: unknown */
-	uint32_t sequences_max;
-	uint64_t kv_tokens_max;
-	uint32_t step_tokens;	      /* LANE_STEP_TOKENS when unknown */
-	struct rates *rates;	      /* of its kind; never NULL */
-	struct lane_lengths *lengths; /* of its model; never NULL */
-	struct rate_factors factors;
-	double kv_scale;     /* KV tokens in use as reported ÷ unique_tokens; 1 at start */
-	double freed_per_ms; /* KV tokens, running average */
-	uint64_t residual;   /* tokens expected from those that generate */
+	uint32_t drops;		/* requests that left without a first token */
+	uint32_t waiting_head, waiting_tail; /* FIFO: no first token yet */
 	/* those that generate, by log2 of the tokens that are expected to come */
+	uint64_t residual; /* tokens expected from all of them */
 	uint32_t bucket_count[LANE_BUCKETS];
 	uint64_t bucket_residual[LANE_BUCKETS];
+	double freed_per_ms;	  /* KV tokens, running average */
 	uint64_t last_prefill_ns; /* when a prefill was last pending: gaps since then are clean */
 	uint64_t last_end_ns;
-	uint64_t generated;		     /* by those in flight */
-	uint32_t waiting_head, waiting_tail; /* FIFO: no first token yet */
-	uint32_t drops;			     /* requests that left without a first token */
+	/* as far as the engine says (lane_set_limits); 0: unknown */
+	uint64_t kv_tokens_max;
+	uint32_t sequences_max;
+	uint32_t step_tokens; /* LANE_STEP_TOKENS when unknown */
+	double kv_scale;      /* KV tokens in use as reported ÷ unique_tokens; 1 at start */
+	struct rates *rates;  /* of its kind (lane_set_rates); never NULL */
+	struct lane_lengths *lengths; /* of its model; never NULL */
+	struct rate_factors factors;
 };
 
 /* Gives a row of the brain's table of requests. */
@@ -90,8 +107,13 @@ struct lane_table {
 	void *table;
 };
 
-/* Limits are unknown; they may be set at any time. */
+/* Limits are unknown. */
 void lane_init(struct lane *l, struct rates *rates, struct lane_lengths *lengths);
+/* At any time; 0: unknown. */
+void lane_set_limits(struct lane *l, uint32_t sequences_max, uint64_t kv_tokens_max,
+		     uint32_t step_tokens);
+/* Another kind: what was in flight before teaches the new one. */
+void lane_set_rates(struct lane *l, struct rates *rates);
 void lane_lengths_init(struct lane_lengths *n);
 /* Expected further tokens of an answer of which `generated` have come; at least 1. */
 double lane_residual(const struct lane_lengths *n, uint32_t generated, uint32_t output_max);
@@ -114,13 +136,44 @@ void lane_remove(struct lane *l, const struct lane_table *t, uint32_t row, uint6
 /* The engine says how many tokens its KV cache holds for running requests. */
 void lane_report_kv(struct lane *l, double kv_tokens_used);
 
+/* ---- views: inline, for a decision asks a thousand lanes ---- */
+
+#define LANE_MS_NS 1e6
+/* Requests below the sequence limit from which on one has to wait now and then: 20, but not more
+ * than a twelfth. */
+#define LANE_SLOT_MARGIN 20
+#define LANE_SLOT_MARGIN_SHARE 12
+
 /* Uncached tokens still to be computed: pending less the progress of the running prefill. */
-double lane_pending(const struct lane *l, uint64_t now_ns);
+static inline double lane_pending(const struct lane *l, uint64_t now_ns)
+{
+	const struct lane_view *v = &l->view;
+	const int64_t elapsed_ns = (int64_t)(now_ns - v->last_first_ns);
+	const double done = (double)(elapsed_ns > 0 ? elapsed_ns : 0) /
+			    (v->rates->token_ms * v->factor * LANE_MS_NS);
+
+	return v->pending - (done < v->progress_max ? done : v->progress_max);
+}
+
 /* Between two tokens of a stream, as the lane is now; also when nothing generates. */
-double lane_gap_ms(const struct lane *l);
+static inline double lane_gap_ms(const struct lane *l)
+{
+	return rates_gap_ms(l->rates, l->factors.gap_used,
+			    (double)(int64_t)(l->kv_tokens - l->waiting_prompts));
+}
+
 /* KV tokens in use, those that requests share counted once. */
-double lane_kv_used(const struct lane *l);
-bool lane_is_full(const struct lane *l); /* at its sequence limit */
+static inline double lane_kv_used(const struct lane *l)
+{
+	return (double)(int64_t)l->unique_tokens * l->kv_scale;
+}
+
+/* At its sequence limit. */
+static inline bool lane_is_full(const struct lane *l)
+{
+	return l->sequences_max && l->requests >= l->sequences_max;
+}
+
 /*
  * Late binding: may a request with so many uncached tokens go there now? Pending prefill below one
  * step's budget, a free sequence, room in the KV cache for it and what the others will generate.

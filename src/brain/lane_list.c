@@ -62,7 +62,8 @@ static void lane_begin(struct brain *b, const struct engine *e, uint32_t i, uint
 }
 
 /* It reports other limits, or serves another model: what it has learned as another is of no use. */
-static void lane_change_kind(struct brain *b, uint32_t i, const struct kind_key *key, uint32_t model)
+static void lane_change_kind(struct brain *b, uint32_t i, const struct kind_key *key,
+			     uint32_t model)
 {
 	const uint32_t before = b->owners[i].kind;
 
@@ -71,9 +72,8 @@ static void lane_change_kind(struct brain *b, uint32_t i, const struct kind_key 
 	b->owners[i].kind = kinds_get(b->kinds, key);
 	b->owners[i].key = *key;
 	kinds_put(b->kinds, before);
-	b->lanes[i].rates = kinds_rates(b->kinds, b->owners[i].kind);
 	b->lanes[i].lengths = &b->lengths[model];
-	rate_factors_init(&b->lanes[i].factors);
+	lane_set_rates(&b->lanes[i], kinds_rates(b->kinds, b->owners[i].kind));
 }
 
 bool lanes_assign(struct brain *b, struct engine *e)
@@ -112,9 +112,8 @@ void lanes_set_limits(struct brain *b, const struct engine *e)
 	for (uint32_t i = 0; i < e->lane_count; i++) {
 		struct lane *l = &b->lanes[e->lane_first + i];
 		lane_change_kind(b, e->lane_first + i, &key, e->model);
-		l->sequences_max = e->sequences_max / e->lane_count;
-		l->kv_tokens_max = e->kv_tokens_max / e->lane_count;
-		l->step_tokens = e->step_tokens ? e->step_tokens : LANE_STEP_TOKENS;
+		lane_set_limits(l, e->sequences_max / e->lane_count,
+				e->kv_tokens_max / e->lane_count, e->step_tokens);
 	}
 }
 

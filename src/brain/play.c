@@ -140,7 +140,7 @@ static double play_out(struct stage *s, struct state *now)
 
 static void set_stage(struct stage *s, struct state *now, const struct lane *l, uint64_t now_ns)
 {
-	const double ttft = rates_factor(l->factors.ttft), gap = rates_factor(l->factors.gap);
+	const double ttft = l->factors.ttft_used, gap = l->factors.gap_used;
 	const double kv = (double)(l->kv_tokens - l->waiting_prompts);
 	const double each = l->generating ? kv / l->generating : 0;
 	const uint32_t waiting = l->requests - l->generating;
@@ -189,7 +189,7 @@ double play_added_ms(const struct lane *l, uint64_t now_ns, const struct play_re
 	with.count += 1;
 	with.kv_tokens += r->prompt_tokens;
 	/* Its first token's share that no plan of the engine changes: the way there and back. */
-	const double way_ms = l->rates->base_ms * rates_factor(l->factors.ttft) +
+	const double way_ms = l->rates->base_ms * l->factors.ttft_used +
 			      (l->generating ? 0.5 * lane_gap_ms(l) : 0);
 	return play_out(&s, &with) - without_ms + way_ms;
 }

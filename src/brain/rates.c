@@ -15,6 +15,7 @@
 #define GAP_FACTOR_STEP 0.001
 #define GAP_FACTOR_DECAY 0.9995
 #define FACTOR_MAX 4.0
+#define NOISE 1.1
 #define ERROR_STEP 0.02
 #define ERROR_MAX 0.7
 #define ERROR_SAMPLES_MIN 50
@@ -28,7 +29,7 @@ void rates_init(struct rates *r)
 
 void rate_factors_init(struct rate_factors *f)
 {
-	*f = (struct rate_factors){ .ttft = 1, .gap = 1 };
+	*f = (struct rate_factors){ .ttft = 1, .gap = 1, .ttft_used = 1, .gap_used = 1 };
 }
 
 static double clamp(double value, double least, double most)
@@ -42,9 +43,10 @@ static void nudge(double *value, double step, double least, double most)
 	*value = clamp(*value * exp(step), least, most);
 }
 
-static void factor_nudge(double *factor, double step, double decay)
+static void factor_nudge(double *factor, double *used, double step, double decay)
 {
 	*factor = clamp(exp((log(*factor) + step) * decay), 1 / FACTOR_MAX, FACTOR_MAX);
+	*used = *factor > NOISE ? *factor / NOISE : *factor * NOISE < 1 ? *factor * NOISE : 1;
 }
 
 static double sign_of(double actual, double predicted)
@@ -71,7 +73,7 @@ static void count_apart(struct rate_factors *f)
 void rates_learn_ttft(struct rates *r, struct rate_factors *f, double ahead, double step_tokens,
 		      double gap_ms, double actual_ms)
 {
-	const double predicted = rates_ttft_ms(r, f->ttft, ahead, step_tokens, gap_ms);
+	const double predicted = rates_ttft_ms(r, f->ttft, ahead, 1 / step_tokens, gap_ms);
 	const double sign = sign_of(actual_ms, predicted);
 	const bool is_early = r->ttft_samples < TTFT_SAMPLES_EARLY;
 	const double step = (is_early ? TTFT_STEP_EARLY : TTFT_STEP) * sign;
@@ -87,7 +89,7 @@ void rates_learn_ttft(struct rates *r, struct rate_factors *f, double ahead, dou
 	learn_error(f, actual_ms, predicted);
 	if (is_early)
 		return;
-	factor_nudge(&f->ttft, TTFT_FACTOR_STEP * sign, TTFT_FACTOR_DECAY);
+	factor_nudge(&f->ttft, &f->ttft_used, TTFT_FACTOR_STEP * sign, TTFT_FACTOR_DECAY);
 	count_apart(f);
 }
 
@@ -111,7 +113,7 @@ void rates_learn_gap(struct rates *r, struct rate_factors *f, double kv_tokens, 
 	else
 		nudge(&r->step_ms, step, 0.01, 60000);
 	r->gap_samples++;
-	factor_nudge(&f->gap, GAP_FACTOR_STEP * sign, GAP_FACTOR_DECAY);
+	factor_nudge(&f->gap, &f->gap_used, GAP_FACTOR_STEP * sign, GAP_FACTOR_DECAY);
 }
 
 bool rates_are_off(const struct rate_factors *f)

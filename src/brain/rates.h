@@ -27,7 +27,9 @@ struct rates {
 /* Of one lane. */
 struct rate_factors {
 	double ttft, gap; /* 0.25 … 4; 1 at start; decay to 1 */
-	double error;	  /* running median of |ln(actual ÷ predicted)| of its first tokens */
+	/* As decisions use them: what is within 10 % of 1 is noise, and equal engines are equal. */
+	double ttft_used, gap_used;
+	double error; /* running median of |ln(actual ÷ predicted)| of its first tokens */
 	uint64_t samples;
 	uint32_t apart; /* samples in a row in which `ttft` was beyond 1.3 or below 0.77 */
 };
@@ -35,28 +37,18 @@ struct rate_factors {
 void rates_init(struct rates *r);
 void rate_factors_init(struct rate_factors *f);
 
-#define RATES_NOISE 1.1
-
-/* A factor as decisions use it: what is within 10 % of 1 is noise, and equal engines are equal. */
-static inline double rates_factor(double factor)
-{
-	if (factor > RATES_NOISE)
-		return factor / RATES_NOISE;
-	return factor * RATES_NOISE < 1 ? factor * RATES_NOISE : 1;
-}
-
 /* Between two tokens of a stream while streams hold so many tokens. */
 static inline double rates_gap_ms(const struct rates *r, double factor, double kv_tokens)
 {
 	return (r->step_ms + r->kv_token_ms * kv_tokens) * factor;
 }
 
-/* First token after `ahead` uncached tokens (own ones included), budget tokens a step; gap_ms is 0
- * when nothing generates. */
+/* First token after `ahead` uncached tokens (own ones included); gap_ms is 0 when nothing
+ * generates. */
 static inline double rates_ttft_ms(const struct rates *r, double factor, double ahead,
-				   double step_tokens, double gap_ms)
+				   double steps_per_token, double gap_ms)
 {
-	const double steps = 1 + (double)(uint32_t)(ahead / step_tokens);
+	const double steps = 1 + (double)(int64_t)(ahead * steps_per_token);
 
 	return (r->base_ms + ahead * r->token_ms + 0.5 * steps * gap_ms) * factor;
 }

@@ -63,18 +63,17 @@ void shadows_free(struct brain *b)
 static void weigh(struct brain *b, const struct candidates *c, const struct policy_input *in,
 		  uint32_t chosen)
 {
-	memset(c->terms, 0, c->count * sizeof(*c->terms));
-	estimate_ttft(c, in);
-	const double real_ttft_ms = c->terms[chosen].ttft_ms;
-	const double real_total_ms = estimate_played_ms(c, in, chosen);
+	estimate_explain(c, in, chosen);
+	const struct policy_terms real = c->terms[chosen];
 	for (uint32_t i = 0; i < b->shadow_count; i++) {
 		struct shadow *s = &b->shadows[i];
 		if (s->choice == chosen)
 			continue;
-		s->counts.real_ttft_ms += real_ttft_ms;
-		s->counts.real_total_ms += real_total_ms;
+		estimate_explain(c, in, s->choice);
+		s->counts.real_ttft_ms += real.ttft_ms;
+		s->counts.real_total_ms += real.total_ms;
 		s->counts.ttft_ms += c->terms[s->choice].ttft_ms;
-		s->counts.total_ms += estimate_played_ms(c, in, s->choice);
+		s->counts.total_ms += c->terms[s->choice].total_ms;
 	}
 }
 
@@ -93,7 +92,7 @@ void shadows_judge(struct brain *b, uint64_t now_ns, const struct model *m,
 		struct shadow *s = &b->shadows[i];
 		memset(c.terms, 0, c.count * sizeof(*c.terms));
 		s->policy->score(&c, &in, b->shadow_cost);
-		s->choice = decision_pick(b->shadow_cost, c.count, &b->shadow_rng, &next);
+		s->choice = policy_pick(b->shadow_cost, c.count, &b->shadow_rng, &next);
 		if (b->shadow_cost[chosen] <= b->shadow_cost[s->choice])
 			s->choice = chosen; /* as good for it: it does not disagree */
 		if (s->choice == chosen)

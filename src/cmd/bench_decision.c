@@ -145,22 +145,12 @@ static void fill(struct bench *b)
 	b->row_count = 0;
 	for (uint32_t i = 0; i < b->c.count; i++) {
 		lane_init(&b->lanes[i], &b->rates, &b->lengths);
-		b->lanes[i].sequences_max = SEQUENCES_MAX;
+		lane_set_limits(&b->lanes[i], SEQUENCES_MAX, 0, 0);
 		load(b, &b->lanes[i]);
 		b->c.slot[i] = i;
 		b->c.lane[i] = &b->lanes[i];
 		b->c.identity[i] = bb_rng_next(&b->rng);
 	}
-}
-
-static uint32_t least(const struct bench *b)
-{
-	uint32_t best = 0;
-
-	for (uint32_t i = 1; i < b->c.count; i++)
-		if (b->cost[i] < b->cost[best])
-			best = i;
-	return best;
 }
 
 /* What the brain fills in before it asks; not measured. */
@@ -192,9 +182,10 @@ static void decide(struct bench *b, const struct policy *p, uint64_t round)
 
 	refresh(b);
 	struct lane_request *row = &b->rows[b->row_count];
+	double next_cost;
 	const uint64_t begin_ns = clock_now_ns();
 	p->score(&b->c, &in, b->cost);
-	const uint32_t k = least(b);
+	const uint32_t k = policy_pick(b->cost, b->c.count, &b->rng, &next_cost);
 	*row = (struct lane_request){ .prompt_tokens = (uint32_t)b->tokens,
 				      .uncached = (uint32_t)b->tokens - b->c.cached[k],
 				      .pinned = (uint32_t)b->tokens,

@@ -15,20 +15,17 @@
 
 static void score(const struct candidates *c, const struct policy_input *in, double *cost)
 {
-	if (estimate_is_off(c)) {
+	const struct estimate e = estimate_all(c, in, cost);
+
+	if (e.is_off) {
 		policy_pending.score(c, in, cost);
 		return;
 	}
-	estimate_ttft(c, in);
-	const struct estimate_bound bound = estimate_bound(c);
 	for (uint32_t i = 0; i < c->count; i++) {
-		struct policy_terms *t = &c->terms[i];
-		t->total_ms = estimate_total_ms(c, in, i);
-		const double price_ms = estimate_price_ms(c, &bound, i);
-		if (price_ms < POLICY_NEVER)
-			cost[i] = t->total_ms + price_ms + TIE_MS * c->requests[i];
-		else
-			cost[i] = estimate_last(c, i);
+		const double price_ms = estimate_price_ms(c, in, &e, i);
+		if (price_ms == POLICY_NEVER)
+			continue;
+		cost[i] = c->terms[i].total_ms + price_ms + TIE_MS * c->requests[i];
 	}
 }
 

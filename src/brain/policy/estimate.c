@@ -2,128 +2,170 @@
 
 #include "brain/play.h"
 
-#define SLOT_MARGIN 20
-#define SLOT_MARGIN_SHARE 12 /* of small engines: one in so many */
 #define BOUND_SHARE 1.05
 #define BOUND_MS 10
 
 /* Near the sequence limit: how long until one of those ahead ends. */
 static double slot_ms(const struct lane *l, double gap_ms)
 {
-	const uint32_t max = l->sequences_max;
-	const uint32_t share = max / SLOT_MARGIN_SHARE;
-	const uint32_t margin = share < SLOT_MARGIN ? share : SLOT_MARGIN;
-
-	if (!max || l->requests < max - margin)
+	if (l->requests < l->view.slots_near)
 		return 0;
-	return (double)(l->requests - (max - margin) + 1) * gap_ms * l->lengths->mean[0] / max;
+	return (double)(l->requests - l->view.slots_near + 1) * gap_ms * l->lengths->mean[0] /
+	       l->sequences_max;
 }
 
 /* Where the KV cache would overflow: how long until enough of it is free. */
 static double kv_ms(const struct lane *l, double uncached, double gap_ms)
 {
-	if (!l->kv_tokens_max)
-		return 0;
-	const double used = lane_kv_used(l);
-	const double growth = 0.5 * l->lengths->mean[0] * (l->requests + 1);
-	const double missing = used + uncached + growth - (double)l->kv_tokens_max;
+	const double missing = uncached - l->view.kv_free;
+
 	if (missing <= 0)
 		return 0;
 	/* Before ends have been seen: all that is there goes within one answer's time. */
-	const double expected = used / (gap_ms * l->lengths->mean[0]);
+	const double expected = lane_kv_used(l) / (gap_ms * l->lengths->mean[0]);
 	const double freed = l->freed_per_ms > expected ? l->freed_per_ms : expected;
 	return freed > 0 ? missing / freed : missing * l->rates->token_ms;
 }
 
-void estimate_ttft(const struct candidates *c, const struct policy_input *in)
+/* Until a first token, if there were no limits. From the lane's view alone. */
+static inline double prefill_ms(const struct candidates *c, const struct policy_input *in,
+				uint32_t i, double uncached)
 {
-	for (uint32_t i = 0; i < c->count; i++) {
-		const struct lane *l = c->lane[i];
-		const double factor = rates_factor(l->factors.ttft);
-		const double uncached = estimate_uncached(c, in, i);
-		const double ahead = lane_pending(l, in->now_ns) + c->promised[i] + uncached;
-		const double gap = lane_gap_ms(l);
-		const double chunk =
-			l->step_tokens > l->generating ? l->step_tokens - l->generating : 1;
-		const double ttft =
-			rates_ttft_ms(l->rates, factor, ahead, chunk, l->generating ? gap : 0);
-		struct policy_terms *t = &c->terms[i];
-		t->prefill_ms = uncached * l->rates->token_ms * factor;
-		t->wait_ms = ttft - t->prefill_ms;
-		t->limit_ms = slot_ms(l, gap) + kv_ms(l, uncached, gap);
-		t->ttft_ms = ttft + t->limit_ms + c->lora_ms[i];
-		t->total_ms = 0;
-	}
+	const struct lane_view *v = &c->lane[i]->view;
+	const double ahead = lane_pending(c->lane[i], in->now_ns) + c->promised[i] + uncached;
+
+	return rates_ttft_ms(v->rates, v->factor, ahead, v->steps_per_token, v->gap_ms);
 }
 
-struct estimate_bound estimate_bound(const struct candidates *c)
+static double limit_ms(const struct lane *l, double uncached)
 {
-	double least = __builtin_inf(), least_full = __builtin_inf();
-	uint32_t cached_most = 0;
+	const double gap_ms = lane_gap_ms(l);
 
-	for (uint32_t i = 0; i < c->count; i++) {
-		double *of = lane_is_full(c->lane[i]) ? &least_full : &least;
-		if (c->terms[i].ttft_ms < *of)
-			*of = c->terms[i].ttft_ms;
-		if (c->cached[i] > cached_most)
-			cached_most = c->cached[i];
-	}
-	if (least == __builtin_inf())
-		least = least_full;
-	return (struct estimate_bound){ .ttft_ms = least * BOUND_SHARE + BOUND_MS,
-					.cached_most = cached_most };
+	return slot_ms(l, gap_ms) + kv_ms(l, uncached, gap_ms);
 }
 
-double estimate_price_ms(const struct candidates *c, const struct estimate_bound *b, uint32_t i)
-{
-	const struct lane *l = c->lane[i];
-	const double over = c->terms[i].ttft_ms - b->ttft_ms;
-
-	if (lane_is_full(l))
-		return POLICY_NEVER;
-	if (over <= 0)
-		return 0;
-	const double copy_ms = (b->cached_most - c->cached[i]) * l->rates->token_ms *
-			       rates_factor(l->factors.ttft);
-	return over <= copy_ms ? ESTIMATE_COPY_PRICE * over : POLICY_NEVER;
-}
-
-double estimate_total_ms(const struct candidates *c, const struct policy_input *in, uint32_t i)
+/* What it adds to everybody's finish. */
+static double total_ms(const struct candidates *c, const struct policy_input *in, double output,
+		       uint32_t i)
 {
 	const struct lane *l = c->lane[i];
 	const struct policy_terms *t = &c->terms[i];
-	const double output = lane_residual(l->lengths, 0, in->output_max);
-	const double factor = rates_factor(l->factors.gap);
-	const double grown = (double)in->prompt_tokens + 0.5 * output;
-	const double kv = (double)(l->kv_tokens - l->waiting_prompts);
-	const double own = output * rates_gap_ms(l->rates, factor, kv + grown);
+	const double grown = (double)(int64_t)in->prompt_tokens + 0.5 * output;
+	const double kv = (double)(int64_t)(l->kv_tokens - l->waiting_prompts);
+	const double own = output * rates_gap_ms(l->rates, l->factors.gap_used, kv + grown);
 	const double stall = l->generating * t->prefill_ms;
 	/* Streams are slowed down while both are there. */
-	const double mean = l->generating ? (double)l->residual / l->generating : 0;
-	const double shared = mean < output ? mean : output;
-	const double slow = l->generating * shared * l->rates->kv_token_ms * factor * grown;
+	const double left = (double)(int64_t)l->residual, longest = output * l->generating;
+	const double slow = (left < longest ? left : longest) * l->rates->kv_token_ms *
+			    l->factors.gap_used * grown;
 
 	return t->ttft_ms + own + stall + slow;
+}
+
+static void fill_in(const struct candidates *c, const struct policy_input *in, double output,
+		    uint32_t i)
+{
+	const struct lane *l = c->lane[i];
+	struct policy_terms *t = &c->terms[i];
+	const double uncached = estimate_uncached(c, in, i);
+	const double ttft = prefill_ms(c, in, i, uncached);
+
+	t->prefill_ms = uncached * l->rates->token_ms * l->view.factor;
+	t->wait_ms = ttft - t->prefill_ms;
+	t->limit_ms = limit_ms(l, uncached);
+	t->total_ms = total_ms(c, in, output, i);
+}
+
+struct estimate estimate_all(const struct candidates *c, const struct policy_input *in,
+			     double *cost)
+{
+	double least = __builtin_inf(), least_full = __builtin_inf(), token_ms_most = 0;
+	uint32_t at = 0, at_full = 0, cached_most = 0, off = 0;
+
+	for (uint32_t i = 0; i < c->count; i++) {
+		const struct lane *l = c->lane[i];
+		const double uncached = estimate_uncached(c, in, i);
+		const double token_ms = l->view.rates->token_ms * l->view.factor;
+		double ttft_ms = prefill_ms(c, in, i, uncached) + c->lora_ms[i];
+		double out_ms = ESTIMATE_AFTER;
+		token_ms_most = token_ms > token_ms_most ? token_ms : token_ms_most;
+		cached_most = c->cached[i] > cached_most ? c->cached[i] : cached_most;
+		off += l->view.is_off;
+		if (c->requests[i] >= l->view.slots_near || uncached > l->view.kv_free) {
+			ttft_ms += limit_ms(l, uncached);
+			out_ms = lane_is_full(l) ? ESTIMATE_FULL : ESTIMATE_AFTER;
+		}
+		c->terms[i].ttft_ms = ttft_ms;
+		cost[i] = out_ms + ttft_ms;
+		if (out_ms == ESTIMATE_AFTER && ttft_ms < least) {
+			least = ttft_ms;
+			at = i;
+		} else if (out_ms != ESTIMATE_AFTER && ttft_ms < least_full) {
+			least_full = ttft_ms;
+			at_full = i;
+		}
+	}
+	if (least == __builtin_inf()) {
+		least = least_full;
+		at = at_full;
+	}
+	struct estimate e = { .bound_ms = least * BOUND_SHARE + BOUND_MS,
+			      .copy_ms_most = cached_most * token_ms_most,
+			      .cached_most = cached_most,
+			      .is_off = 2 * off > c->count };
+	e.output = lane_residual(c->lane[0]->lengths, 0, in->output_max);
+	fill_in(c, in, e.output, at);
+	e.total_ms_most = c->terms[at].total_ms;
+	return e;
+}
+
+/* Could a copy there be worth its price? Not if even the price and an idle engine cost more. */
+static bool is_copy_in_question(const struct candidates *c, const struct estimate *e, uint32_t i,
+				double over_ms)
+{
+	const struct lane *l = c->lane[i];
+	const double copy_ms =
+		(e->cached_most - c->cached[i]) * l->rates->token_ms * l->view.factor;
+	const double total_ms_least = c->terms[i].ttft_ms + ESTIMATE_COPY_PRICE * over_ms +
+				      e->output * l->rates->step_ms * l->factors.gap_used;
+
+	return over_ms <= copy_ms && total_ms_least < e->total_ms_most;
+}
+
+double estimate_price_ms(const struct candidates *c, const struct policy_input *in,
+			 const struct estimate *e, uint32_t i)
+{
+	const double over = c->terms[i].ttft_ms - e->bound_ms;
+
+	if (over > e->copy_ms_most || lane_is_full(c->lane[i]))
+		return POLICY_NEVER;
+	if (over > 0 && !is_copy_in_question(c, e, i, over))
+		return POLICY_NEVER;
+	fill_in(c, in, e->output, i);
+	return over > 0 ? ESTIMATE_COPY_PRICE * over : 0;
 }
 
 double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i)
 {
 	const struct lane *l = c->lane[i];
+	const double uncached = estimate_uncached(c, in, i);
 	const struct play_request r = {
-		.uncached = estimate_uncached(c, in, i),
+		.uncached = uncached,
 		.prompt_tokens = (double)in->prompt_tokens,
 		.output_tokens = lane_residual(l->lengths, 0, in->output_max),
 		.promised = c->promised[i],
 	};
 
-	return play_added_ms(l, in->now_ns, &r) + c->terms[i].limit_ms + c->lora_ms[i];
+	return play_added_ms(l, in->now_ns, &r) + limit_ms(l, uncached) + c->lora_ms[i];
 }
 
-bool estimate_is_off(const struct candidates *c)
+void estimate_explain(const struct candidates *c, const struct policy_input *in, uint32_t i)
 {
-	uint32_t off = 0;
+	struct policy_terms *t = &c->terms[i];
+	const double uncached = estimate_uncached(c, in, i);
 
-	for (uint32_t i = 0; i < c->count; i++)
-		off += rates_are_off(&c->lane[i]->factors);
-	return 2 * off > c->count;
+	t->ttft_ms =
+		prefill_ms(c, in, i, uncached) + limit_ms(c->lane[i], uncached) + c->lora_ms[i];
+	fill_in(c, in, lane_residual(c->lane[i]->lengths, 0, in->output_max), i);
+	t->total_ms = estimate_played_ms(c, in, i);
 }

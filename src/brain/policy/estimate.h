@@ -24,34 +24,37 @@ static inline double estimate_uncached(const struct candidates *c, const struct 
 	return c->cached[i] < in->prompt_tokens ? (double)(in->prompt_tokens - c->cached[i]) : 1;
 }
 
-/* Cost of a candidate that is out of the question: those that are not full first. */
-static inline double estimate_last(const struct candidates *c, uint32_t i)
-{
-	return (lane_is_full(c->lane[i]) ? ESTIMATE_FULL : ESTIMATE_AFTER) + c->terms[i].ttft_ms;
-}
+#define ESTIMATE_COPY_PRICE 10
 
-/* Fills in the terms of all candidates but total_ms. */
-void estimate_ttft(const struct candidates *c, const struct policy_input *in);
 /*
- * Which engines come into question, and at what price: `bound` allows a TTFT of 5 % and 10 ms more
- * than the least, full engines not counted. An engine that lacks what another has cached may take
- * so much longer as computing that takes, for afterwards it has it too: each millisecond over the
+ * Which engines come into question, and at what price: a TTFT of 5 % and 10 ms more than the least
+ * is allowed, full engines not counted. An engine that lacks what another has cached may take so
+ * much longer as computing that takes, for afterwards it has it too: each millisecond over the
  * bound then counts ESTIMATE_COPY_PRICE times, so a copy is made where it relieves a loaded engine
  * of many times its cost. Without that, one hot prompt stays where it was first.
  */
-#define ESTIMATE_COPY_PRICE 10
-
-struct estimate_bound {
-	double ttft_ms;
-	double cached_most; /* tokens of this prompt, of all candidates */
+struct estimate {
+	double bound_ms;
+	double copy_ms_most;  /* no copy can take longer */
+	double cached_most;   /* tokens of this prompt, of all candidates */
+	double total_ms_most; /* of the engine with the least TTFT: what costs more is no better */
+	double output;	      /* tokens that are expected */
+	bool is_off;	      /* more than half of the predictions are not to be trusted */
 };
 
-struct estimate_bound estimate_bound(const struct candidates *c);
-/* Added to a candidate's total; POLICY_NEVER: out of the question. */
-double estimate_price_ms(const struct candidates *c, const struct estimate_bound *b, uint32_t i);
-/* What it adds to everybody's finish, in a closed form: ttft + own decode + stall + slow-down. */
-double estimate_total_ms(const struct candidates *c, const struct policy_input *in, uint32_t i);
-/* The same, played forward (play.h): what lookahead goes by. */
+/*
+ * Fills in ttft_ms of all candidates, and as `cost` what holds for those that are out of the
+ * question: ESTIMATE_AFTER or, at the sequence limit, ESTIMATE_FULL, and the TTFT.
+ */
+struct estimate estimate_all(const struct candidates *c, const struct policy_input *in,
+			     double *cost);
+/*
+ * Added to a candidate's total; POLICY_NEVER: out of the question. Where it is not, all terms are
+ * filled in, total_ms by the closed form: ttft + own decode + stall + slow-down.
+ */
+double estimate_price_ms(const struct candidates *c, const struct policy_input *in,
+			 const struct estimate *e, uint32_t i);
+/* What it adds to everybody's finish, played forward (play.h): what lookahead goes by. */
 double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i);
-/* More than half of the candidates' predictions are not to be trusted. */
-bool estimate_is_off(const struct candidates *c);
+/* All terms of one candidate, total_ms as played; for explaining. */
+void estimate_explain(const struct candidates *c, const struct policy_input *in, uint32_t i);

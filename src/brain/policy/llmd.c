@@ -19,7 +19,7 @@ static double wait_ms(const struct candidates *c, uint32_t i)
 	const struct lane *l = c->lane[i];
 
 	return ((double)c->pending_prefill[i] + c->promised[i]) * l->rates->token_ms *
-	       rates_factor(l->factors.ttft);
+	       l->factors.ttft_used;
 }
 
 static bool is_sticky(const struct candidates *c, const struct policy_input *in, uint32_t i)

@@ -39,35 +39,34 @@ static void best_add(struct best *b, uint32_t row, double price_ms, double total
 }
 
 /* From a random place on, so that of many equal engines not always the same are played. */
-static void choose(struct best *b, const struct candidates *c, const struct policy_input *in)
+static void choose(struct best *b, const struct candidates *c, const struct policy_input *in,
+		   const struct estimate *e)
 {
-	const struct estimate_bound bound = estimate_bound(c);
 	const uint32_t from = c->count > PLAYED ? (uint32_t)bb_rng_below(in->rng, c->count) : 0;
 
 	for (uint32_t k = 0; k < c->count; k++) {
 		const uint32_t i = from + k < c->count ? from + k : from + k - c->count;
-		const double price_ms = estimate_price_ms(c, &bound, i);
+		const double price_ms = estimate_price_ms(c, in, e, i);
 		if (price_ms < POLICY_NEVER)
-			best_add(b, i, price_ms, price_ms + estimate_total_ms(c, in, i));
+			best_add(b, i, price_ms, price_ms + c->terms[i].total_ms);
 	}
 }
 
 static void score(const struct candidates *c, const struct policy_input *in, double *cost)
 {
 	struct best best = { .count = 0 };
+	const struct estimate e = estimate_all(c, in, cost);
 
-	if (estimate_is_off(c)) {
+	if (e.is_off) {
 		policy_pending.score(c, in, cost);
 		return;
 	}
-	estimate_ttft(c, in);
-	for (uint32_t i = 0; i < c->count; i++)
-		cost[i] = estimate_last(c, i);
-	choose(&best, c, in);
+	choose(&best, c, in, &e);
 	for (uint32_t k = 0; k < best.count; k++) {
 		const uint32_t i = best.row[k];
 		struct policy_terms *t = &c->terms[i];
-		t->total_ms = best.count > 1 ? estimate_played_ms(c, in, i) : best.total_ms[k] - best.price_ms[k];
+		if (best.count > 1)
+			t->total_ms = estimate_played_ms(c, in, i);
 		cost[i] = t->total_ms + best.price_ms[k] + TIE_MS * c->requests[i];
 	}
 }

@@ -25,3 +25,35 @@ const struct policy *policy_find(const char *name)
 			return policy_at(i);
 	return NULL;
 }
+
+/* Four at a time: one minimum after the other would wait for each comparison. */
+static double least_of(const double *cost, uint32_t count)
+{
+	double least[4] = { cost[0], cost[0], cost[0], cost[0] };
+	uint32_t i = 0;
+
+	for (; i + 4 <= count; i += 4)
+		for (uint32_t k = 0; k < 4; k++)
+			least[k] = cost[i + k] < least[k] ? cost[i + k] : least[k];
+	for (; i < count; i++)
+		least[0] = cost[i] < least[0] ? cost[i] : least[0];
+	for (uint32_t k = 1; k < 4; k++)
+		least[0] = least[k] < least[0] ? least[k] : least[0];
+	return least[0];
+}
+
+uint32_t policy_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost)
+{
+	const double least = least_of(cost, count);
+	double next = POLICY_NEVER;
+	uint32_t best = 0, equals = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (cost[i] > least)
+			next = cost[i] < next ? cost[i] : next;
+		else if (++equals == 1 || bb_rng_below(rng, equals) == 0)
+			best = i;
+	}
+	*next_cost = equals > 1 || count == 1 ? least : next;
+	return best;
+}

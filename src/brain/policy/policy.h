@@ -73,3 +73,9 @@ extern const struct policy policy_round_robin, policy_random, policy_least_reque
 const struct policy *policy_find(const char *name);
 /* The n-th of the table; NULL behind the last. */
 const struct policy *policy_at(unsigned n);
+
+/*
+ * The least cost; among equals any, evenly. *next_cost: that of the next best, which may be equal
+ * (the same when there is one candidate only). count > 0, and not all costs are POLICY_NEVER.
+ */
+uint32_t policy_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost);

@@ -411,7 +411,7 @@ static inline uint32_t loop_choose(struct loop *s, uint32_t job, uint32_t *promi
 	double cost[LOOP_ENGINES];
 	const struct loop_job *j = &s->jobs[job];
 	const uint64_t prefix = loop_hash(j, 0);
-	uint32_t best = 0, equals = 1;
+	double next_cost;
 
 	for (uint32_t i = 0; i < LOOP_ENGINES; i++) {
 		const struct lane *l = lane[i] = &s->lanes[i];
@@ -434,15 +434,7 @@ static inline uint32_t loop_choose(struct loop *s, uint32_t job, uint32_t *promi
 					 .session = j->conv + 1,
 					 .rng = &s->policy_rng };
 	s->policy->score(&c, &in, cost);
-	for (uint32_t i = 1; i < LOOP_ENGINES; i++) {
-		if (cost[i] < cost[best]) {
-			best = i;
-			equals = 1;
-		} else if (cost[i] == cost[best] && bb_rng_below(&s->policy_rng, ++equals) == 0) {
-			best = i;
-		}
-	}
-	return best;
+	return policy_pick(cost, LOOP_ENGINES, &s->policy_rng, &next_cost);
 }
 
 /* Aged shortest-uncached-first: prefill time ÷ (1 + waited ÷ 1 s), against the best cache. */
@@ -522,8 +514,7 @@ static inline struct loop *loop_create(const char *policy, uint64_t seed)
 		e->slowness = 1;
 		s->kind[i] = kinds_get(s->kinds, &key);
 		lane_init(&s->lanes[i], kinds_rates(s->kinds, s->kind[i]), &s->lengths);
-		s->lanes[i].sequences_max = LOOP_SEQUENCES;
-		s->lanes[i].kv_tokens_max = LOOP_BLOCKS * LOOP_BLOCK;
+		lane_set_limits(&s->lanes[i], LOOP_SEQUENCES, LOOP_BLOCKS * LOOP_BLOCK, 0);
 	}
 	return s;
 }

@@ -140,25 +140,10 @@ static inline struct policy_input columns_input(uint64_t prompt_tokens)
 				      .rng = &rng };
 }
 
-/* The least cost, ties at random as the brain breaks them. */
-static inline uint32_t columns_least(void)
-{
-	uint32_t best = 0, equals = 1;
-
-	for (uint32_t i = 1; i < columns.c.count; i++) {
-		if (columns.cost[i] < columns.cost[best]) {
-			best = i;
-			equals = 1;
-		} else if (columns.cost[i] == columns.cost[best] &&
-			   bb_rng_below(&rng, ++equals) == 0) {
-			best = i;
-		}
-	}
-	return best;
-}
-
 static inline uint32_t columns_choose(const struct policy *p, const struct policy_input *in)
 {
+	double next_cost;
+
 	p->score(&columns.c, in, columns.cost);
-	return columns_least();
+	return policy_pick(columns.cost, columns.c.count, &rng, &next_cost);
 }

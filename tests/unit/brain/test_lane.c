@@ -54,10 +54,9 @@ static void a_running_prefill_makes_progress(void **state)
 	assert_near(lane_pending(l, lanes_ns()), 1000);
 	now_ms = 500; /* never more than 95 % of the head's */
 	assert_near(lane_pending(l, lanes_ns()), 1500 - 950);
-	l->sequences_max = 1; /* waits for a sequence: time is no progress */
+	lane_set_limits(l, 1, 0, 0); /* waits for a sequence: time is no progress */
 	assert_near(lane_pending(l, lanes_ns()), 1500);
-	l->sequences_max = 0;
-	l->kv_tokens_max = 1400; /* nor for memory */
+	lane_set_limits(l, 0, 1400, 0); /* nor for memory */
 	assert_near(lane_pending(l, lanes_ns()), 1500);
 	lane_report_kv(l, 1000); /* which is not short after all */
 	assert_true(lane_kv_used(l) < 1400);
@@ -68,8 +67,7 @@ static void a_lane_is_open_while_there_is_room(void **state)
 {
 	struct lane *l = &lanes[0];
 
-	l->sequences_max = 2;
-	l->kv_tokens_max = 40000;
+	lane_set_limits(l, 2, 40000, 0);
 	assert_true(lane_is_open(l, lanes_ns(), 100000)); /* it must go somewhere */
 	lanes_add(0, 8191, 8191);
 	assert_true(lane_is_open(l, lanes_ns(), 500));
@@ -77,12 +75,12 @@ static void a_lane_is_open_while_there_is_room(void **state)
 	const uint32_t second = lanes_add(0, 1, 1);
 	assert_false(lane_is_open(l, lanes_ns(), 1)); /* no sequence */
 	assert_true(lane_is_full(l));
-	l->sequences_max = 3;
+	lane_set_limits(l, 3, 40000, 0);
 	assert_false(lane_is_open(l, lanes_ns(), 1)); /* a step's budget is pending */
 	lanes_remove(0, second, LANE_BROKEN_OFF);
 	assert_true(lane_is_open(l, lanes_ns(), 1));
 	/* Two answers may grow by half of 256 tokens each. */
-	l->kv_tokens_max = 8191 + 1000 + 256;
+	lane_set_limits(l, 3, 8191 + 1000 + 256, 0);
 	assert_true(lane_is_open(l, lanes_ns(), 1000));
 	assert_false(lane_is_open(l, lanes_ns(), 1001));
 }
@@ -102,7 +100,7 @@ static void shared_prompts_lie_in_memory_once(void **state)
 	assert_int_equal(l->unique_tokens, 4100);
 	lane_report_kv(l, 2050); /* nothing is known of a limit: nothing to correct */
 	assert_near(l->kv_scale, 1);
-	l->kv_tokens_max = 10000;
+	lane_set_limits(l, 0, 10000, 0);
 	for (int i = 0; i < 60; i++)
 		lane_report_kv(l, 2050);
 	assert_near(l->kv_scale, 0.5);
@@ -140,16 +138,15 @@ static void first_tokens_teach_unless_odd(void **state)
 	now_ms += 500;
 	lanes_first(0, row);
 	assert_int_equal(rates.ttft_samples, 1);
-	lanes[0].sequences_max = 1; /* full: it will wait for a sequence */
+	lane_set_limits(&lanes[0], 1, 0, 0); /* full: it will wait for a sequence */
 	row = lanes_add(0, 1000, 1000);
 	assert_true(rows[row].was_at_limit);
 	now_ms += 500;
 	lanes_first(0, row);
-	lanes[0].sequences_max = 0;
-	lanes[0].kv_tokens_max = 500;
+	lane_set_limits(&lanes[0], 0, 500, 0);
 	row = lanes_add(0, 1000, 1000);
 	assert_true(rows[row].was_at_limit);
-	lanes[0].kv_tokens_max = 0;
+	lane_set_limits(&lanes[0], 0, 0, 0);
 	/* One that was ahead leaves: the prediction was about something else. */
 	const uint32_t leaves = lanes_add(1, 1000, 1000);
 	row = lanes_add(1, 1000, 1000);
@@ -239,8 +236,7 @@ static void sums_are_zero_when_all_is_over(void **state)
 	for (uint32_t i = 0; i < LANE_ROWS; i++)
 		free_rows[i] = i;
 	for (int i = 0; i < LANES; i++) {
-		lanes[i].sequences_max = i % 3 ? 64 : 0;
-		lanes[i].kv_tokens_max = i % 2 ? 100000 : 0;
+		lane_set_limits(&lanes[i], i % 3 ? 64 : 0, i % 2 ? 100000 : 0, 0);
 	}
 	for (int n = 0; n < 1000000; n++) {
 		const uint32_t at = (uint32_t)bb_rng_below(&random, LANE_ROWS);

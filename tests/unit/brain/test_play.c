@@ -168,7 +168,7 @@ static void many_streams_of_all_lengths(void **state)
 
 static void a_full_engine(void **state)
 {
-	lanes[0].sequences_max = 40;
+	lane_set_limits(&lanes[0], 40, 0, 0);
 	for (uint32_t i = 0; i < 40; i++)
 		stream(1000, 1 + 5 * i, UINT32_MAX);
 	for (uint32_t i = 0; i < 8; i++)
@@ -203,8 +203,8 @@ static void it_ends(void **state)
 	bb_rng_seed(&random, 4);
 	for (int n = 0; n < 20000; n++) {
 		lanes_open(state);
-		lanes[0].sequences_max = (uint32_t)bb_rng_below(&random, 5);
-		lanes[0].step_tokens = 1 + (uint32_t)bb_rng_below(&random, 600);
+		lane_set_limits(&lanes[0], (uint32_t)bb_rng_below(&random, 5), 0,
+				1 + (uint32_t)bb_rng_below(&random, 600));
 		for (uint64_t i = bb_rng_below(&random, 40); i; i--)
 			stream((uint32_t)bb_rng_below(&random, 5000000),
 			       1 + (uint32_t)bb_rng_below(&random, 100000),

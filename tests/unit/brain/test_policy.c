@@ -303,19 +303,19 @@ static void limits_are_queues_of_their_own(void **state)
 {
 	const struct policy_input in = columns_input(1000);
 
-	lanes[0].sequences_max = 24; /* a margin of 2 */
+	lane_set_limits(&lanes[0], 24, 0, 0); /* a margin of 2 */
 	for (int i = 0; i < 23; i++)
 		lanes_stream(0, 100, 1);
 	columns_set(2);
 	policy_cost_ms.score(&columns.c, &in, columns.cost);
-	assert_near(columns.terms[0].limit_ms, 2 * (8 + 2e-5 * 2323) * 256 / 24);
-	lanes[1].kv_tokens_max = 1500;
+	assert_near(columns.terms[0].ttft_ms, 45 + (0.5 + 2.0 * 256 / 24) * (8 + 2e-5 * 2323));
+	lane_set_limits(&lanes[1], 0, 1500, 0);
 	const uint32_t row = lanes_stream(1, 600, 1);
 	columns_set(2);
 	policy_cost_ms.score(&columns.c, &in, columns.cost);
 	/* 601 + 1000 + 0.5 × 256 × 2 − 1500 are missing; 601 go within one answer's time. */
 	const double gap = 8 + 2e-5 * 601;
-	assert_near(columns.terms[1].limit_ms, 357 / (601 / (gap * 256)));
+	assert_near(columns.terms[1].ttft_ms, 45 + 0.5 * gap + 357 / (601 / (gap * 256)));
 	lanes_remove(1, row, LANE_FINISHED);
 	assert_true(lanes[1].freed_per_ms > 0);
 }
@@ -366,13 +366,15 @@ static void the_fallback_is_pending(void **state)
 	for (int i = 0; i < 3; i++) {
 		lanes[i].factors.error = 2;
 		lanes[i].factors.samples = 1000;
+		lane_set_limits(&lanes[i], 0, 0, 0); /* looks at it again */
 	}
 	policy_pending.score(&columns.c, &in, pending);
 	policy_lookahead.score(&columns.c, &in, columns.cost);
 	assert_memory_equal(pending, columns.cost, sizeof(pending));
 	policy_cost_ms.score(&columns.c, &in, columns.cost);
 	assert_memory_equal(pending, columns.cost, sizeof(pending));
-	lanes[0].factors.error = lanes[1].factors.error = 0; /* one alone is not everybody */
+	lane_set_rates(&lanes[0], &rates);
+	lane_set_rates(&lanes[1], &rates); /* one alone is not everybody */
 	policy_lookahead.score(&columns.c, &in, columns.cost);
 	assert_true(columns.terms[3].total_ms > 0);
 }
@@ -386,23 +388,23 @@ static void full_engines_come_last(void **state)
 
 	in.session = 99;
 	for (int i = 0; i < 8; i++)
-		lanes[i].sequences_max = i == 5 ? 64 : 4;
+		lane_set_limits(&lanes[i], i == 5 ? 64 : 4, 0, 0);
 	for (int i = 0; i < 8; i++)
 		for (int k = 0; k < (i == 5 ? 63 : 4); k++)
 			lanes_stream(i, 10, 1);
 	lanes_add(5, 50000, 50000); /* as bad as it can be, but not full: one short of its limit */
-	lanes[5].sequences_max = 65;
+	lane_set_limits(&lanes[5], 65, 0, 0);
 	for (unsigned p = 0; p < UNIT_COUNT(ours); p++) {
 		columns_set(8);
 		for (int i = 0; i < 8; i++)
 			columns.cached[i] = i == 5 ? 0 : 999;
 		for (int n = 0; n < 50; n++)
 			assert_int_equal(columns_choose(ours[p], &in), 5);
-		lanes[5].sequences_max = 1; /* all of them: one is taken all the same */
+		lane_set_limits(&lanes[5], 1, 0, 0); /* all of them: one is taken all the same */
 		assert_true(columns_choose(ours[p], &in) < 8);
 		for (int i = 0; i < 8; i++)
 			assert_true(isfinite(columns.cost[i]));
-		lanes[5].sequences_max = 65;
+		lane_set_limits(&lanes[5], 65, 0, 0);
 	}
 }
 
