@@ -34,7 +34,7 @@ def test_conversations_over_real_and_simulated_engines():
             gateway.wait_ready()
             wait_until(lambda: all(e["tokens"] == "exact" for e in gateway.status()["engines"]),
                        lambda: gateway.status()["engines"])
-            talk = Conversations(6, 4, context=60, question=25, output=8, shared=90)
+            talk = Conversations(6, 4, context=60, question=25, output=8, shared=90, think=0.1)
             talk.run(gateway.port)
             assert not talk.failed(), [t.answer for t in talk.failed()]
             engines = gateway.status()["engines"]
