@@ -311,7 +311,6 @@ static void another_port(void **state)
 						{ "unix:/run/x.sock", "127.0.0.1:5557" } };
 	char text[SOCK_TEXT_SIZE];
 	struct sock_addr a;
-	const char *why;
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		assert_int_equal(sock_addr_parse(bb_str_of(cases[i][0]), &a, &why), 0);
