@@ -6,9 +6,12 @@ import contextlib
 import random
 import threading
 
-from conversation_load import Conversations, Turn, ask, text
-from gateway_process import Gateway
+import pytest
+
+from conversation_load import WORDS, Conversations, Turn, ask, text
+from gateway_process import Gateway, wait_until
 from sim_process import Sim
+from small_tokenizer import write_tokenizer
 
 # Four engines whose caches hold all conversations together, but not all of them each.
 ENGINE = {"ttft": "5ms", "itl": "1ms", "prefill_rate": 20000, "kv_blocks": 3500, "max_seqs": 64}
@@ -39,6 +42,45 @@ def test_turns_stay_where_their_cache_is_without_events():
         assert min(finished(sims)) >= 0.7 * max(finished(sims))
     assert warm.reuse() >= 0.95, warm.reuse()
     assert warm.mean_ttft() <= 0.3 * plain.mean_ttft(), (warm.mean_ttft(), plain.mean_ttft())
+
+
+@contextlib.contextmanager
+def exact_fleet(policy, folder, count=4, faults=(), **options):
+    """Engines that tell what they hold, and a gateway that tokenizes as they do."""
+    tokenizer = write_tokenizer(folder, WORDS)
+    with contextlib.ExitStack() as stack:
+        sims = [stack.enter_context(Sim(["m"], tokenizer=tokenizer, kv_events="tcp://127.0.0.1:0",
+                                        kv_replay="tcp://127.0.0.1:0", **{**ENGINE, **options},
+                                        **({"fault": faults[i]} if i < len(faults) and faults[i] else {})))
+                for i in range(count)]
+        config = {"models": {"m": {"engines": [s.url for s in sims], "tokenizer": tokenizer}}}
+        gateway = stack.enter_context(Gateway(config=config, policy=policy))
+        gateway.wait_ready()
+        wait_until(lambda: all(e.get("kv", {}).get("replays") for e in gateway.status()["engines"]),
+                   lambda: [e.get("kv") for e in gateway.status()["engines"]])
+        yield sims, gateway
+
+
+@pytest.fixture(scope="module")
+def plain_ttft(tmp_path_factory):
+    """Round robin's, over the same conversations."""
+    with exact_fleet("round_robin", tmp_path_factory.mktemp("tokenizer")) as (_, gateway):
+        return conversations().run(gateway.port).mean_ttft()
+
+
+def test_turns_stay_where_their_cache_is(tmp_path, plain_ttft):
+    """Events followed: what engines report as cached is what the index has predicted."""
+    with exact_fleet("lookahead", tmp_path) as (sims, gateway):
+        warm = conversations().run(gateway.port)
+        assert not warm.failed()
+        engines = gateway.status()["engines"]
+        assert [e["kv"]["mode"] for e in engines] == ["exact"] * 4
+        predicted = sum(e["cache"]["predicted_tokens"] for e in engines)
+        reported = sum(e["cache"]["reported_tokens"] for e in engines)
+        assert abs(predicted - reported) <= 0.01 * reported, (predicted, reported)
+        assert min(finished(sims)) >= 0.7 * max(finished(sims))
+    assert warm.reuse() >= 0.95, warm.reuse()
+    assert warm.mean_ttft() <= 0.25 * plain_ttft, (warm.mean_ttft(), plain_ttft)
 
 
 def hot_prompt(policy):

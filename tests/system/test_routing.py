@@ -108,8 +108,8 @@ def test_the_record_says_why():
         _, headers, _ = gateway.post(CHAT, chat())
         record = gateway.wait_record(headers["x-request-id"])
         assert record["engine"] in [s.url for s in sims]
-        assert record["reason"].startswith("least_tokens: cost ")
-        assert "of 2 candidates" in record["reason"]
+        assert record["decision"]["policy"] == "least_tokens"
+        assert len(record["decision"]["candidates"]) == 2
 
 
 # ---- another engine before the first byte ----
