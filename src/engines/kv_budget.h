@@ -24,7 +24,7 @@ struct kv_budget {
 	const uint32_t *feeds; /* how many share the thread */
 	uint64_t window_ns;    /* its begin */
 	uint64_t spent_ns;
-	uint64_t throttled;    /* windows that were used up */
+	uint64_t throttled; /* windows that were used up */
 };
 
 static inline uint64_t kv_budget_limit_ns(const struct kv_budget *b)

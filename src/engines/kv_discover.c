@@ -1,7 +1,5 @@
 #include "engines/kv_discover.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -25,23 +23,6 @@ none(struct kv_sources *s, const char *format, ...)
 }
 
 /* ---- addresses ---- */
-
-/* Another port of the engine's host; this machine for one on a unix socket. */
-static void addr_at(const struct sock_addr *engine, uint32_t port, struct sock_addr *out)
-{
-	*out = *engine;
-	if (engine->storage.ss_family == AF_INET6) {
-		((struct sockaddr_in6 *)&out->storage)->sin6_port = htons((uint16_t)port);
-		return;
-	}
-	if (engine->storage.ss_family != AF_INET) {
-		const struct sockaddr_in local = { .sin_family = AF_INET,
-						   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-		*out = (struct sock_addr){ .len = sizeof(local) };
-		memcpy(&out->storage, &local, sizeof(local));
-	}
-	((struct sockaddr_in *)&out->storage)->sin_port = htons((uint16_t)port);
-}
 
 static bool port_parse(struct bb_str text, uint32_t *port)
 {
@@ -139,10 +120,10 @@ static bool publisher_read(struct bb_str p, struct kv_sources *s, struct raw_sou
 static void source_place(const struct raw_source *raw, uint32_t rank, uint32_t add,
 			 const struct sock_addr *engine, struct kv_source *out)
 {
-	addr_at(engine, raw[rank].port + add, &out->live);
+	out->live = sock_addr_at_port(engine, (uint16_t)(raw[rank].port + add));
 	out->has_replay = raw[rank].replay_port && raw[rank].replay_port + add <= UINT16_MAX;
 	if (out->has_replay)
-		addr_at(engine, raw[rank].replay_port + add, &out->replay);
+		out->replay = sock_addr_at_port(engine, (uint16_t)(raw[rank].replay_port + add));
 }
 
 static void sources_place(const struct raw_source *raw, const struct sock_addr *engine,
@@ -246,7 +227,7 @@ static void load_read(struct bb_str events, uint32_t ranks, const struct sock_ad
 	    !topic_copy(events, BB_STR("load_topic"), s->load_topic))
 		return;
 	for (uint32_t i = 0; i < ranks; i++)
-		addr_at(engine, port + i, &s->load[i]);
+		s->load[i] = sock_addr_at_port(engine, (uint16_t)(port + i));
 	s->load_count = ranks;
 }
 
@@ -284,10 +265,11 @@ int kv_discover_server_info(struct bb_str body, const struct sock_addr *engine,
 	out->block_tokens = block <= UINT32_MAX ? (uint32_t)block : 0;
 	out->count = (uint32_t)ranks;
 	for (uint32_t i = 0; i < ranks; i++) {
-		addr_at(engine, port + i, &out->items[i].live);
+		out->items[i].live = sock_addr_at_port(engine, (uint16_t)(port + i));
 		out->items[i].has_replay = replay_port != 0;
 		if (replay_port)
-			addr_at(engine, replay_port + i, &out->items[i].replay);
+			out->items[i].replay =
+				sock_addr_at_port(engine, (uint16_t)(replay_port + i));
 	}
 	return 0;
 }
@@ -305,7 +287,7 @@ static bool configured_addr(struct bb_str text, const struct sock_addr *engine,
 		return !zmq_endpoint_parse(text, out, &why);
 	if (!endpoint_port(text, &port))
 		return false;
-	addr_at(engine, port, out);
+	*out = sock_addr_at_port(engine, (uint16_t)port);
 	return true;
 }
 

@@ -33,8 +33,7 @@ struct kv_feed {
 	char why[KV_WHY_SIZE]; /* while there is neither rank nor poll */
 };
 
-typedef int discover_fn(struct bb_str body, const struct sock_addr *engine,
-			struct kv_sources *out);
+typedef int discover_fn(struct bb_str body, const struct sock_addr *engine, struct kv_sources *out);
 
 /* Where kinds of engines tell where their events are. */
 static const struct asking {
@@ -104,6 +103,7 @@ static void ranks_stop(struct kv_feed *f)
 
 static int ranks_start(struct kv_feed *f, const struct kv_sources *s)
 {
+	const size_t share = f->config.mirror_bytes / s->count;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < s->count && !rc; i++) {
@@ -113,7 +113,7 @@ static int ranks_start(struct kv_feed *f, const struct kv_sources *s)
 			.rank = i,
 			.source = &s->items[i],
 			.topic = s->topic,
-			.mirror_bytes = f->config.mirror_bytes / s->count,
+			.mirror_bytes = share > KV_MIRROR_BYTES_MIN ? share : KV_MIRROR_BYTES_MIN,
 			.block_tokens = f->config.block_tokens,
 			.secret = f->config.secret,
 			.budget = &f->budget,
@@ -182,8 +182,8 @@ static void on_answer(void *user, const struct fetch_answer *answer)
 		sources_take(f, a, answer->body);
 		return;
 	}
-	const bool is_absent = answer->status == 404 || answer->status == 405 ||
-			       answer->status == 501;
+	const bool is_absent =
+		answer->status == 404 || answer->status == 405 || answer->status == 501;
 	if (is_absent && f->path + 1 < PATHS_MAX && a->paths[f->path + 1].len) {
 		f->path++;
 		if (ask(f))
@@ -261,7 +261,8 @@ static void begin(struct kv_feed *f)
 		return;
 	}
 	tell_why(f, f->config.kind == ENGINE_KIND_TRTLLM
-			    ? "its events can be taken by one reader only: kv_events: poll makes it this "
+			    ? "its events can be taken by one reader only: kv_events: poll makes "
+			      "it this "
 			      "gateway"
 			    : "this kind of engine publishes no KV events");
 }
@@ -283,7 +284,8 @@ static int text_copy(struct bb_str *s)
 
 static int texts_copy(struct kv_feed_config *c)
 {
-	const int host = text_copy(&c->host), base = text_copy(&c->base), key = text_copy(&c->api_key);
+	const int host = text_copy(&c->host), base = text_copy(&c->base),
+		  key = text_copy(&c->api_key);
 
 	if (!key)
 		secret_hide(c->api_key.p, c->api_key.len);
@@ -350,8 +352,7 @@ void kv_feed_destroy(struct kv_feed *f)
 	kv_poll_destroy(f->poll);
 	load_push_destroy(f->push);
 	fetch_cancel(f->fetch);
-	if (f->timer.loop)
-		loop_timer_fini(&f->timer);
+	loop_timer_fini(&f->timer);
 	httpc_pool_destroy(f->pool);
 	bb_free((char *)f->config.host.p);
 	bb_free((char *)f->config.base.p);

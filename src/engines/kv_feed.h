@@ -20,9 +20,9 @@ struct kv_feed;
 struct tls_context;
 
 enum kv_feed_from {
-	KV_FEED_ASK,       /* the engine says where */
+	KV_FEED_ASK,	   /* the engine says where */
 	KV_FEED_ENDPOINTS, /* configured */
-	KV_FEED_POLL,      /* TensorRT-LLM's /kv_cache_events */
+	KV_FEED_POLL,	   /* TensorRT-LLM's /kv_cache_events */
 };
 
 struct kv_feed_config {

@@ -15,7 +15,7 @@
 
 struct kv_lag {
 	double least, least_before; /* seconds: ours less theirs, in this window and the last */
-	uint64_t window_ns;         /* when this window began; 0: nothing was seen yet */
+	uint64_t window_ns;	    /* when this window began; 0: nothing was seen yet */
 	float samples[KV_LAG_SAMPLES];
 	uint32_t count; /* of all time */
 };

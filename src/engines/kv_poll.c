@@ -24,8 +24,7 @@ struct kv_poll {
 	struct kv_changes changes;
 	struct fetch *fetch;
 	struct loop_timer timer;
-	bool has_next;
-	uint64_t next; /* the number that is expected */
+	uint64_t next; /* the number that is expected; 0: any */
 	enum kv_mode mode;
 	char why[KV_WHY_SIZE];
 	uint64_t batches, odd, gaps, restarts, last_event_ns;
@@ -56,35 +55,39 @@ static void on_change(void *user, const struct kv_change *change)
 	kv_changes_add(&((struct kv_poll *)user)->changes, change);
 }
 
-int kv_poll_numbers(struct bb_str body, uint64_t *first, uint64_t *last)
+int kv_poll_look(struct bb_str body, struct kv_poll_answer *out)
 {
 	struct json_pull j;
-	struct json_member id;
+	struct json_member m;
 	struct bb_str event;
 	enum json_type type;
-	uint64_t number, count = 0;
+	uint64_t id, rank;
 
+	*out = (struct kv_poll_answer){ 0 };
 	if (json_check(body, DEPTH_MAX, NULL))
 		return -BB_ESYNTAX;
 	json_pull_init(&j, body);
 	if (!json_pull_array(&j))
 		return -BB_ESYNTAX;
-	for (; json_pull_more(&j) && json_pull_value(&j, &event, &type); count++) {
-		if (!json_get(event, BB_STR("event_id"), &id) || json_u64(id.value, &number))
-			return -BB_ESYNTAX;
-		if (count && number != *last + 1)
-			return -BB_ESYNTAX;
-		if (!count)
-			*first = number;
-		*last = number;
+	while (json_pull_more(&j) && json_pull_value(&j, &event, &type)) {
+		if (json_get(event, BB_STR("attention_dp_rank"), &m) && !json_u64(m.value, &rank) &&
+		    rank != 0)
+			continue;
+		if (!json_get(event, BB_STR("event_id"), &m) || json_u64(m.value, &id))
+			continue;
+		if (out->count++ == 0)
+			out->first = id;
+		else
+			out->holes += id != out->last + 1;
+		out->last = id;
 	}
-	return count ? 1 : 0;
+	return 0;
 }
 
 /* What goes on from here has no more to do with what is known. */
 static void forget(struct kv_poll *p)
 {
-	p->has_next = false;
+	p->next = 0;
 	kv_mirror_clear(p->mirror);
 	kv_changes_flush(&p->changes);
 }
@@ -106,39 +109,44 @@ static void explain_silence(struct kv_poll *p)
 	mode_set(p, KV_APPROXIMATE, why);
 }
 
+static void count_breaks(struct kv_poll *p, const struct kv_poll_answer *a)
+{
+	const bool is_broken = p->next && a->first != p->next;
+
+	p->gaps += a->holes;
+	if (!is_broken && !a->holes)
+		return;
+	p->restarts += is_broken && a->first < p->next;
+	p->gaps += is_broken && a->first > p->next;
+	BB_LOG(BB_LOG_WARN, "kv_events",
+	       "%s: event %llu was expected and %llu came: what it holds is learned anew; does "
+	       "somebody "
+	       "else poll its /kv_cache_events?",
+	       p->config.name, (unsigned long long)p->next, (unsigned long long)a->first);
+}
+
 /* True when the answer held events. */
 static bool answer_take(struct kv_poll *p, struct bb_str body)
 {
-	uint64_t first = 0, last = 0;
-	const int rc = kv_poll_numbers(body, &first, &last);
+	struct kv_poll_answer a;
 
-	if (rc < 0) {
+	if (kv_poll_look(body, &a)) {
 		p->odd++;
 		forget(p); /* whatever it was, it is gone from the engine */
+		p->changes.told = 0;
 		mode_set(p, KV_APPROXIMATE, "what it answers as events cannot be read");
 		return false;
 	}
-	if (rc == 0) {
+	if (a.count == 0) {
 		explain_silence(p);
 		return false;
 	}
-	if (p->has_next && first != p->next) {
-		p->restarts += first < p->next;
-		p->gaps += first > p->next;
-		BB_LOG(BB_LOG_WARN, "kv_events",
-		       "%s: events %llu were expected and %llu came: what it holds is learned anew; does "
-		       "somebody else poll its /kv_cache_events?",
-		       p->config.name, (unsigned long long)p->next, (unsigned long long)first);
-		forget(p);
-	}
-	uint64_t next = first;
-	if (kv_mirror_apply_json(p->mirror, body, &next)) {
+	count_breaks(p, &a);
+	if (kv_mirror_apply_json(p->mirror, body, &p->next)) {
 		p->odd++;
 		forget(p);
 		return false;
 	}
-	p->has_next = true;
-	p->next = last + 1;
 	p->batches++;
 	p->last_event_ns = loop_now_ns(p->config.loop);
 	kv_changes_flush(&p->changes);
@@ -265,7 +273,7 @@ void kv_poll_figures(const struct kv_poll *p, struct kv_figures *f)
 	f->refused += s.refused;
 	f->passed_over += s.passed_over;
 	f->orphans += s.orphans;
-	f->odd += p->odd;
+	f->odd += p->odd + s.odd;
 	f->gaps += p->gaps;
 	f->lost_gaps += p->gaps;
 	f->restarts += p->restarts;

@@ -3,8 +3,8 @@
  *
  * For: kv_feed.c, only where the configuration says so: `POST /kv_cache_events` takes what it
  * answers away from everybody else, so that one reader may ask. The answer waits up to two seconds
- * for events (trtllm-serve of 2025 and 2026). Events are numbered; a gap, or a number that goes
- * back, makes everything forgotten.
+ * for events (trtllm-serve of 2025 and 2026). Events are numbered; after a gap, or a number that
+ * goes back, the mirror forgets everything. Only attention data-parallel rank 0 is followed.
  * Threads: the loop's. Must not be destroyed inside its callbacks. Memory: the mirror, and one
  * answer of at most 8 MiB. Errors: -BB_ENOMEM, -BB_ESYSTEM at creation.
  */
@@ -34,8 +34,11 @@ void kv_poll_destroy(struct kv_poll *p);
 enum kv_mode kv_poll_mode(const struct kv_poll *p, const char **why);
 void kv_poll_figures(const struct kv_poll *p, struct kv_figures *f);
 
-/*
- * The numbers of an answer's events: 1 and the first and last of them, 0 when it has none, or
- * -BB_ESYNTAX when it is no list of events or their numbers do not rise by one.
- */
-BB_MUST int kv_poll_numbers(struct bb_str body, uint64_t *first, uint64_t *last);
+/* What an answer holds of the events of rank 0. */
+struct kv_poll_answer {
+	uint32_t count;
+	uint64_t first, last; /* their numbers */
+	uint32_t holes;	      /* numbers that do not follow on the one before */
+};
+/* -BB_ESYNTAX when it is no list. Events without a number are passed over. */
+BB_MUST int kv_poll_look(struct bb_str body, struct kv_poll_answer *out);

@@ -32,10 +32,10 @@ struct kv_rank {
 	struct bb_buf held; /* live batches that came during a replay */
 	size_t held_at;
 	struct kv_changes changes;
-	struct loop_task task;   /* the end of a slice */
+	struct loop_task task;	 /* the end of a slice */
 	struct loop_timer again; /* the next window of the budget */
 	struct loop_timer grace; /* it has been unreachable for so long */
-	uint64_t slice_ns;       /* spent in this turn of the loop */
+	uint64_t slice_ns;	 /* spent in this turn of the loop */
 	bool is_paused;
 	bool is_up;
 	enum kv_mode mode;
@@ -154,7 +154,8 @@ static void rank_spend(struct kv_rank *r, uint64_t ns)
 		if (now_ns >= r->said_throttled_ns) {
 			r->said_throttled_ns = now_ns + SAY_AGAIN_NS;
 			BB_LOG(BB_LOG_WARN, "kv_events",
-			       "%s: rank %u: its events take more than %llu ms a second: they are read slower, "
+			       "%s: rank %u: its events take more than %llu ms a second: they are "
+			       "read slower, "
 			       "and some may be lost",
 			       r->config.name, r->config.rank,
 			       (unsigned long long)(kv_budget_limit_ns(r->config.budget) / OS_MS));
@@ -243,8 +244,9 @@ static void rank_do(struct kv_rank *r, unsigned steps, const struct zmq_batch *b
 		replay_stop(r);
 		const int rc = replay_start(r);
 		if (rc) /* it cools down now, so that no further one is asked for */
-			rank_do(r, kv_sequence_replay_ended(&r->sequence,
-							    loop_now_ns(r->config.loop), rc),
+			rank_do(r,
+				kv_sequence_replay_ended(&r->sequence, loop_now_ns(r->config.loop),
+							 rc),
 				NULL, when, source);
 	}
 	if (steps & KV_STEP_APPLY)
@@ -259,9 +261,11 @@ static void say_lost(struct kv_rank *r, uint64_t lost_before)
 		return;
 	r->said_lost_ns = now_ns + SAY_AGAIN_NS;
 	BB_LOG(BB_LOG_WARN, "kv_events",
-	       "%s: rank %u: events were lost for good (%llu times so far): what it holds is learned anew%s",
+	       "%s: rank %u: events were lost for good (%llu times so far): what it holds is "
+	       "learned anew%s",
 	       r->config.name, r->config.rank, (unsigned long long)r->sequence.lost,
-	       r->sequence.can_replay ? "" : "; a replay endpoint at the engine would fill such gaps");
+	       r->sequence.can_replay ? ""
+				      : "; a replay endpoint at the engine would fill such gaps");
 }
 
 /* Once the replay is over; what does not fit into this turn goes on in the next. */
@@ -269,8 +273,7 @@ static void held_drain(struct kv_rank *r)
 {
 	const uint64_t lost = r->sequence.lost;
 
-	while (r->held_at < r->held.len && r->sequence.state == KV_SEQUENCE_LIVE &&
-	       !r->is_paused) {
+	while (r->held_at < r->held.len && r->sequence.state == KV_SEQUENCE_LIVE && !r->is_paused) {
 		const uint64_t begin_ns = clock_now_ns();
 		struct held_head head;
 		memcpy(&head, r->held.p + r->held_at, sizeof(head));
@@ -387,7 +390,9 @@ static void on_down(struct zmq_sub *z, void *user, int err)
 	held_drop(r);
 	(void)kv_sequence_down(&r->sequence);
 	if (err == -BB_ELIMIT || err == -BB_ESYNTAX || err == -BB_EUPSTREAM)
-		rank_say_odd(r, "its events' connection was closed: what came is not ZeroMQ, or too large");
+		rank_say_odd(
+			r,
+			"its events' connection was closed: what came is not ZeroMQ, or too large");
 	if (r->mode == KV_APPROXIMATE) {
 		snprintf(why, sizeof(why), "its events cannot be reached: %s",
 			 bb_error_info(err)->text);
@@ -514,13 +519,14 @@ void kv_rank_figures(const struct kv_rank *r, struct kv_figures *f)
 	f->refused += s.refused;
 	f->passed_over += s.passed_over;
 	f->orphans += s.orphans;
-	f->odd += r->odd;
+	f->odd += r->odd + s.odd;
 	f->gaps += r->sequence.gaps;
 	f->lost_gaps += r->sequence.lost;
 	f->replays += r->sequence.replays;
 	f->replays_failed += r->sequence.replays_failed;
 	f->restarts += r->sequence.restarts;
-	f->last_event_ns = r->last_event_ns > f->last_event_ns ? r->last_event_ns : f->last_event_ns;
+	f->last_event_ns =
+		r->last_event_ns > f->last_event_ns ? r->last_event_ns : f->last_event_ns;
 	f->lag_s = lag > f->lag_s ? lag : f->lag_s;
 	f->lag_max_s = lag_max > f->lag_max_s ? lag_max : f->lag_max_s;
 }

@@ -1,5 +1,6 @@
 /*
- * kv_rank.h: the KV events of one data-parallel rank: its sockets, the order of batches, the mirror.
+ * kv_rank.h: the KV events of one data-parallel rank: its sockets, the order of batches, the
+ * mirror.
  *
  * For: kv_feed.c. A subscription (net/zmq_sub), replays where kv_sequence asks for them, and what
  * comes applied to a mirror (brain/kv_mirror), whose changes go out in bundles. The rank is exact
@@ -42,16 +43,16 @@ struct kv_rank_config {
 
 /* What has happened since the start, and how it is now. */
 struct kv_figures {
-	uint64_t batches;         /* applied */
+	uint64_t batches;		   /* applied */
 	uint64_t stored, removed, cleared; /* the engine's blocks, by its events */
-	uint64_t blocks;          /* that it holds now, of its own size */
-	uint64_t told_blocks;     /* of ours that were told as stored */
-	uint32_t block_tokens;    /* of its blocks; 0: not known yet */
-	uint64_t bytes;           /* of the mirror */
+	uint64_t blocks;		   /* that it holds now, of its own size */
+	uint64_t told_blocks;		   /* of ours that were told as stored */
+	uint32_t block_tokens;		   /* of its blocks; 0: not known yet */
+	uint64_t bytes;			   /* of the mirror */
 	uint64_t refused, passed_over, orphans;
-	uint64_t odd;             /* messages that were no batch */
+	uint64_t odd; /* messages that were no batch, events that could not be read */
 	uint64_t gaps, lost_gaps, replays, replays_failed, restarts, throttled;
-	uint64_t last_event_ns;   /* 0: none has come */
+	uint64_t last_event_ns; /* 0: none has come */
 	double lag_s, lag_max_s;
 };
 

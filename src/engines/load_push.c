@@ -29,10 +29,9 @@ struct load_push {
 
 static void tell(struct load_push *p)
 {
-	struct engine_load l = { .has_running = true,
-				 .has_waiting = true,
-				 .has_usage = true,
-				 .has_all = true };
+	struct engine_load l = {
+		.has_running = true, .has_waiting = true, .has_usage = true, .has_all = true
+	};
 	uint64_t used = 0, all = 0;
 
 	for (uint32_t i = 0; i < p->count; i++) {
@@ -100,9 +99,9 @@ static void on_down(struct zmq_sub *z, void *user, int err)
 
 static int rank_start(struct load_push *p, uint32_t index)
 {
-	static const struct zmq_sub_ops ops = {
-		.on_batch = on_batch, .on_down = on_down, .on_odd = on_odd
-	};
+	static const struct zmq_sub_ops ops = { .on_batch = on_batch,
+						.on_down = on_down,
+						.on_odd = on_odd };
 	struct rank *r = &p->ranks[index];
 	const struct zmq_sub_config c = {
 		.loop = p->config.loop,
@@ -119,8 +118,7 @@ static int rank_start(struct load_push *p, uint32_t index)
 
 int load_push_create(const struct load_push_config *config, struct load_push **out)
 {
-	struct load_push *p =
-		bb_alloc_zero(1, sizeof(*p) + config->count * sizeof(struct rank));
+	struct load_push *p = bb_alloc_zero(1, sizeof(*p) + config->count * sizeof(struct rank));
 
 	if (!p)
 		return -BB_ENOMEM;

@@ -171,7 +171,9 @@ void reason_write(struct bb_buf *b, const struct reason_facts *f)
 	const bool is_warm = bb_str_eq(f->reason, BB_STR("warm"));
 
 	bb_buf_put_str(b, f->reason);
-	if (bb_str_eq(f->reason, BB_STR("only"))) {
+	if (bb_str_eq(f->reason, BB_STR("none"))) {
+		bb_buf_lit(b, ": no engine was chosen");
+	} else if (bb_str_eq(f->reason, BB_STR("only"))) {
 		bb_buf_lit(b, ": no other engine could take it");
 	} else if (bb_str_eq(f->reason, BB_STR("policy"))) {
 		bb_buf_lit(b, ": chosen by ");

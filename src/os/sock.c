@@ -173,6 +173,24 @@ bool sock_addr_is_loopback(const struct sock_addr *a)
 	return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
+struct sock_addr sock_addr_at_port(const struct sock_addr *a, uint16_t port)
+{
+	struct sock_addr out = *a;
+
+	if (a->storage.ss_family == AF_INET6) {
+		((struct sockaddr_in6 *)&out.storage)->sin6_port = htons(port);
+		return out;
+	}
+	if (a->storage.ss_family != AF_INET) {
+		const struct sockaddr_in local = { .sin_family = AF_INET,
+						   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		out = (struct sock_addr){ .len = sizeof(local) };
+		memcpy(&out.storage, &local, sizeof(local));
+	}
+	((struct sockaddr_in *)&out.storage)->sin_port = htons(port);
+	return out;
+}
+
 bool sock_addr_eq(const struct sock_addr *a, const struct sock_addr *b)
 {
 	return a->len == b->len && memcmp(&a->storage, &b->storage, a->len) == 0;

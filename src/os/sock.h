@@ -48,6 +48,8 @@ BB_MUST int sock_resolve(struct bb_str host, uint16_t port, struct sock_addr *ou
 void sock_addr_text(const struct sock_addr *a, char out[SOCK_TEXT_SIZE]);
 bool sock_addr_is_loopback(const struct sock_addr *a);
 bool sock_addr_eq(const struct sock_addr *a, const struct sock_addr *b);
+/* Another port of the same host; of this machine's loopback for a unix socket. */
+struct sock_addr sock_addr_at_port(const struct sock_addr *a, uint16_t port);
 
 /* An engine's URL in parts. `base` is "" or "/path" without a slash at its end. */
 struct sock_url {

@@ -37,8 +37,9 @@ static bool polled_begin(struct sim_server *s)
 
 	if (s->polled.len > POLLED_MAX / 2)
 		return false;
-	bb_buf_printf(&s->polled, "%s{\"event_id\":%llu,\"window_size\":%u,\"data\":",
-		      s->polled.len ? "," : "", (unsigned long long)id, s->config.model_len_max);
+	bb_buf_printf(&s->polled,
+		      "%s{\"event_id\":%llu,\"window_size\":%u,\"data\":", s->polled.len ? "," : "",
+		      (unsigned long long)id, s->config.model_len_max);
 	return true;
 }
 

@@ -83,6 +83,54 @@ def test_turns_stay_where_their_cache_is(tmp_path, plain_ttft):
     assert warm.mean_ttft() <= 0.25 * plain_ttft, (warm.mean_ttft(), plain_ttft)
 
 
+def restart_events(sims, gateway):
+    status, _, body = sims[1].request("POST", "/sim/kv_restart")
+    assert status == 200, body
+
+
+def lie(sims, gateway):
+    sims[1].fault("kv_lie")
+
+
+def lose(sims, gateway):
+    sims[1].fault("kv_lost@0.3")
+
+
+@pytest.mark.parametrize("what", [restart_events, lie, lose])
+def test_one_engine_goes_wrong(what, tmp_path, plain_ttft):
+    """One engine of four restarts its events, tells of blocks that it does not hold, or loses a third
+    of what it tells: no request fails, and it costs little."""
+    with exact_fleet("lookahead", tmp_path) as (sims, gateway):
+        timer = threading.Timer(1.0, what, (sims, gateway))
+        timer.start()
+        warm = conversations().run(gateway.port)
+        timer.join()
+        assert not warm.failed()
+    assert warm.mean_ttft() <= 0.3 * plain_ttft, (warm.mean_ttft(), plain_ttft)
+
+
+def test_one_engine_dies_and_comes_back(tmp_path, plain_ttft):
+    """Killed in the middle and started again, empty: its conversations go on elsewhere. Streams that
+    ran on it are cut; nothing else is."""
+    with exact_fleet("lookahead", tmp_path) as (sims, gateway):
+        def again():
+            address = sims[1].url.removeprefix("http://")
+            sims[1].kill()
+            sims[1].args[sims[1].args.index("--listen") + 1] = address
+            sims[1].start()
+
+        timer = threading.Timer(1.0, again)
+        timer.start()
+        warm = conversations().run(gateway.port)
+        timer.join()
+        cut = [t for t in warm.failed() if t.status == 200]
+        assert len(warm.failed()) == len(cut) <= 32
+        gateway.wait_engine(sims[1].url, "ready")
+        kept = [t for t in warm.all_turns() if t not in cut]
+    mean = sum(t.ttft for t in kept if t.ttft) / len(kept)
+    assert mean <= 0.3 * plain_ttft, (mean, plain_ttft)
+
+
 def hot_prompt(policy):
     """The mean time to a first token of 200 requests with one long beginning, 48 at once."""
     common = text(random.Random(7), 3000)

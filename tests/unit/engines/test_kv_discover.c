@@ -43,8 +43,10 @@ static int server_info(const char *body)
 static void vllm(void **state)
 {
 	assert_int_equal(
-		sources("{\"0\":{\"enable_kv_cache_events\":true,\"publisher\":\"zmq\",\"endpoint\":"
-			"\"tcp://*:5557\",\"replay_endpoint\":\"tcp://*:5558\",\"buffer_steps\":10000,"
+		sources("{\"0\":{\"enable_kv_cache_events\":true,\"publisher\":\"zmq\","
+			"\"endpoint\":"
+			"\"tcp://*:5557\",\"replay_endpoint\":\"tcp://"
+			"*:5558\",\"buffer_steps\":10000,"
 			"\"hwm\":100000,\"max_queue_size\":100000,\"topic\":\"kv@test-pod@smol\"}}",
 			"10.0.0.7:8000"),
 		0);
@@ -176,8 +178,8 @@ static void every_cut(void **state)
 	const struct sock_addr a = engine_at("10.1.2.3:30000");
 
 	for (size_t len = 0; len < sizeof(text) - 1; len++)
-		assert_int_equal(
-			kv_discover_server_info((struct bb_str){ text, len }, &a, &s), -BB_ESYNTAX);
+		assert_int_equal(kv_discover_server_info((struct bb_str){ text, len }, &a, &s),
+				 -BB_ESYNTAX);
 }
 
 static void configured(void **state)
@@ -209,9 +211,9 @@ static void configured(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(vllm),	      cmocka_unit_test(ranks),
+		cmocka_unit_test(vllm),	       cmocka_unit_test(ranks),
 		cmocka_unit_test(unix_engine), cmocka_unit_test(no_events),
-		cmocka_unit_test(sglang),     cmocka_unit_test(every_cut),
+		cmocka_unit_test(sglang),      cmocka_unit_test(every_cut),
 		cmocka_unit_test(configured),
 	};
 

@@ -21,7 +21,7 @@ struct row {
 	enum happening what;
 	uint64_t sequence;
 	unsigned expected;
-	uint64_t from;   /* of a replay */
+	uint64_t from;	 /* of a replay */
 	uint64_t engine; /* which one speaks: the same number is another batch there */
 };
 
@@ -63,10 +63,10 @@ static struct kv_sequence play(enum kv_replay replay, const struct row *rows, si
 static void start_with_replay(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },   { REPLAYED, 0, APPLY, 0, 0 }, { REPLAYED, 1, APPLY, 0, 0 },
-		{ LIVE, 2, HOLD, 0, 0 },   { REPLAYED, 2, APPLY, 0, 0 }, { LIVE, 3, HOLD, 0, 0 },
-		{ ENDED, 0, 0, 0, 0 },	   { HELD, 2, 0, 0, 0 },	 { HELD, 3, APPLY, 0, 0 },
-		{ DRAINED, 0, 0, 0, 0 },   { LIVE, 4, APPLY, 0, 0 },	 { LIVE, 4, 0, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 }, { REPLAYED, 0, APPLY, 0, 0 }, { REPLAYED, 1, APPLY, 0, 0 },
+		{ LIVE, 2, HOLD, 0, 0 }, { REPLAYED, 2, APPLY, 0, 0 }, { LIVE, 3, HOLD, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },	 { HELD, 2, 0, 0, 0 },	       { HELD, 3, APPLY, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 }, { LIVE, 4, APPLY, 0, 0 },     { LIVE, 4, 0, 0, 0 },
 	};
 	const struct kv_sequence s = PLAY(OFFERED, rows);
 
@@ -78,7 +78,9 @@ static void start_with_replay(void **state)
 static void an_empty_engine(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 }, { ENDED, 0, 0, 0, 0 }, { DRAINED, 0, 0, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },
 		{ LIVE, 0, APPLY, 0, 0 },
 	};
 
@@ -89,8 +91,9 @@ static void replay_begins_late(void **state)
 {
 	/* The engine keeps only its last batches. */
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },  { REPLAYED, 700, APPLY, 0, 0 }, { REPLAYED, 701, APPLY, 0, 0 },
-		{ ENDED, 0, 0, 0, 0 },	  { DRAINED, 0, 0, 0, 0 },	  { LIVE, 702, APPLY, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 },	{ REPLAYED, 700, APPLY, 0, 0 },
+		{ REPLAYED, 701, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },	{ LIVE, 702, APPLY, 0, 0 },
 	};
 
 	assert_int_equal(PLAY(OFFERED, rows).lost, 0);
@@ -99,13 +102,14 @@ static void replay_begins_late(void **state)
 static void gap_is_filled(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },    { REPLAYED, 0, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
-		{ DRAINED, 0, 0, 0, 0 },    { LIVE, 1, APPLY, 0, 0 },
-		{ LIVE, 4, REPLAY | HOLD, 1, 0 },
-		{ LIVE, 5, HOLD, 0, 0 },    { REPLAYED, 1, 0, 0, 0 },	  { REPLAYED, 2, APPLY, 0, 0 },
-		{ REPLAYED, 3, APPLY, 0, 0 }, { REPLAYED, 4, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
-		{ HELD, 4, 0, 0, 0 },	    { HELD, 5, APPLY, 0, 0 },	  { DRAINED, 0, 0, 0, 0 },
-		{ LIVE, 6, APPLY, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 },      { REPLAYED, 0, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },	      { DRAINED, 0, 0, 0, 0 },
+		{ LIVE, 1, APPLY, 0, 0 },     { LIVE, 4, REPLAY | HOLD, 1, 0 },
+		{ LIVE, 5, HOLD, 0, 0 },      { REPLAYED, 1, 0, 0, 0 },
+		{ REPLAYED, 2, APPLY, 0, 0 }, { REPLAYED, 3, APPLY, 0, 0 },
+		{ REPLAYED, 4, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
+		{ HELD, 4, 0, 0, 0 },	      { HELD, 5, APPLY, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },      { LIVE, 6, APPLY, 0, 0 },
 	};
 	const struct kv_sequence s = PLAY(OFFERED, rows);
 
@@ -116,11 +120,17 @@ static void gap_is_filled(void **state)
 static void gap_without_replay(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, 0, 0, 0 },		{ LIVE, 17, APPLY, 0, 0 }, { LIVE, 18, APPLY, 0, 0 },
-		{ LIVE, 20, CLEAR | APPLY, 0, 0 }, { LIVE, 21, APPLY, 0, 0 },
+		{ UP, 0, 0, 0, 0 },
+		{ LIVE, 17, APPLY, 0, 0 },
+		{ LIVE, 18, APPLY, 0, 0 },
+		{ LIVE, 20, CLEAR | APPLY, 0, 0 },
+		{ LIVE, 21, APPLY, 0, 0 },
 		/* A new connection: the same engine with nothing lost goes on. */
-		{ DOWN, 0, 0, 0, 0 },		{ UP, 0, 0, 0, 0 },	   { LIVE, 22, APPLY, 0, 0 },
-		{ DOWN, 0, 0, 0, 0 },		{ UP, 0, 0, 0, 0 },
+		{ DOWN, 0, 0, 0, 0 },
+		{ UP, 0, 0, 0, 0 },
+		{ LIVE, 22, APPLY, 0, 0 },
+		{ DOWN, 0, 0, 0, 0 },
+		{ UP, 0, 0, 0, 0 },
 		{ LIVE, 25, CLEAR | APPLY, 0, 0 },
 	};
 	const struct kv_sequence s = PLAY(NONE, rows);
@@ -133,11 +143,19 @@ static void gap_without_replay(void **state)
 static void gap_older_than_what_is_kept(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },	   { REPLAYED, 0, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
-		{ DRAINED, 0, 0, 0, 0 },	   { LIVE, 9, REPLAY | HOLD, 0, 0 },
-		{ REPLAYED, 6, CLEAR | APPLY, 0, 0 }, { REPLAYED, 7, APPLY, 0, 0 },
-		{ REPLAYED, 8, APPLY, 0, 0 },	   { REPLAYED, 9, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
-		{ HELD, 9, 0, 0, 0 },		   { DRAINED, 0, 0, 0, 0 },	 { LIVE, 10, APPLY, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 },
+		{ REPLAYED, 0, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },
+		{ LIVE, 9, REPLAY | HOLD, 0, 0 },
+		{ REPLAYED, 6, CLEAR | APPLY, 0, 0 },
+		{ REPLAYED, 7, APPLY, 0, 0 },
+		{ REPLAYED, 8, APPLY, 0, 0 },
+		{ REPLAYED, 9, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },
+		{ HELD, 9, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },
+		{ LIVE, 10, APPLY, 0, 0 },
 	};
 
 	assert_int_equal(PLAY(OFFERED, rows).lost, 1);
@@ -159,12 +177,19 @@ static void replay_has_a_hole(void **state)
 static void failed_replay_cools_down(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },	   { FAILED, 0, 0, 0, 0 },	 { DRAINED, 0, 0, 0, 0 },
-		{ LIVE, 5, APPLY, 0, 0 },	   { LIVE, 7, CLEAR | APPLY, 0, 0 },
-		{ WAIT, 0, 0, 0, 0 },		   { LIVE, 9, REPLAY | HOLD, 7, 0 },
-		{ REPLAYED, 7, 0, 0, 0 },	   { REPLAYED, 8, APPLY, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 },
+		{ FAILED, 0, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },
+		{ LIVE, 5, APPLY, 0, 0 },
+		{ LIVE, 7, CLEAR | APPLY, 0, 0 },
+		{ WAIT, 0, 0, 0, 0 },
+		{ LIVE, 9, REPLAY | HOLD, 7, 0 },
+		{ REPLAYED, 7, 0, 0, 0 },
+		{ REPLAYED, 8, APPLY, 0, 0 },
 		/* It breaks off: what came is good, and the held one follows on it. */
-		{ FAILED, 0, 0, 0, 0 },		   { HELD, 9, APPLY, 0, 0 },	 { DRAINED, 0, 0, 0, 0 },
+		{ FAILED, 0, 0, 0, 0 },
+		{ HELD, 9, APPLY, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },
 		{ LIVE, 10, APPLY, 0, 0 },
 	};
 	const struct kv_sequence s = PLAY(OFFERED, rows);
@@ -176,9 +201,9 @@ static void failed_replay_cools_down(void **state)
 static void replay_fails_before_it_shows_anything(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },   { REPLAYED, 0, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
-		{ DRAINED, 0, 0, 0, 0 },   { DOWN, 0, 0, 0, 0 },	 { UP, 0, REPLAY, 0, 0 },
-		{ LIVE, 40, HOLD, 0, 0 },  { FAILED, 0, CLEAR, 0, 0 },	 { HELD, 40, APPLY, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 },  { REPLAYED, 0, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },  { DOWN, 0, 0, 0, 0 },		{ UP, 0, REPLAY, 0, 0 },
+		{ LIVE, 40, HOLD, 0, 0 }, { FAILED, 0, CLEAR, 0, 0 },	{ HELD, 40, APPLY, 0, 0 },
 		{ DRAINED, 0, 0, 0, 0 },
 	};
 
@@ -188,10 +213,10 @@ static void replay_fails_before_it_shows_anything(void **state)
 static void reconnected_to_the_same(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },   { REPLAYED, 0, APPLY, 0, 0 }, { REPLAYED, 1, APPLY, 0, 0 },
-		{ ENDED, 0, 0, 0, 0 },	   { DRAINED, 0, 0, 0, 0 },	 { DOWN, 0, 0, 0, 0 },
-		{ UP, 0, REPLAY, 1, 0 },   { REPLAYED, 1, 0, 0, 0 },	 { REPLAYED, 2, APPLY, 0, 0 },
-		{ ENDED, 0, 0, 0, 0 },	   { DRAINED, 0, 0, 0, 0 },	 { LIVE, 3, APPLY, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 }, { REPLAYED, 0, APPLY, 0, 0 }, { REPLAYED, 1, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },	 { DRAINED, 0, 0, 0, 0 },      { DOWN, 0, 0, 0, 0 },
+		{ UP, 0, REPLAY, 1, 0 }, { REPLAYED, 1, 0, 0, 0 },     { REPLAYED, 2, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },	 { DRAINED, 0, 0, 0, 0 },      { LIVE, 3, APPLY, 0, 0 },
 	};
 	const struct kv_sequence s = PLAY(OFFERED, rows);
 
@@ -201,12 +226,20 @@ static void reconnected_to_the_same(void **state)
 static void restarted_with_fewer_batches(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },     { REPLAYED, 0, APPLY, 0, 0 }, { REPLAYED, 1, APPLY, 0, 0 },
-		{ REPLAYED, 2, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },	   { DRAINED, 0, 0, 0, 0 },
-		{ DOWN, 0, 0, 0, 0 },	     { UP, 0, REPLAY, 2, 1 },
+		{ UP, 0, REPLAY, 0, 0 },
+		{ REPLAYED, 0, APPLY, 0, 0 },
+		{ REPLAYED, 1, APPLY, 0, 0 },
+		{ REPLAYED, 2, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },
+		{ DOWN, 0, 0, 0, 0 },
+		{ UP, 0, REPLAY, 2, 1 },
 		/* It has only its batches 0 and 1 as yet: nothing comes. */
-		{ ENDED, 0, CLEAR | REPLAY, 0, 1 }, { REPLAYED, 0, APPLY, 0, 1 },
-		{ REPLAYED, 1, APPLY, 0, 1 }, { ENDED, 0, 0, 0, 1 },	   { DRAINED, 0, 0, 0, 1 },
+		{ ENDED, 0, CLEAR | REPLAY, 0, 1 },
+		{ REPLAYED, 0, APPLY, 0, 1 },
+		{ REPLAYED, 1, APPLY, 0, 1 },
+		{ ENDED, 0, 0, 0, 1 },
+		{ DRAINED, 0, 0, 0, 1 },
 		{ LIVE, 2, APPLY, 0, 1 },
 	};
 	const struct kv_sequence s = PLAY(OFFERED, rows);
@@ -218,13 +251,19 @@ static void restarted_with_fewer_batches(void **state)
 static void restarted_with_more_batches(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },   { REPLAYED, 0, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
-		{ DRAINED, 0, 0, 0, 0 },   { DOWN, 0, 0, 0, 0 },	 { UP, 0, REPLAY, 0, 1 },
+		{ UP, 0, REPLAY, 0, 0 },
+		{ REPLAYED, 0, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },
+		{ DOWN, 0, 0, 0, 0 },
+		{ UP, 0, REPLAY, 0, 1 },
 		{ LIVE, 9, HOLD, 0, 1 },
 		/* The same number, another batch. */
-		{ REPLAYED, 0, CLEAR | REPLAY, 0, 1 },			 { REPLAYED, 0, APPLY, 0, 1 },
+		{ REPLAYED, 0, CLEAR | REPLAY, 0, 1 },
+		{ REPLAYED, 0, APPLY, 0, 1 },
 		{ REPLAYED, 1, APPLY, 0, 1 },
-		{ ENDED, 0, 0, 0, 1 },	   { HELD, 9, REPLAY, 1, 1 },
+		{ ENDED, 0, 0, 0, 1 },
+		{ HELD, 9, REPLAY, 1, 1 },
 	};
 	struct row last[UNIT_COUNT(rows)];
 
@@ -236,8 +275,11 @@ static void restarted_with_more_batches(void **state)
 static void restarted_on_the_same_connection(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, 0, 0, 0 },		      { LIVE, 0, APPLY, 0, 0 }, { LIVE, 1, APPLY, 0, 0 },
-		{ LIVE, 0, CLEAR | DROP | APPLY, 0, 1 }, { LIVE, 1, APPLY, 0, 1 },
+		{ UP, 0, 0, 0, 0 },
+		{ LIVE, 0, APPLY, 0, 0 },
+		{ LIVE, 1, APPLY, 0, 0 },
+		{ LIVE, 0, CLEAR | DROP | APPLY, 0, 1 },
+		{ LIVE, 1, APPLY, 0, 1 },
 		/* The same number as before and another batch. */
 		{ LIVE, 1, CLEAR | DROP | APPLY, 0, 2 },
 	};
@@ -248,16 +290,11 @@ static void restarted_on_the_same_connection(void **state)
 static void restarted_during_a_replay(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },
-		{ REPLAYED, 0, APPLY, 0, 0 },
-		{ LIVE, 8, HOLD, 0, 0 },
-		{ LIVE, 2, CLEAR | DROP | REPLAY | HOLD, 0, 1 },
-		{ REPLAYED, 0, APPLY, 0, 1 },
-		{ REPLAYED, 1, APPLY, 0, 1 },
-		{ REPLAYED, 2, APPLY, 0, 1 },
-		{ ENDED, 0, 0, 0, 1 },
-		{ HELD, 2, 0, 0, 1 },
-		{ DRAINED, 0, 0, 0, 1 },
+		{ UP, 0, REPLAY, 0, 0 },      { REPLAYED, 0, APPLY, 0, 0 },
+		{ LIVE, 8, HOLD, 0, 0 },      { LIVE, 2, CLEAR | DROP | REPLAY | HOLD, 0, 1 },
+		{ REPLAYED, 0, APPLY, 0, 1 }, { REPLAYED, 1, APPLY, 0, 1 },
+		{ REPLAYED, 2, APPLY, 0, 1 }, { ENDED, 0, 0, 0, 1 },
+		{ HELD, 2, 0, 0, 1 },	      { DRAINED, 0, 0, 0, 1 },
 		{ LIVE, 3, APPLY, 0, 1 },
 	};
 	const struct kv_sequence s = PLAY(OFFERED, rows);
@@ -269,11 +306,18 @@ static void restarted_during_a_replay(void **state)
 static void no_room_for_held_ones(void **state)
 {
 	static const struct row rows[] = {
-		{ UP, 0, REPLAY, 0, 0 },   { LIVE, 1, HOLD, 0, 0 }, { LIVE, 2, HOLD, 0, 0 },
-		{ REPLAYED, 0, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },
+		{ UP, 0, REPLAY, 0, 0 },
+		{ LIVE, 1, HOLD, 0, 0 },
+		{ LIVE, 2, HOLD, 0, 0 },
+		{ REPLAYED, 0, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },
 		/* There was room for the first one only. */
-		{ HELD, 1, APPLY, 0, 0 },  { DRAINED, 0, REPLAY, 1, 0 }, { REPLAYED, 1, 0, 0, 0 },
-		{ REPLAYED, 2, APPLY, 0, 0 }, { ENDED, 0, 0, 0, 0 },	 { DRAINED, 0, 0, 0, 0 },
+		{ HELD, 1, APPLY, 0, 0 },
+		{ DRAINED, 0, REPLAY, 1, 0 },
+		{ REPLAYED, 1, 0, 0, 0 },
+		{ REPLAYED, 2, APPLY, 0, 0 },
+		{ ENDED, 0, 0, 0, 0 },
+		{ DRAINED, 0, 0, 0, 0 },
 		{ LIVE, 3, APPLY, 0, 0 },
 	};
 
@@ -315,8 +359,8 @@ static void order_holds_whatever_happens(void **state)
 	bb_rng_seed(&rng, 7);
 	kv_sequence_init(&s, KV_REPLAY_OFFERED);
 	for (int i = 0; i < 2000000; i++) {
-		struct row r = { (enum happening)bb_rng_below(&rng, WAIT + 1), bb_rng_below(&rng, 12),
-				 0, 0, bb_rng_below(&rng, 20) == 0 };
+		struct row r = { (enum happening)bb_rng_below(&rng, WAIT + 1),
+				 bb_rng_below(&rng, 12), 0, 0, bb_rng_below(&rng, 20) == 0 };
 		if (r.what == WAIT && bb_rng_below(&rng, 30))
 			continue;
 		if (r.what == HELD && s.state != KV_SEQUENCE_LIVE)

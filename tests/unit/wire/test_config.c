@@ -130,6 +130,8 @@ static void test_values(void **state)
 				 "admin: off\n"
 				 "threads: 64\n"
 				 "policy: random\n"
+				 "shadow: [round_robin, least_requests]\n"
+				 "explain: true\n"
 				 "seed: 18446744073709551615\n"
 				 "log: {level: debug, format: json}\n"
 				 "access_log: {path: 'off'}\n"
@@ -147,6 +149,9 @@ static void test_values(void **state)
 	assert_int_equal(c->admin.len, 0);
 	assert_int_equal(c->threads, 64);
 	assert_text(c->policy, "random");
+	assert_int_equal(c->shadow.count, 2);
+	assert_text(c->shadow.items[1].text, "least_requests");
+	assert_int_equal(c->explain, CONFIG_ON);
 	assert_true(c->seed == UINT64_MAX);
 	assert_int_equal(c->log.level, BB_LOG_DEBUG);
 	assert_int_equal(c->log.format, CONFIG_LOG_JSON);

@@ -94,6 +94,12 @@ static const struct mistake mistakes[] = {
 				"debug (did you mean 'warn'?)\n" },
 	{ "policy: least_token", "f:1:9: error: policy: unknown policy 'least_token' (did you mean "
 				 "'least_tokens'?)\n" },
+	{ "shadow: [random, least_token]",
+	  "f:1:18: error: shadow: unknown policy 'least_token' (did you mean 'least_tokens'?)\n" },
+	{ "shadow: zzz", "f:1:9: error: shadow: unknown policy 'zzz'\n" },
+	{ "shadow: [a, b, c, d, e]",
+	  "f:1:9: error: shadow: 5 entries, where 0 to 4 are allowed\n" },
+	{ "shadow: [[random]]", "f:1:10: error: shadow: expects texts, not a list\n" },
 	{ "policy: zzz", "f:1:9: error: policy: unknown policy 'zzz'\n" },
 	{ "listen: 1.2.3:80", "f:1:9: error: listen: '1.2.3:80': an address is HOST:PORT with a "
 			      "numeric HOST, [::1]:PORT, :PORT or unix:PATH\n" },

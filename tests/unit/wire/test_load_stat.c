@@ -9,8 +9,7 @@
 
 static void as_sglang_writes_it(void **state)
 {
-	const struct bb_str text =
-		load("struct-sglang-0.5.23-loadstat.msgpack");
+	const struct bb_str text = load("struct-sglang-0.5.23-loadstat.msgpack");
 	struct load_stat s;
 	struct bb_buf again;
 

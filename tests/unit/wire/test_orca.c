@@ -81,8 +81,10 @@ static void others_are_refused(void **state)
 static void every_cut_is_harmless(void **state)
 {
 	static const char *const texts[] = {
-		"JSON {\"named_metrics\": {\"num_requests_waiting\": 3.0, \"kv_cache_usage_perc\": 0.2}}",
-		"TEXT named_metrics.num_requests_waiting=3.0, named_metrics.kv_cache_usage_perc=0.2",
+		"JSON {\"named_metrics\": {\"num_requests_waiting\": 3.0, \"kv_cache_usage_perc\": "
+		"0.2}}",
+		"TEXT named_metrics.num_requests_waiting=3.0, "
+		"named_metrics.kv_cache_usage_perc=0.2",
 	};
 	struct orca_load l;
 
