@@ -282,8 +282,7 @@ static void promise(struct brain *b, const struct engine *e, struct flight *f)
 		return;
 	f->is_promised = kv_lane_is_told(kv, hashed);
 	if (f->is_promised)
-		index_store(b->index, f->lane_index, INDEX_PROMISED, INDEX_STRIDE - 1, f->hashes,
-			    f->hash_count, INDEX_STRIDE);
+		marks_store(b->index, f->lane_index, INDEX_PROMISED, f->hashes, f->hash_count);
 	else
 		kv_lane_assume(kv, b->index, f->lane_index, e->kv_tokens_max / e->lane_count,
 			       hashed, f->hashes, f->hash_count);

@@ -83,14 +83,16 @@ void flight_keep_hashes(struct brain *b, struct flight *f, const uint64_t *hashe
 
 void flight_thin_hashes(struct brain *b, struct flight *f)
 {
-	const uint32_t count = f->hash_count / INDEX_STRIDE;
+	const uint32_t count = marks_of_blocks(f->hash_count);
 
 	if (count == 0) {
 		hashes_drop(b, f);
 		return;
 	}
+	if (count == f->hash_count)
+		return;
 	for (uint32_t i = 0; i < count; i++)
-		f->hashes[i] = f->hashes[i * INDEX_STRIDE + INDEX_STRIDE - 1];
+		f->hashes[i] = f->hashes[mark_block(i)];
 	uint64_t *less = bb_realloc(f->hashes, count * sizeof(*less));
 	if (less) {
 		b->hash_bytes -= (f->hash_room - count) * sizeof(*less);

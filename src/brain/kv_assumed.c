@@ -194,8 +194,7 @@ void kv_assumed_use(struct kv_assumed *a, enum prompt_hashes hashed, const uint6
 	}
 	/* Also those that are there: the index may have evicted them. */
 	if (count)
-		index_store(a->index, a->row, INDEX_DEVICE, INDEX_STRIDE - 1, marks, count,
-			    INDEX_STRIDE);
+		marks_store(a->index, a->row, INDEX_DEVICE, marks, count);
 	evict(a);
 }
 

@@ -1,6 +1,6 @@
 /*
- * marks.h: the hashes of a prompt by which it is remembered: every 4th block of its tokens, or every
- * piece of its text (text/block_hash).
+ * marks.h: the hashes of a prompt by which it is remembered: of its tokens the first 64 blocks and
+ * then every 4th, of its text every piece (text/block_hash).
  *
  * For: brain.c's parts. Threads: pure functions. Memory: none. Errors: none.
  */
@@ -20,8 +20,37 @@ static inline uint64_t hashes_tokens(enum prompt_hashes hashed, uint32_t count)
 				     : (uint64_t)count * BRAIN_BLOCK_TOKENS;
 }
 
-/* … and so many marks. */
+#define MARKS_DENSE 64
+
+/* The block that a mark of tokens is. */
+static inline uint32_t mark_block(uint32_t mark)
+{
+	return mark < MARKS_DENSE ? mark : MARKS_DENSE - 1 + (mark - MARKS_DENSE + 1) * INDEX_STRIDE;
+}
+
+/* Marks among so many blocks of tokens. */
+static inline uint32_t marks_of_blocks(uint32_t blocks)
+{
+	return blocks < MARKS_DENSE ? blocks : MARKS_DENSE + (blocks - MARKS_DENSE) / INDEX_STRIDE;
+}
+
+/* Tokens that so many marks stand for. */
 static inline uint64_t marks_tokens(enum prompt_hashes hashed, uint32_t count)
 {
-	return hashes_tokens(hashed, hashed == HASHES_TEXT ? count : count * INDEX_STRIDE);
+	if (hashed == HASHES_TEXT || count == 0)
+		return hashes_tokens(hashed, count);
+	return hashes_tokens(hashed, mark_block(count - 1) + 1);
+}
+
+/* Marks go into the index; `count` from the prompt's beginning. */
+static inline void marks_store(struct index *x, uint32_t row, enum index_tier tier,
+			       const uint64_t *marks, uint32_t count)
+{
+	const uint32_t dense = count < MARKS_DENSE ? count : MARKS_DENSE;
+
+	if (dense)
+		index_store(x, row, tier, 0, marks, dense, 1);
+	if (count > dense)
+		index_store(x, row, tier, mark_block(dense), marks + dense, count - dense,
+			    INDEX_STRIDE);
 }

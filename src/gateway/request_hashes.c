@@ -1,6 +1,7 @@
 /* request_hashes.c: names for the blocks of a prompt, by which the brain finds who holds them. */
 #include "gateway/request_tokens.h"
 
+#include "base/hash.h"
 #include "text/block_hash.h"
 
 /* Blocks of a prompt beyond these are not looked up: 2 million tokens. */
@@ -55,5 +56,26 @@ void request_hash_text(struct request *r)
 		return;
 	r->hash_count = (uint32_t)block_hash_text(&h, text, out);
 	r->hashes = out;
+	r->hashed = HASHES_TEXT;
+}
+
+void request_hash_session(struct request *r)
+{
+	const uint64_t key = r->worker->gateway->block_secret;
+	const struct bb_str field = http_head_get(r->x->head, BB_STR("x-session-id"));
+	const struct bb_str name = field.len ? field : r->body_facts->session;
+
+	if (!name.len)
+		return;
+	r->session = bb_hash(name.p, name.len, key ^ (r->tenant ? r->tenant->ledger + 1ull : 0));
+	r->session += r->session == 0;
+	if (r->hash_count)
+		return;
+	uint64_t *out = room_for(r, 1);
+	if (!out)
+		return;
+	*out = r->session;
+	r->hashes = out;
+	r->hash_count = 1;
 	r->hashed = HASHES_TEXT;
 }

@@ -228,6 +228,7 @@ enum step request_tokens(struct request *r)
 	}
 	if (!r->hashes && api_info((enum api)r->api)->generates)
 		request_hash_text(r);
+	request_hash_session(r);
 	if (!m)
 		return STEP_MORE;
 	metric_add(

@@ -24,6 +24,11 @@ const struct adapter *request_adapter(const struct request *r);
 /* The blocks of a prompt whose tokens are known, or of its text; without memory there are none. */
 void request_hash_tokens(struct request *r, const uint32_t *ids, size_t count);
 void request_hash_text(struct request *r);
+/*
+ * What its session is known by: the field x-session-id, or what the body says. Where nothing is
+ * known of the prompt, that stands for its beginning: a hint that leads back to the same engine.
+ */
+void request_hash_session(struct request *r);
 /* Answers /tokenize and /detokenize where the tokenizer is at hand; else goes on to an engine. */
 enum step request_local(struct request *r);
 /* The prompt with what the client wants of an answer is over the engine's context. */

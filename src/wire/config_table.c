@@ -11,8 +11,11 @@
 #define MIB (1ull << 20)
 #define GIB (1ull << 30)
 
-const char *const config_policies[] = { "round_robin", "random", "least_requests", "least_tokens",
-					NULL };
+const char *const config_policies[] = {
+	"lookahead",	"cost_ms",	"pending",	"least_tokens", "least_requests",
+	"power_of_two", "session",	"round_robin",	"random",	"chwbl",
+	"prefix_hash",	"dynamo_cost",	"llmd",		"lmetric",	NULL,
+};
 
 static const char *const log_levels[] = {
 	[BB_LOG_ERROR] = "error",
@@ -115,7 +118,7 @@ const struct config_key config_keys[] = {
 		  "keep it off public interfaces." },
 	{ .path = "threads", ROOT(COUNT, threads), .initial = "0", .max = 64,
 	  .text = "Threads that serve clients; 0 is one for each processor core." },
-	{ .path = "policy", ROOT(POLICY, policy), .initial = "least_tokens",
+	{ .path = "policy", ROOT(POLICY, policy), .initial = "lookahead",
 	  .text = "How an engine is chosen for a request." },
 	{ .path = "shadow", ROOT(POLICIES, shadow), .max = 4,
 	  .text = "Policies whose choices are computed beside the real ones and counted, to compare "

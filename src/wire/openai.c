@@ -44,7 +44,10 @@
 	X("ebnf", STRUCTURED)                                                                      \
 	X("logprobs", LOGPROBS)                                                                    \
 	X("top_logprobs", LOGPROBS)                                                                \
-	X("prompt_logprobs", LOGPROBS)
+	X("prompt_logprobs", LOGPROBS)                                                             \
+	X("prompt_cache_key", CACHE_KEY)                                                           \
+	X("user", USER)                                                                            \
+	X("metadata", METADATA)
 
 enum kind {
 	KIND_MODEL,
@@ -63,6 +66,9 @@ enum kind {
 	KIND_TEXT,
 	KIND_STRUCTURED,
 	KIND_LOGPROBS,
+	KIND_CACHE_KEY,
+	KIND_USER,
+	KIND_METADATA,
 };
 
 struct known_member {
@@ -87,6 +93,7 @@ struct request_scan {
 	uint32_t seen;	    /* bit per kind before KIND_ONCE */
 	uint64_t limits[3]; /* by kind from KIND_MAX_COMPLETION_TOKENS on */
 	uint32_t member_count;
+	uint8_t session_rank; /* of what `session` was taken from */
 	/* only for a body that is checked: */
 	struct validate_scan validate;
 	struct shield_scan shield;
@@ -213,6 +220,26 @@ static bool format_constrains(struct bb_str format)
 	       !json_string_eq(type.value, BB_STR("text"));
 }
 
+/*
+ * By what the requests of one conversation may be known: OpenAI's prompt_cache_key, else a session
+ * in `metadata` (Anthropic: user_id), else `user`.
+ */
+static void read_session(struct request_scan *s, const struct json_member *m, enum kind kind)
+{
+	static const struct bb_str keys[] = { BB_STR_INIT("session_id"), BB_STR_INIT("conversation_id"),
+					      BB_STR_INIT("user_id") };
+	struct json_member inner = *m;
+	bool found = kind != KIND_METADATA;
+
+	for (size_t i = 0; !found && i < 3 && m->type == JSON_OBJECT; i++)
+		found = json_get(m->value, keys[i], &inner);
+	const uint8_t rank = kind == KIND_CACHE_KEY ? 3 : kind == KIND_METADATA ? 2 : 1;
+	if (!found || inner.type != JSON_STRING || inner.value.len <= 2 || rank < s->session_rank)
+		return;
+	s->session_rank = rank;
+	s->out->session = inner.value;
+}
+
 static int read_member(struct request_scan *s, const struct json_member *m, enum kind kind)
 {
 	struct openai_request *r = s->out;
@@ -241,6 +268,9 @@ static int read_member(struct request_scan *s, const struct json_member *m, enum
 		break;
 	case KIND_STRUCTURED: r->needs_structured |= m->type != JSON_NULL; break;
 	case KIND_LOGPROBS: r->logprobs |= m->type == JSON_TRUE || m->type == JSON_NUMBER; break;
+	case KIND_CACHE_KEY:
+	case KIND_USER:
+	case KIND_METADATA: read_session(s, m, kind); break;
 	}
 	return 0;
 }

@@ -41,6 +41,7 @@ struct openai_request {
 	uint64_t prompt_bytes; /* raw size of everything that becomes prompt */
 	struct bb_str prompt;  /* value span of messages, prompt or input: the last of them */
 	enum json_type prompt_type; /* of that */
+	struct bb_str session; /* value span of what names its session; p is NULL when absent */
 	struct bb_str tools;	    /* value span; p is NULL when absent */
 	bool has_tools;		    /* a tools or functions array that is not empty */
 	bool needs_structured;	    /* constrained output: response_format, guided_*, … */

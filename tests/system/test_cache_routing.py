@@ -131,6 +131,28 @@ def test_one_engine_dies_and_comes_back(tmp_path, plain_ttft):
     assert mean <= 0.3 * plain_ttft, (mean, plain_ttft)
 
 
+@pytest.mark.parametrize("how", ["header", "prompt_cache_key", "metadata"])
+def test_a_session_leads_back(how):
+    """Prompts too short to be known by their text: the session's name is a hint, while engines idle."""
+    with fleet("lookahead") as (sims, gateway):
+        engines = {}
+        for number in range(30):
+            session = f"session {number % 6}"
+            body = {"model": "m", "messages": [{"role": "user", "content": f"question {number}"}],
+                    "max_tokens": 2}
+            headers = {}
+            if how == "header":
+                headers["X-Session-Id"] = session
+            else:
+                body[how] = session if how == "prompt_cache_key" else {"session_id": session}
+            status, answered, _ = gateway.post("/v1/chat/completions", body, headers)
+            assert status == 200
+            record = gateway.wait_record(answered["x-request-id"])
+            engines.setdefault(session, set()).add(record["engine"])
+        assert all(len(e) == 1 for e in engines.values()), engines
+        assert len(set.union(*engines.values())) >= 3
+
+
 def hot_prompt(policy):
     """The mean time to a first token of 200 requests with one long beginning, 48 at once."""
     common = text(random.Random(7), 3000)

@@ -12,7 +12,7 @@
 #define ROW 3u
 #define PROMPTS 40u
 #define LENGTH 12u
-#define TOKENS(marks) ((uint64_t)(marks) * INDEX_STRIDE * BRAIN_BLOCK_TOKENS)
+#define TOKENS(marks) ((uint64_t)(marks) * BRAIN_BLOCK_TOKENS)
 
 static struct index *ix;
 static struct kv_assumed *assumed;
@@ -46,16 +46,11 @@ static void marks_of(uint32_t prompt, uint32_t common, uint64_t *out)
 /* How many marks from its beginning the index gives for it. */
 static uint32_t held(const uint64_t *marks)
 {
-	uint64_t hashes[LENGTH * INDEX_STRIDE];
 	struct index_depth depths[8];
 
-	for (uint32_t i = 0; i < LENGTH * INDEX_STRIDE; i++)
-		hashes[i] = (i + 1) % INDEX_STRIDE ? bb_hash(&i, sizeof(i), marks[0])
-						   : marks[i / INDEX_STRIDE];
-	index_match(ix, hashes, LENGTH * INDEX_STRIDE, depths, 8);
-	assert_int_equal(depths[ROW].held % INDEX_STRIDE, 0);
+	index_match(ix, marks, LENGTH, depths, 8);
 	assert_int_equal(depths[ROW].device, depths[ROW].held);
-	return depths[ROW].held / INDEX_STRIDE;
+	return depths[ROW].held;
 }
 
 static void the_oldest_goes_from_its_end(void **state)

@@ -56,7 +56,7 @@ static void check_defaults(const struct config *c)
 	assert_int_equal(c->listen.count, 1);
 	assert_text(c->listen.items[0].text, "127.0.0.1:8080");
 	assert_text(c->admin, "127.0.0.1:8081");
-	assert_text(c->policy, "least_tokens");
+	assert_text(c->policy, "lookahead");
 	assert_int_equal(c->threads, 0);
 	assert_int_equal(c->seed, 0);
 	assert_int_equal(c->log.level, BB_LOG_INFO);

@@ -129,6 +129,25 @@ static void request_members(void **state)
 	assert_true(!r.has_tools && !r.needs_structured && !r.logprobs && r.n == 1);
 }
 
+static void sessions(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "{\"model\":\"m\"}", "" },
+		{ "{\"user\":\"u\"}", "\"u\"" },
+		{ "{\"user\":\"u\",\"prompt_cache_key\":\"k\"}", "\"k\"" },
+		{ "{\"prompt_cache_key\":\"k\",\"metadata\":{\"session_id\":\"s\"}}", "\"k\"" },
+		{ "{\"metadata\":{\"user_id\":\"a\",\"session_id\":\"s\"},\"user\":\"u\"}", "\"s\"" },
+		{ "{\"metadata\":{\"user_id\":7},\"user\":\"\"}", "" },
+		{ "{\"metadata\":\"x\",\"user\":null}", "" },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct openai_request r;
+		assert_int_equal(openai_request_scan(API_CHAT, bb_str_of(cases[i][0]), &arena, &r, NULL, NULL), 0);
+		assert_true(bb_str_eq(r.session, bb_str_of(cases[i][1])));
+	}
+}
+
 static void token_limits(void **state)
 {
 	assert_int_equal(
@@ -775,6 +794,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(paths),
 		cmocka_unit_test(request_members),
+		cmocka_unit_test(sessions),
 		cmocka_unit_test(token_limits),
 		cmocka_unit_test(prompt_size),
 		cmocka_unit_test(requests_refused),
