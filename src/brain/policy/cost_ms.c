@@ -1,6 +1,6 @@
 /*
- * cost_ms: least total among the engines whose predicted TTFT is near the least (estimate.h: 5 % +
- * 10 ms, and copies at a price); ties to fewer requests. In milliseconds, from learned rates, in a
+ * cost_ms: least total among the engines whose predicted TTFT is near the least (estimate.h: 3 % +
+ * 3 ms, and copies at a price); ties to fewer requests. In milliseconds, from learned rates, in a
  * closed form:
  *   total = ttft + own + stall + slow
  *   own   = expected output × gap with this request in the batch

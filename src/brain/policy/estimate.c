@@ -2,8 +2,8 @@
 
 #include "brain/play.h"
 
-#define BOUND_SHARE 1.05
-#define BOUND_MS 10
+#define BOUND_SHARE 1.03
+#define BOUND_MS 3
 
 /* Near the sequence limit: how long until one of those ahead ends. */
 static double slot_ms(const struct lane *l, double gap_ms)

@@ -27,7 +27,7 @@ static inline double estimate_uncached(const struct candidates *c, const struct 
 #define ESTIMATE_COPY_PRICE 10
 
 /*
- * Which engines come into question, and at what price: a TTFT of 5 % and 10 ms more than the least
+ * Which engines come into question, and at what price: a TTFT of 3 % and 3 ms more than the least
  * is allowed, full engines not counted. An engine that lacks what another has cached may take so
  * much longer as computing that takes, for afterwards it has it too: each millisecond over the
  * bound then counts ESTIMATE_COPY_PRICE times, so a copy is made where it relieves a loaded engine

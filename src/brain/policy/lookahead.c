@@ -1,7 +1,7 @@
 /*
  * lookahead (the default): each engine is played forward with and without this request (play.h);
  * the one where it adds least to the sum of everybody's finish times is taken, among those whose
- * predicted TTFT is near the least (estimate.h: 5 % + 10 ms, and copies at a price); ties to fewer
+ * predicted TTFT is near the least (estimate.h: 3 % + 3 ms, and copies at a price); ties to fewer
  * requests. When more than PLAYED engines come into question, the closed form of cost_ms says which
  * of them are played, however many there are. An engine at its sequence limit is taken when all
  * are. Where predictions have failed, `pending`. Source: the study behind docs/policies.md, §5.

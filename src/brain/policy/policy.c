@@ -7,7 +7,8 @@ static const struct policy *const table[] = {
 	/* ours */
 	&policy_lookahead, &policy_cost_ms, &policy_pending, &policy_least_tokens,
 	/* well known */
-	&policy_least_requests, &policy_power_of_two, &policy_session, &policy_round_robin, &policy_random,
+	&policy_least_requests, &policy_power_of_two, &policy_session, &policy_round_robin,
+	&policy_random,
 	/* what others do */
 	&policy_chwbl, &policy_prefix_hash, &policy_dynamo_cost, &policy_llmd, &policy_lmetric,
 };

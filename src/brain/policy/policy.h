@@ -19,45 +19,47 @@
 
 /* Why a candidate costs what it does, in milliseconds where not said otherwise; for explaining. */
 struct policy_terms {
-	double wait_ms;    /* half a step, and prefills ahead */
+	double wait_ms;	   /* half a step, and prefills ahead */
 	double prefill_ms; /* its own */
 	double limit_ms;   /* for a sequence, or for room in the KV cache */
-	double ttft_ms;    /* the sum of these */
+	double ttft_ms;	   /* the sum of these */
 	double total_ms;   /* what it adds to everybody's finish; 0: not computed */
 };
 
 /* One row of each column is one lane that may take the request. */
 struct candidates {
 	uint32_t count;
-	uint32_t *slot;            /* engine slot */
+	uint32_t *slot; /* engine slot */
 	struct lane **lane;
-	uint32_t *requests;        /* in flight there from this gateway */
-	uint64_t *tokens;          /* in flight: prompts and expected output, tokens */
+	uint32_t *requests;	   /* in flight there from this gateway */
+	uint64_t *tokens;	   /* in flight: prompts and expected output, tokens */
 	uint64_t *pending_prefill; /* uncached tokens that wait for a first token */
-	uint32_t *cached;          /* tokens of this prompt that it holds or will, as far as it is trusted */
-	uint32_t *promised;        /* uncached tokens promised in this walk of the queue (late binding) */
-	uint32_t *lora_ms;         /* to load the adapter there; 0: resident, or none is asked for */
-	uint64_t *identity;        /* stable for an engine over restarts of the gateway: hash of its URL and rank */
-	struct policy_terms *terms; /* filled in by policies that predict; zeroed before */
+	uint32_t *cached; /* tokens of this prompt that it holds or will, as far as it is trusted */
+	uint32_t *promised; /* uncached tokens promised in this walk of the queue (late binding) */
+	uint32_t *lora_ms;  /* to load the adapter there; 0: resident, or none is asked for */
+	uint64_t *identity; /* stable for an engine over restarts of the gateway: hash of its URL
+			       and rank */
+	/* Filled in by policies that predict; zeroed before. Out of the question: ttft_ms only. */
+	struct policy_terms *terms;
 };
 
 struct policy_input {
 	uint64_t now_ns;
 	uint64_t prompt_tokens;
-	uint32_t output_max;       /* UINT32_MAX: not limited */
-	uint64_t model_sequence;   /* how many requests of this model came before */
-	const uint64_t *hashes;    /* of the prompt's blocks; NULL: not known */
+	uint32_t output_max;	 /* UINT32_MAX: not limited */
+	uint64_t model_sequence; /* how many requests of this model came before */
+	const uint64_t *hashes;	 /* of the prompt's blocks; NULL: not known */
 	uint32_t hash_count;
 	uint32_t block_tokens;
-	uint64_t session;          /* hash of a session's name; 0: none */
-	uint64_t beginning;        /* hash of the prompt's first bytes, where `hashes` is NULL; 0: none */
+	uint64_t session;   /* hash of a session's name; 0: none */
+	uint64_t beginning; /* hash of the prompt's first bytes, where `hashes` is NULL; 0: none */
 	struct bb_rng *rng;
 };
 
 struct policy {
 	const char *name;
 	const char *text; /* one sentence for --help and the docs */
-	bool holds;       /* late binding: requests wait in the gateway for an open engine */
+	bool holds;	  /* late binding: requests wait in the gateway for an open engine */
 	bool uses_cache;  /* wants block hashes */
 	void (*score)(const struct candidates *c, const struct policy_input *in, double *cost);
 };
