@@ -33,7 +33,8 @@ int hold(struct brain *b, uint64_t now_ns, const struct model *m, const struct b
 		return -BB_ENOMEM;
 	f->held->ask = *r;
 	f->held->ask.model = BB_STR("");
-	memcpy(f->held->exclude, r->exclude, r->exclude_count * sizeof(*r->exclude));
+	if (r->exclude_count)
+		memcpy(f->held->exclude, r->exclude, r->exclude_count * sizeof(*r->exclude));
 	f->held->ask.exclude = f->held->exclude;
 	f->held->ask.hashes = f->hashes;
 	f->held->ask.hash_count = f->hash_count;
