@@ -29,6 +29,7 @@ static const uint8_t removed_order[] = {
 struct event {
 	enum event_type type;
 	struct bb_str raw[FIELD_COUNT]; /* empty: absent */
+	bool has_plain_tokens;		/* they were looked at while they were passed over */
 	union {
 		struct kv_stored stored;
 		struct kv_removed removed;
@@ -268,7 +269,7 @@ static bool build_stored(struct event *e)
 		return false;
 	s->block_size = (uint32_t)block_size;
 	if (!raw_hashes(raw[FIELD_HASHES], &s->block_hashes) ||
-	    !raw_tokens(raw[FIELD_TOKENS], &s->token_ids))
+	    !(e->has_plain_tokens ? raw_list : raw_tokens)(raw[FIELD_TOKENS], &s->token_ids))
 		return false;
 	s->has_parent = raw_value(raw[FIELD_PARENT], &r, &v);
 	if (s->has_parent && !hash_of(&v, &s->parent))
@@ -288,6 +289,21 @@ static bool build_removed(struct event *e)
 	return raw_hashes(raw[FIELD_HASHES], &e->removed.block_hashes);
 }
 
+/* An array of nothing but tokens in their usual forms; the reader stays where it is if it is not.
+ */
+static bool take_plain_tokens(struct msgpack_reader *r, struct bb_str *raw)
+{
+	struct kv_list list = { .at = *r };
+	struct msgpack_value v;
+
+	if (msgpack_read(&list.at, &v) || v.kind != MSGPACK_ARRAY ||
+	    pass_tokens(&list, NULL, v.count) != v.count)
+		return false;
+	*raw = (struct bb_str){ (const char *)r->p, (size_t)(list.at.p - r->p) };
+	*r = list.at;
+	return true;
+}
+
 static int read_map_event(struct msgpack_reader *r, uint32_t pairs, struct event *e)
 {
 	struct msgpack_reader at;
@@ -296,15 +312,20 @@ static int read_map_event(struct msgpack_reader *r, uint32_t pairs, struct event
 
 	for (uint32_t i = 0; i < pairs; i++) {
 		int rc = msgpack_take(r, &key_raw);
-		if (!rc)
+		if (rc)
+			return rc;
+		enum field f = FIELD_COUNT;
+		if (raw_value(key_raw, &at, &key) && key.kind == MSGPACK_STR)
+			f = field_of(key.bytes);
+		const bool is_plain = f == FIELD_TOKENS && take_plain_tokens(r, &value_raw);
+		if (!is_plain)
 			rc = msgpack_take(r, &value_raw);
 		if (rc)
 			return rc;
-		if (!raw_value(key_raw, &at, &key) || key.kind != MSGPACK_STR)
-			continue;
-		const enum field f = field_of(key.bytes);
 		if (f != FIELD_COUNT)
 			e->raw[f] = value_raw;
+		if (f == FIELD_TOKENS)
+			e->has_plain_tokens = is_plain;
 	}
 	e->type = type_of(raw_text(e->raw[FIELD_TYPE]));
 	return 0;
