@@ -11,8 +11,8 @@
 FUZZ_SECONDS ?= 60
 FUZZ ?= $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 FUZZ_CC ?= $(firstword $(shell command -v clang-14 clang clang-19 clang-18 clang-17 clang-16 clang-15 2>/dev/null) clang-14)
-# A parser needs the rooms of the lowest floors only.
-FUZZ_ROOMS := base os text wire
+# A parser needs the rooms of the lowest floors, and of the brain what reads events.
+FUZZ_ROOMS := base os text wire brain
 FUZZ_SRC := $(filter $(foreach r,$(FUZZ_ROOMS),src/$(r)/%),$(SRC))
 
 .PHONY: unit-build

@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "brain/index_inner.h"
 
-#define RUN 16u	      /* blocks whose memory is asked for ahead of use */
+#define AHEAD 24u
 #define EPOCHS 64u    /* while as many blocks come as the index can hold */
 #define SLOT_COST 20u /* bytes, about */
 
@@ -53,57 +53,49 @@ static void touch_epoch(struct index *x)
 	x->epoch++;
 }
 
-static void prefetch(const struct index *x, const uint64_t *hashes, uint32_t count)
+/* Memory is asked for AHEAD blocks before it is used: they are known, and mostly not in any cache.
+ */
+__attribute__((always_inline)) static inline void look_ahead(const struct index *x,
+							     const uint64_t *hashes, uint32_t at,
+							     uint32_t count)
 {
-	for (uint32_t i = 0; i < count && i < RUN; i++)
+	const uint32_t first = at ? at + AHEAD - 1 : 0;
+
+	for (uint32_t i = first; i < at + AHEAD && i < count; i++)
 		index_table_prefetch(&x->table, hashes[i]);
 }
 
-static bool add_block(struct index *x, const struct index_slot *slot)
+static struct index_slot *slot_of(struct index *x, uint64_t hash)
 {
-	if (index_table_add(&x->table, slot)) {
-		index_make_slots(x, slot->hash);
-		if (index_table_add(&x->table, slot))
-			return false;
+	struct index_slot *slot = index_table_put(&x->table, hash);
+
+	if (!slot) {
+		index_make_slots(x, hash);
+		slot = index_table_put(&x->table, hash);
 	}
-	touch_epoch(x);
-	return true;
-}
-
-/* The tiers in which a block's holder is changed, in a slot that is there. */
-static bool change(struct index *x, struct index_slot *slot, uint32_t id, uint32_t tiers)
-{
-	const uint32_t value = index_value_change(&x->sets, slot->value, id, tiers);
-
-	if (value == INDEX_VALUE_NONE)
-		return false;
-	slot->value = value;
-	return true;
+	return slot;
 }
 
 /* False: there is no room. */
 static bool store_one(struct index *x, uint32_t id, uint32_t tier, uint64_t hash, uint32_t depth)
 {
-	struct index_slot *slot = index_table_find(&x->table, hash);
-	uint32_t tiers = slot ? index_value_tiers(&x->sets, slot->value, id) : 0;
+	struct index_slot *slot = slot_of(x, hash);
 
-	if (slot && !(tiers & tier) && !change(x, slot, id, tiers | tier)) {
-		if (!index_make_block(x))
-			return false;
-		slot = index_table_find(&x->table, hash); /* it may have been evicted itself */
-		tiers = slot ? index_value_tiers(&x->sets, slot->value, id) : 0;
-		if (slot && !change(x, slot, id, tiers | tier))
-			return false;
-	}
-	const struct index_slot fresh = { .hash = hash,
-					  .value = INDEX_MEMBER(id, tier),
-					  .depth =
-						  depth < UINT16_MAX ? (uint16_t)depth : UINT16_MAX,
-					  .epoch = x->epoch };
-	if (slot)
-		slot->epoch = x->epoch;
-	else if (!add_block(x, &fresh))
+	if (!slot)
 		return false;
+	const bool is_new = !slot->value;
+	const uint32_t tiers = is_new ? 0 : index_value_tiers(&x->sets, slot->value, id);
+	slot->epoch = x->epoch;
+	if (is_new) {
+		slot->value = INDEX_MEMBER(id, tier);
+		slot->depth = depth < UINT16_MAX ? (uint16_t)depth : UINT16_MAX;
+		touch_epoch(x);
+	} else if (!(tiers & tier)) {
+		const uint32_t value = index_value_change(&x->sets, slot->value, id, tiers | tier);
+		if (value == INDEX_VALUE_NONE)
+			return false;
+		slot->value = value;
+	}
 	if (!tiers) {
 		x->pairs_of_id[id]++;
 		x->stats.pairs++;
@@ -122,9 +114,12 @@ void index_store(struct index *x, uint32_t row, enum index_tier tier, uint32_t d
 		return;
 	}
 	for (uint32_t i = 0; i < count; i++) {
-		if (i % RUN == 0)
-			prefetch(x, hashes + i, count - i);
-		if (!store_one(x, id, tier, hashes[i], depth + i * stride))
+		look_ahead(x, hashes, i, count);
+		const uint32_t at = depth + i * stride;
+		if (store_one(x, id, tier, hashes[i], at))
+			continue;
+		/* Once more behind an eviction, of which the block itself may be a part. */
+		if (!index_make_block(x) || !store_one(x, id, tier, hashes[i], at))
 			x->stats.refused++;
 	}
 }
@@ -154,8 +149,7 @@ void index_remove(struct index *x, uint32_t row, enum index_tier tier, const uin
 	const uint32_t id = x->id_of_row[row];
 
 	for (uint32_t i = 0; i < count && id != INDEX_ID_NONE; i++) {
-		if (i % RUN == 0)
-			prefetch(x, hashes + i, count - i);
+		look_ahead(x, hashes, i, count);
 		remove_one(x, id, tier, hashes[i]);
 	}
 }
@@ -181,10 +175,11 @@ static int create_arrays(struct index *x)
 	x->dead = bb_alloc_zero(words, sizeof(*x->dead));
 	x->rows = bb_alloc(words * sizeof(*x->rows));
 	x->done = bb_alloc(2 * words * sizeof(*x->done));
+	x->dead_now = bb_alloc(words * sizeof(*x->dead_now));
 	x->points[0] = bb_alloc(INDEX_POINTS_MAX * sizeof(*x->points[0]));
 	x->points[1] = bb_alloc(INDEX_POINTS_MAX * sizeof(*x->points[1]));
 	if (!x->id_of_row || !x->row_of_id || !x->free_ids || !x->pairs_of_id || !x->dead ||
-	    !x->rows || !x->done || !x->points[0] || !x->points[1])
+	    !x->rows || !x->done || !x->dead_now || !x->points[0] || !x->points[1])
 		return -BB_ENOMEM;
 	for (uint32_t i = 0; i < x->id_count; i++) {
 		x->row_of_id[i] = INDEX_ID_NONE;
@@ -198,7 +193,7 @@ static int create_arrays(struct index *x)
 static uint64_t fixed_bytes(const struct index *x)
 {
 	return sizeof(*x) + x->row_count * sizeof(*x->id_of_row) +
-	       x->id_count * (2 * sizeof(uint16_t) + sizeof(uint64_t)) + x->id_count / 64 * 4 * 8 +
+	       x->id_count * (2 * sizeof(uint16_t) + sizeof(uint64_t)) + x->id_count / 64 * 5 * 8 +
 	       2 * INDEX_POINTS_MAX * sizeof(struct index_point) +
 	       index_sets_bytes(x->bytes_max, x->id_count);
 }
@@ -247,6 +242,7 @@ void index_destroy(struct index *x)
 	index_blocks_fini(&x->blocks);
 	bb_free(x->points[0]);
 	bb_free(x->points[1]);
+	bb_free(x->dead_now);
 	bb_free(x->done);
 	bb_free(x->rows);
 	bb_free(x->dead);

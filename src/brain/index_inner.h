@@ -38,7 +38,7 @@ struct index {
 	uint16_t epoch;
 	uint32_t epoch_left; /* new blocks until the next */
 	uint32_t epoch_blocks;
-	uint64_t *rows, *done; /* bitmaps to work in */
+	uint64_t *rows, *done, *dead_now; /* bitmaps to work in */
 	struct index_point *points[2];
 	struct index_stats stats;
 };

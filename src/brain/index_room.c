@@ -174,23 +174,27 @@ bool index_make_block(struct index *x)
 
 /* ---- the sweep ---- */
 
-/* The value without ids that are dead; INDEX_VALUE_NONE without memory for it. */
+/* What is left of a value when the dead are out of it; 0: nothing. */
 static uint32_t without_dead(struct index *x, uint32_t value)
 {
+	uint64_t any = 0;
+
 	memset(x->rows, 0, x->id_count / 8);
 	index_value_rows(&x->sets, value, 0xf, x->rows);
 	for (uint32_t w = 0; w < x->id_count / 64; w++)
-		for (uint64_t bits = x->rows[w] & x->dead[w]; bits; bits &= bits - 1) {
-			const uint32_t id = w * 64 + (uint32_t)__builtin_ctzll(bits);
-			const uint32_t to = index_value_change(&x->sets, value, id, 0);
-			if (to == INDEX_VALUE_NONE) {
-				index_value_gone(x, value, 1);
-				return 0;
-			}
-			value = to;
-			index_pairs_gone(x, id, 1, INDEX_GONE_REMOVED);
-		}
-	return value;
+		any |= x->rows[w] &= x->dead_now[w];
+	if (!any)
+		return value;
+	const uint32_t to = index_value_without(&x->sets, value, x->dead_now);
+	if (to == INDEX_VALUE_NONE) { /* no memory to say who is left: then nobody is */
+		index_value_gone(x, value, 1);
+		return 0;
+	}
+	for (uint32_t w = 0; w < x->id_count / 64; w++)
+		for (uint64_t bits = x->rows[w]; bits; bits &= bits - 1)
+			index_pairs_gone(x, w * 64 + (uint32_t)__builtin_ctzll(bits), 1,
+					 INDEX_GONE_REMOVED);
+	return to;
 }
 
 bool index_sweep(struct index *x)
@@ -202,6 +206,9 @@ bool index_sweep(struct index *x)
 	const uint32_t count = index_page_gather(&x->table, p);
 	uint32_t kept = 0;
 
+	/* Who is dead changes while the last of their pairs go. */
+	memcpy(x->dead_now, x->dead, x->id_count / 8);
+	index_sets_forget_last(&x->sets);
 	for (uint32_t i = 0; i < count; i++) {
 		s[i].value = without_dead(x, s[i].value);
 		s[kept] = s[i];

@@ -255,6 +255,17 @@ static uint32_t set_create(struct index_sets *s, const uint16_t *list, uint32_t 
 	return value;
 }
 
+/* The same, or the one that is there already. */
+static uint32_t set_for(struct index_sets *s, const uint16_t *list, uint32_t count, uint64_t sum)
+{
+	const uint32_t recent = *recent_of(s, sum);
+
+	if (!recent || index_set_at(s, recent)->sum != sum)
+		return set_create(s, list, count, sum);
+	index_set_at(s, recent)->references++;
+	return recent;
+}
+
 static void forget(struct index_sets *s, uint32_t value)
 {
 	uint32_t *const recent = recent_of(s, index_set_at(s, value)->sum);
@@ -334,12 +345,8 @@ uint32_t index_value_change(struct index_sets *s, uint32_t value, uint32_t row, 
 		const uint32_t n = list_put(list, list_of_value(value, list), row, tiers);
 		if (n <= 2)
 			return value_of_list(list, n);
-		const uint64_t sum = sum_of(s, list[0]) ^ sum_of(s, list[1]) ^ sum_of(s, list[2]);
-		const uint32_t recent = *recent_of(s, sum);
-		if (!recent || index_set_at(s, recent)->sum != sum)
-			return set_create(s, list, n, sum);
-		index_set_at(s, recent)->references++;
-		return recent;
+		return set_for(s, list, n,
+			       sum_of(s, list[0]) ^ sum_of(s, list[1]) ^ sum_of(s, list[2]));
 	}
 	if (s->last.from == value && s->last.member == member) {
 		to = s->last.to;
@@ -358,6 +365,44 @@ uint32_t index_value_change(struct index_sets *s, uint32_t value, uint32_t row, 
 	}
 	index_value_release(s, value, 1);
 	return to;
+}
+
+uint32_t index_value_without(struct index_sets *s, uint32_t value, const uint64_t *rows)
+{
+	uint64_t sum = 0;
+	uint32_t count, kept = 0, to;
+
+	if (s->last.from == value && s->last.member == 0) {
+		to = s->last.to;
+		if (index_value_is_set(to))
+			index_set_at(s, to)->references++;
+		index_value_release(s, value, 1);
+		return to;
+	}
+	if (index_value_is_set(value))
+		count = members_of(s, index_set_at(s, value), s->members);
+	else
+		count = list_of_value(value, s->members);
+	for (uint32_t i = 0; i < count; i++) {
+		const uint16_t member = s->members[i];
+		if (rows[member >> 10] >> (member >> 4) % 64 & 1)
+			continue;
+		s->members[kept++] = member;
+		sum ^= sum_of(s, member);
+	}
+	to = kept > 2 ? set_for(s, s->members, kept, sum) : value_of_list(s->members, kept);
+	if (to == INDEX_VALUE_NONE || !index_value_is_set(value))
+		return to;
+	s->last.from = value;
+	s->last.to = to;
+	s->last.member = 0;
+	index_value_release(s, value, 1);
+	return to;
+}
+
+void index_sets_forget_last(struct index_sets *s)
+{
+	s->last.from = 0;
 }
 
 /* ---- values ---- */
@@ -407,7 +452,7 @@ static uint32_t recent_count(uint64_t bytes_max)
 {
 	uint32_t count = RECENT_MIN;
 
-	while (count < bytes_max / 4096 && count < 1u << 20)
+	while (count < bytes_max / 4096 && count < 1u << 16)
 		count *= 2;
 	return count;
 }

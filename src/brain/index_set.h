@@ -79,6 +79,12 @@ uint32_t index_value_tiers(const struct index_sets *s, uint32_t value, uint32_t 
  * reference goes to it. INDEX_VALUE_NONE without memory.
  */
 uint32_t index_value_change(struct index_sets *s, uint32_t value, uint32_t row, uint32_t tiers);
+/*
+ * The same without all rows of a bitmap, which is the same one until index_sets_forget_last is
+ * called.
+ */
+uint32_t index_value_without(struct index_sets *s, uint32_t value, const uint64_t *rows);
+void index_sets_forget_last(struct index_sets *s);
 void index_value_release(struct index_sets *s, uint32_t value, uint32_t references);
 bool index_value_equal(const struct index_sets *s, uint32_t a, uint32_t b);
 /* Rows that hold in one of the tiers: adds them to a bitmap. */

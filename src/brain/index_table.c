@@ -28,46 +28,50 @@ static uint32_t line_behind(const struct index_page *p, uint32_t line)
 	return line + 1 == p->part_count * INDEX_PART_LINES ? 0 : line + 1;
 }
 
-/* A line with a free slot ends every search: nothing was ever put past it. */
+/*
+ * Where a hash is, or is to be: a line with a free slot ends every search, since nothing was ever
+ * put past it. In a line the free slots are the last.
+ */
 static struct index_slot *find_in(const struct index_page *p, uint64_t mixed, uint64_t hash,
 				  uint32_t *line)
 {
-	*line = index_page_home(p, mixed);
-	for (uint32_t n = p->part_count * INDEX_PART_LINES; n > 0; n--) {
-		struct index_slot *const s = line_at(p, *line);
-		bool has_free = false;
-		for (uint32_t i = 0; i < INDEX_LINE_SLOTS; i++) {
-			if (s[i].hash == hash && s[i].value)
+	uint32_t at = index_page_home(p, mixed);
+
+	for (;;) {
+		struct index_slot *const s = line_at(p, at);
+		*line = at;
+		for (uint32_t i = 0; i < INDEX_LINE_SLOTS; i++)
+			if (s[i].value == 0 || s[i].hash == hash)
 				return &s[i];
-			has_free |= s[i].value == 0;
-		}
-		if (has_free)
-			return NULL;
-		*line = line_behind(p, *line);
+		at = line_behind(p, at);
 	}
-	return NULL;
 }
 
-static struct index_slot *free_in(struct index_slot *line)
+static bool is_full(const struct index_slot *line)
 {
-	for (uint32_t i = 0; i < INDEX_LINE_SLOTS; i++)
-		if (line[i].value == 0)
-			return &line[i];
-	return NULL;
+	return line[INDEX_LINE_SLOTS - 1].value != 0;
 }
 
-static void add_to(struct index_page *p, uint64_t mixed, const struct index_slot *slot)
+static struct index_slot *last_of(struct index_slot *line)
 {
-	uint32_t line = index_page_home(p, mixed);
-	struct index_slot *s = free_in(line_at(p, line));
+	uint32_t i = INDEX_LINE_SLOTS - 1;
 
-	BB_ASSERT(p->slot_count < p->part_count * INDEX_PART_SLOTS);
-	while (!s) {
-		line = line_behind(p, line);
-		s = free_in(line_at(p, line));
-	}
-	*s = *slot;
-	p->slot_count++;
+	while (i > 0 && !line[i].value)
+		i--;
+	return &line[i];
+}
+
+/* For a hash that is not in the page. */
+static struct index_slot *free_slot(const struct index_page *p, uint64_t mixed)
+{
+	uint32_t at = index_page_home(p, mixed);
+	struct index_slot *s = line_at(p, at);
+
+	for (; is_full(s); s = line_at(p, at))
+		at = line_behind(p, at);
+	while (s->value)
+		s++;
+	return s;
 }
 
 uint32_t index_page_gather(struct index_table *t, const struct index_page *p)
@@ -88,9 +92,9 @@ static void fill(struct index_table *t, struct index_page *p, uint32_t count)
 {
 	for (uint32_t i = 0; i < p->part_count; i++)
 		memset(p->parts[i], 0, INDEX_BLOCK_SIZE);
-	p->slot_count = 0;
 	for (uint32_t i = 0; i < count; i++)
-		add_to(p, index_table_mix(t, t->scratch[i].hash), &t->scratch[i]);
+		*free_slot(p, index_table_mix(t, t->scratch[i].hash)) = t->scratch[i];
+	p->slot_count = count;
 }
 
 static bool add_part(struct index_table *t, struct index_page *p)
@@ -111,7 +115,7 @@ static void drop_part(struct index_table *t, struct index_page *p)
 
 void index_page_rebuild(struct index_table *t, struct index_page *p, uint32_t count, uint32_t parts)
 {
-	BB_ASSERT(count <= p->slot_count && count <= parts * INDEX_PART_SLOTS);
+	BB_ASSERT(count <= p->slot_count && count < parts * INDEX_PART_SLOTS);
 	t->slot_count -= p->slot_count - count;
 	while (p->part_count > parts)
 		drop_part(t, p);
@@ -180,17 +184,18 @@ static int cut_in_two(struct index_table *t, struct index_page *p, uint64_t mixe
 	const uint32_t count = index_page_gather(t, p);
 	for (uint32_t i = 0; i < count; i++)
 		high += index_table_mix(t, t->scratch[i].hash) >> (63 - p->bits) & 1;
-	if (high > slots_of(parts, 100) || count - high > slots_of(parts, 100)) {
+	if (high > slots_of(parts, 95) || count - high > slots_of(parts, 95)) {
 		page_destroy(t, other); /* so uneven are no hashes of blocks */
 		return -BB_ELIMIT;
 	}
 	for (uint32_t i = 0; i < count; i++) {
 		const uint64_t m = index_table_mix(t, t->scratch[i].hash);
 		if (m >> (63 - p->bits) & 1)
-			add_to(other, m, &t->scratch[i]);
+			*free_slot(other, m) = t->scratch[i];
 		else
 			t->scratch[low++] = t->scratch[i];
 	}
+	other->slot_count = high;
 	while (p->part_count > parts)
 		drop_part(t, p);
 	fill(t, p, low);
@@ -284,62 +289,72 @@ struct index_slot *index_table_find(const struct index_table *t, uint64_t hash)
 {
 	const uint64_t mixed = index_table_mix(t, hash);
 	uint32_t line;
+	struct index_slot *const s = find_in(index_table_page(t, mixed), mixed, hash, &line);
 
-	return find_in(index_table_page(t, mixed), mixed, hash, &line);
+	return s->value ? s : NULL;
 }
 
-int index_table_add(struct index_table *t, const struct index_slot *slot)
+struct index_slot *index_table_put(struct index_table *t, uint64_t hash)
 {
-	const uint64_t mixed = index_table_mix(t, slot->hash);
+	const uint64_t mixed = index_table_mix(t, hash);
 	struct index_page *p = index_table_page(t, mixed);
+	uint32_t line;
+	struct index_slot *s = find_in(p, mixed, hash, &line);
 
+	if (s->value)
+		return s;
 	if (p->slot_count >= slots_of(p->part_count, FILL_MAX_PERCENT)) {
-		const int rc = grow(t, p, mixed);
-		if (rc)
-			return rc;
+		if (grow(t, p, mixed))
+			return NULL;
 		p = index_table_page(t, mixed);
+		s = free_slot(p, mixed);
 	}
-	add_to(p, mixed, slot);
+	*s = (struct index_slot){ .hash = hash };
+	p->slot_count++;
 	t->slot_count++;
-	return 0;
+	return s;
 }
 
-/* A slot of `line` that was put past `hole_line` while that was full. */
+/* A slot of `line` that was put past `full` while that line was. */
 static struct index_slot *passer(const struct index_table *t, const struct index_page *p,
-				 uint32_t line, uint32_t hole_line)
+				 uint32_t line, uint32_t full)
 {
 	const uint32_t lines = p->part_count * INDEX_PART_LINES;
-	const uint32_t from_hole = (line + lines - hole_line) % lines;
+	const uint32_t from_full = (line + lines - full) % lines;
 	struct index_slot *const s = line_at(p, line);
 
-	for (uint32_t i = 0; i < INDEX_LINE_SLOTS; i++) {
-		if (!s[i].value)
-			continue;
+	for (uint32_t i = 0; i < INDEX_LINE_SLOTS && s[i].value; i++) {
 		const uint32_t home = index_page_home(p, index_table_mix(t, s[i].hash));
-		if ((line + lines - home) % lines >= from_hole)
+		if ((line + lines - home) % lines >= from_full)
 			return &s[i];
 	}
 	return NULL;
 }
 
-/* A line was full and has a hole now: what was put past it is drawn back, and so on from there. */
+/* A slot of a line goes. What was put past that line is drawn back, and so on from there. */
 static void close_hole(struct index_table *t, struct index_page *p, struct index_slot *hole,
 		       uint32_t hole_line)
 {
+	bool is_last = !is_full(line_at(p, hole_line));
 	uint32_t line = hole_line;
 
-	for (uint32_t n = 1; n < p->part_count * INDEX_PART_LINES; n++) {
-		line = line_behind(p, line);
-		const bool is_last = free_in(line_at(p, line)) != NULL;
-		struct index_slot *const moved = passer(t, p, line, hole_line);
-		if (moved) {
-			*hole = *moved;
-			moved->value = 0;
-			hole = moved;
-			hole_line = line;
+	for (;;) {
+		/* The hole is where the line's last was. */
+		struct index_slot *const last = last_of(line_at(p, hole_line));
+		*hole = *last;
+		last->value = 0;
+		hole = last;
+		struct index_slot *moved = NULL;
+		while (!is_last && !moved) {
+			line = line_behind(p, line);
+			is_last = !is_full(line_at(p, line)) || line == hole_line;
+			moved = passer(t, p, line, hole_line);
 		}
-		if (is_last)
+		if (!moved)
 			return;
+		*hole = *moved;
+		hole = moved;
+		hole_line = line;
 	}
 }
 
@@ -350,13 +365,10 @@ void index_table_erase(struct index_table *t, uint64_t hash)
 	uint32_t line;
 	struct index_slot *const slot = find_in(p, mixed, hash, &line);
 
-	BB_ASSERT(slot);
-	const bool was_full = !free_in(line_at(p, line));
-	slot->value = 0;
+	BB_ASSERT(slot->value);
+	close_hole(t, p, slot, line);
 	p->slot_count--;
 	t->slot_count--;
-	if (was_full)
-		close_hole(t, p, slot, line);
 	if (p->part_count > 1 && p->slot_count < slots_of(p->part_count - 1u, FILL_MIN_PERCENT))
 		index_page_rebuild(t, p, index_page_gather(t, p), p->part_count - 1u);
 }

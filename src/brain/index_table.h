@@ -72,7 +72,10 @@ static inline uint32_t index_page_home(const struct index_page *p, uint64_t mixe
 	return (uint32_t)((mixed & UINT32_MAX) * (p->part_count * INDEX_PART_LINES) >> 32);
 }
 
-static inline void index_table_prefetch(const struct index_table *t, uint64_t hash)
+/* Always inline: gcc takes a function that only does this for one without effect, and drops calls.
+ */
+__attribute__((always_inline)) static inline void index_table_prefetch(const struct index_table *t,
+								       uint64_t hash)
 {
 	const uint64_t mixed = index_table_mix(t, hash);
 	const struct index_page *const p = index_table_page(t, mixed);
@@ -84,8 +87,11 @@ static inline void index_table_prefetch(const struct index_table *t, uint64_t ha
 
 /* NULL: absent. Valid until the table changes. */
 struct index_slot *index_table_find(const struct index_table *t, uint64_t hash);
-/* Adds a hash that is absent. */
-BB_MUST int index_table_add(struct index_table *t, const struct index_slot *slot);
+/*
+ * Finds a hash, or adds it; then the value is 0 and must be set before anything else is done with
+ * the table. NULL: there is no room.
+ */
+struct index_slot *index_table_put(struct index_table *t, uint64_t hash) BB_MUST;
 /* Of a hash that is there. */
 void index_table_erase(struct index_table *t, uint64_t hash);
 

@@ -191,6 +191,17 @@ void kv_mirror_drop(struct kv_mirror *m, uint64_t name, enum index_tier tier)
 		m->stats.unknown++;
 }
 
+void kv_mirror_drop_all(struct kv_mirror *m, uint64_t name)
+{
+	const uint32_t node = kv_tree_find(&m->tree, name);
+	const uint32_t tiers = node == KV_NODE_NONE ? 0 : kv_tree_at(&m->tree, node)->tiers;
+
+	if (!tiers)
+		m->stats.unknown++;
+	for (uint32_t left = tiers; left; left &= left - 1)
+		kv_mirror_drop(m, name, left & -left);
+}
+
 /* ---- events ---- */
 
 static void on_stored(void *user, const struct kv_batch *batch, const struct kv_stored *s)
@@ -243,8 +254,12 @@ static void on_removed(void *user, const struct kv_batch *batch, const struct kv
 		while (n < AHEAD && kv_hash_next(&hashes, &names[n]))
 			n++;
 		kv_tree_prefetch(&m->tree, names, n);
+		/* Who does not say where a block was means that it is nowhere any more. */
 		for (uint32_t i = 0; i < n; i++)
-			kv_mirror_drop(m, names[i], tier);
+			if (r->medium.len)
+				kv_mirror_drop(m, names[i], tier);
+			else
+				kv_mirror_drop_all(m, names[i]);
 	}
 }
 
@@ -291,6 +306,7 @@ void kv_mirror_stats(const struct kv_mirror *m, struct kv_mirror_stats *out)
 	out->bytes = sizeof(*m) + m->tree.bytes;
 	out->blocks = m->tree.held_count;
 	out->cleared = m->tree.cleared_count;
+	out->orphans += m->tree.orphan_count;
 	out->block_tokens = m->tree.engine_tokens;
 	out->is_mismatched = m->is_mismatched;
 }

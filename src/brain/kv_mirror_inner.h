@@ -43,6 +43,8 @@ enum kv_step kv_run_add(struct kv_mirror *m, struct kv_run *run, uint64_t name,
 			const uint32_t *tokens);
 /* After the last step; so many blocks of the run were not added. */
 void kv_run_end(struct kv_mirror *m, const struct kv_run *run, enum kv_step step, uint32_t left);
+/* A block is no longer in a tier; in any. */
 void kv_mirror_drop(struct kv_mirror *m, uint64_t name, enum index_tier tier);
+void kv_mirror_drop_all(struct kv_mirror *m, uint64_t name);
 /* Work on behalf of blocks that are not named in a payload is paid for by its size. */
 void kv_mirror_credit(struct kv_mirror *m, size_t size);

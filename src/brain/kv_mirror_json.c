@@ -155,17 +155,6 @@ static void on_stored(struct kv_mirror *m, struct bb_str data)
 
 /* ---- the others ---- */
 
-static void drop_all_tiers(struct kv_mirror *m, uint64_t name)
-{
-	const uint32_t node = kv_tree_find(&m->tree, name);
-	const uint32_t tiers = node == KV_NODE_NONE ? 0 : kv_tree_at(&m->tree, node)->tiers;
-
-	if (!tiers)
-		m->stats.unknown++;
-	for (uint32_t left = tiers; left; left &= left - 1)
-		kv_mirror_drop(m, name, left & -left);
-}
-
 static void on_removed(struct kv_mirror *m, struct bb_str data)
 {
 	struct json_member hashes;
@@ -181,7 +170,7 @@ static void on_removed(struct kv_mirror *m, struct bb_str data)
 		return;
 	while (json_pull_more(&j) && json_pull_value(&j, &raw, &type))
 		if (hash_of(raw, &name))
-			drop_all_tiers(m, name);
+			kv_mirror_drop_all(m, name);
 }
 
 /* It went from one level to another. */

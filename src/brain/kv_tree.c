@@ -229,6 +229,7 @@ static bool turns(struct kv_tree *t, uint32_t node, enum kv_change_kind kind)
 	if (kind == KV_CHANGE_STORE ? n->is_told || !n->tiers : !n->is_told)
 		return false;
 	n->is_told = kind == KV_CHANGE_STORE;
+	t->orphan_count += kind == KV_CHANGE_REMOVE;
 	tell(t, kind, n->tiers, node);
 	return true;
 }

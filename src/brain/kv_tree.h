@@ -56,6 +56,7 @@ struct kv_tree {
 	uint32_t node_count;	/* all */
 	uint32_t held_count;	/* in some tier */
 	uint64_t cleared_count; /* of those, at all clears */
+	uint64_t orphan_count;	/* taken back for what happened above them */
 	size_t bytes;
 	uint32_t clears; /* grows with each: nodes of before are gone */
 	uint64_t

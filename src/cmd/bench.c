@@ -7,6 +7,7 @@
 
 #include "base/alloc.h"
 #include "cmd/bench_decision.h"
+#include "cmd/bench_index.h"
 #include "cmd/bench_prompt.h"
 #include "cmd/bench_tokenizer.h"
 #include "cmd/cmd.h"
@@ -24,6 +25,7 @@ static const char usage[] =
 	"       busbar bench tokenizer --tokenizer DIR|FILE [OPTION]... FILE  (see its --help)\n"
 	"       busbar bench prompt --tokenizer DIR|FILE [OPTION]... FILE  (see its --help)\n"
 	"       busbar bench decision [OPTION]...  (see its --help)\n"
+	"       busbar bench index [OPTION]...  (see its --help)\n"
 	"\n"
 	"Sends the same request over and over, on kept-alive connections and from one thread, and\n"
 	"prints how many were answered, how fast, and what went wrong.\n"
@@ -344,6 +346,8 @@ int cmd_bench(int argc, char **argv)
 		return bench_prompt(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "decision") == 0)
 		return bench_decision(argc - 1, argv + 1);
+	if (argc > 1 && strcmp(argv[1], "index") == 0)
+		return bench_index(argc - 1, argv + 1);
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0))
 		return fputs(usage, stdout) < 0;
 	fputs(usage, stderr);

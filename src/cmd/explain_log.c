@@ -1,11 +1,11 @@
 #include "cmd/explain_log.h"
 
 #include <errno.h>
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
+#include "os/siblings.h"
 #include "wire/json.h"
 
 static bool member_is(struct bb_str record, struct bb_str key, struct bb_str *value)
@@ -82,22 +82,20 @@ static int read_file(const char *path, const char *id, char *line, struct explai
 	return rc ? 1 : 0;
 }
 
-/* What it was rotated to: names that go on with "." or "-". Signs that glob knows are taken as they
- * are. */
-static void rotated_find(const char *path, glob_t *found)
+static int read_rotated(const char *path, const char *id, char *line, struct explain_found *out)
 {
-	struct bb_buf pattern;
+	struct siblings rotated;
+	int rc = 0;
 
-	*found = (glob_t){ 0 };
-	for (int i = 0; i < 2; i++) {
-		bb_buf_init(&pattern, 65536);
-		for (const char *p = path; *p; p++)
-			bb_buf_printf(&pattern, strchr("*?[\\", *p) ? "\\%c" : "%c", *p);
-		bb_buf_add(&pattern, i ? "-*" : ".*", 3); /* with its NUL */
-		if (!pattern.err)
-			(void)glob(pattern.p, i ? GLOB_APPEND : 0, NULL, found);
-		bb_buf_fini(&pattern);
+	siblings_find(path, &rotated);
+	for (size_t i = 0; i < rotated.count && !rc; i++) {
+		if (is_compressed(rotated.names[i]))
+			out->compressed++;
+		else
+			rc = read_file(rotated.names[i], id, line, out);
 	}
+	siblings_free(&rotated);
+	return rc;
 }
 
 int explain_log_find(const char *path, const char *id, struct explain_found *out)
@@ -109,17 +107,8 @@ int explain_log_find(const char *path, const char *id, struct explain_found *out
 		fprintf(stderr, "busbar explain: no memory\n");
 	if (!rc)
 		rc = read_file(path, id, line, out);
-	if (!rc && strcmp(path, "-") != 0) {
-		glob_t others;
-		rotated_find(path, &others);
-		for (size_t i = 0; i < others.gl_pathc && !rc; i++) {
-			if (is_compressed(others.gl_pathv[i]))
-				out->compressed++;
-			else
-				rc = read_file(others.gl_pathv[i], id, line, out);
-		}
-		globfree(&others);
-	}
+	if (!rc && strcmp(path, "-") != 0)
+		rc = read_rotated(path, id, line, out);
 	bb_free(line);
 	return rc;
 }

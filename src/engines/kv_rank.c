@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "base/buf.h"
 #include "base/hash.h"
 #include "base/log.h"
 #include "engines/kv_changes.h"
+#include "engines/kv_held.h"
 #include "engines/kv_lag.h"
 #include "engines/kv_sequence.h"
 #include "net/zmq_sub.h"
@@ -16,12 +16,6 @@
 #define FLUSH_AT 256 /* hashes: a lock is worth taking */
 #define SAY_AGAIN_NS (60 * OS_SECOND)
 
-/* In front of each held payload. */
-struct held_head {
-	uint64_t sequence;
-	uint32_t len;
-};
-
 struct kv_rank {
 	struct kv_rank_config config;
 	struct sock_addr replay_addr;
@@ -29,8 +23,7 @@ struct kv_rank {
 	struct zmq_sub *sub;
 	struct zmq_replay *replay; /* NULL: none runs */
 	struct kv_sequence sequence;
-	struct bb_buf held; /* live batches that came during a replay */
-	size_t held_at;
+	struct kv_held held;
 	struct kv_changes changes;
 	struct loop_task task;	 /* the end of a slice */
 	struct loop_timer again; /* the next window of the budget */
@@ -199,25 +192,6 @@ static void rank_apply(struct kv_rank *r, struct bb_str payload, enum when when)
 	explain_silence(r);
 }
 
-static void held_add(struct kv_rank *r, uint64_t sequence, struct bb_str payload)
-{
-	const struct held_head head = { sequence, (uint32_t)payload.len };
-
-	if (payload.len + sizeof(head) > KV_RANK_HELD_MAX - r->held.len ||
-	    bb_buf_reserve(&r->held, sizeof(head) + payload.len)) {
-		r->held.err = 0; /* it is asked for again */
-		return;
-	}
-	bb_buf_add(&r->held, &head, sizeof(head));
-	bb_buf_add(&r->held, payload.p, payload.len);
-}
-
-static void held_drop(struct kv_rank *r)
-{
-	bb_buf_fini(&r->held);
-	r->held_at = 0;
-}
-
 static void replay_stop(struct kv_rank *r)
 {
 	zmq_replay_destroy(r->replay);
@@ -236,10 +210,10 @@ static void rank_do(struct kv_rank *r, unsigned steps, const struct zmq_batch *b
 		rank_clear(r);
 	if (steps & KV_STEP_DROP) {
 		replay_stop(r);
-		held_drop(r);
+		kv_held_clear(&r->held);
 	}
 	if (steps & KV_STEP_HOLD && source == SOURCE_NEW)
-		held_add(r, b->sequence, b->payload);
+		kv_held_add(&r->held, b);
 	if (steps & KV_STEP_REPLAY) {
 		replay_stop(r);
 		const int rc = replay_start(r);
@@ -271,30 +245,22 @@ static void say_lost(struct kv_rank *r, uint64_t lost_before)
 /* Once the replay is over; what does not fit into this turn goes on in the next. */
 static void held_drain(struct kv_rank *r)
 {
-	const uint64_t lost = r->sequence.lost;
+	const uint64_t lost = r->sequence.lost, now_ns = loop_now_ns(r->config.loop);
+	struct zmq_batch b;
 
-	while (r->held_at < r->held.len && r->sequence.state == KV_SEQUENCE_LIVE && !r->is_paused) {
+	while (r->sequence.state == KV_SEQUENCE_LIVE && !r->is_paused &&
+	       kv_held_first(&r->held, &b)) {
 		const uint64_t begin_ns = clock_now_ns();
-		struct held_head head;
-		memcpy(&head, r->held.p + r->held_at, sizeof(head));
-		const struct zmq_batch b = {
-			.sequence = head.sequence,
-			.payload = { r->held.p + r->held_at + sizeof(head), head.len },
-		};
-		const unsigned steps =
-			kv_sequence_held(&r->sequence, loop_now_ns(r->config.loop), b.sequence,
-					 bb_hash(b.payload.p, b.payload.len, 0));
-		if (!(steps & KV_STEP_HOLD))
-			r->held_at += sizeof(head) + head.len;
+		const unsigned steps = kv_sequence_held(&r->sequence, now_ns, b.sequence,
+							bb_hash(b.payload.p, b.payload.len, 0));
 		rank_do(r, steps, &b, WHEN_LATER, SOURCE_HELD);
+		if (!(steps & KV_STEP_HOLD))
+			kv_held_pop(&r->held);
 		rank_spend(r, clock_now_ns() - begin_ns);
 	}
-	if (r->held_at < r->held.len || r->sequence.state != KV_SEQUENCE_LIVE)
-		goto out;
-	held_drop(r);
-	rank_do(r, kv_sequence_drained(&r->sequence, loop_now_ns(r->config.loop)), NULL, WHEN_LATER,
-		SOURCE_HELD);
-out:
+	if (r->sequence.state == KV_SEQUENCE_LIVE && !kv_held_first(&r->held, &b))
+		rank_do(r, kv_sequence_drained(&r->sequence, now_ns), NULL, WHEN_LATER,
+			SOURCE_HELD);
 	say_lost(r, lost);
 }
 
@@ -374,7 +340,7 @@ static void on_up(struct zmq_sub *z, void *user)
 
 	r->is_up = true;
 	loop_timer_cancel(&r->grace);
-	held_drop(r);
+	kv_held_clear(&r->held);
 	if (r->mode == KV_APPROXIMATE)
 		mode_set(r, KV_APPROXIMATE, "none of its events has told of a block yet");
 	rank_do(r, kv_sequence_up(&r->sequence, loop_now_ns(r->config.loop)), NULL, WHEN_LATER,
@@ -387,7 +353,7 @@ static void on_down(struct zmq_sub *z, void *user, int err)
 	char why[KV_WHY_SIZE];
 
 	replay_stop(r);
-	held_drop(r);
+	kv_held_clear(&r->held);
 	(void)kv_sequence_down(&r->sequence);
 	if (err == -BB_ELIMIT || err == -BB_ESYNTAX || err == -BB_EUPSTREAM)
 		rank_say_odd(
@@ -445,7 +411,7 @@ int kv_rank_create(const struct kv_rank_config *config, struct kv_rank **out)
 	kv_sequence_init(&r->sequence,
 			 config->source->has_replay ? KV_REPLAY_OFFERED : KV_REPLAY_NONE);
 	kv_changes_init(&r->changes, on_flush, r);
-	bb_buf_init(&r->held, KV_RANK_HELD_MAX);
+	kv_held_init(&r->held);
 	loop_task_init(&r->task, on_turn_end);
 	const struct kv_mirror_config mc = {
 		.block_tokens = config->block_tokens,
@@ -492,7 +458,7 @@ void kv_rank_destroy(struct kv_rank *r)
 	loop_timer_fini(&r->grace);
 	loop_timer_fini(&r->again);
 	kv_mirror_destroy(r->mirror);
-	bb_buf_fini(&r->held);
+	kv_held_clear(&r->held);
 	bb_free(r);
 }
 

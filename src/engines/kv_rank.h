@@ -7,9 +7,9 @@
  * once the first block could be told, and no longer when its events cannot be had for
  * KV_RANK_GRACE_NS or its blocks do not fit ours.
  * Threads: the loop's. A rank must not be destroyed inside its callbacks.
- * Memory: the mirror up to mirror_bytes; live batches held during a replay up to KV_RANK_HELD_MAX;
- * one message of at most KV_RANK_MESSAGE_MAX for each connection.
- * Errors: -BB_ENOMEM, -BB_EINVALID, -BB_ESYSTEM at creation. Later ones are counted and said.
+ * Memory: the mirror up to mirror_bytes; live batches held during a replay up to KV_HELD_MAX
+ * (kv_held.h); one message of at most KV_RANK_MESSAGE_MAX for each connection. Errors: -BB_ENOMEM,
+ * -BB_EINVALID, -BB_ESYSTEM at creation. Later ones are counted and said.
  */
 #pragma once
 
@@ -20,7 +20,6 @@
 #include "os/loop.h"
 
 #define KV_RANK_GRACE_NS 5000000000ull
-#define KV_RANK_HELD_MAX ((size_t)4 << 20)
 #define KV_RANK_MESSAGE_MAX ((size_t)8 << 20)
 
 struct kv_rank;

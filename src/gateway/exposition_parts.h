@@ -1,5 +1,5 @@
 /*
- * exposition_parts.h: what exposition.c and exposition_brain.c share.
+ * exposition_parts.h: what exposition.c, exposition_brain.c and exposition_kv.c share.
  *
  * Threads: the control thread. Memory: the buffer's. Errors: as bb_buf's.
  */
@@ -18,3 +18,5 @@ void exposition_histogram(struct bb_buf *out, const char *name,
 			  const struct prom_label *labels, uint32_t label_count);
 /* exposition_brain.c: decisions, index, shadows. Takes the brain's lock. */
 void exposition_brain(struct gateway *g, const struct metrics *m, struct bb_buf *out);
+/* exposition_kv.c: KV events of engines. Takes the brain's lock. */
+void exposition_kv(struct gateway *g, struct bb_buf *out);

@@ -20,7 +20,7 @@ struct kv_watch {
 	struct kv_feed *feed; /* NULL: the engine is not ready, or its events are not wanted */
 	struct kv_watch_facts facts; /* that the feed was made for */
 	bool is_exact[KV_RANKS_MAX]; /* as the brain was told */
-	char why[KV_WHY_SIZE];       /* while there is no feed, or its events are of no use */
+	char why[KV_WHY_SIZE];	     /* while there is no feed, or its events are of no use */
 	enum kv_mode said_mode;
 	char said[KV_WHY_SIZE];
 	uint64_t minute_ns;
@@ -143,7 +143,8 @@ static void feed_start(struct kv_watch *w)
 		.tls_name = c->tls_name,
 		.kind = w->facts.adapter->kind,
 		.from = feed_from(w),
-		.endpoints = { w->live, w->replay_count ? w->replay : NULL, w->live_count, w->topic },
+		.endpoints = { w->live, w->replay_count ? w->replay : NULL, w->live_count,
+			       w->topic },
 		.mirror_bytes = w->facts.mirror_bytes,
 		.block_tokens = BRAIN_BLOCK_TOKENS,
 		.secret = c->gateway->block_secret,
@@ -163,7 +164,9 @@ static void feed_start(struct kv_watch *w)
 static const char *verdict_reason(enum text_verdict v)
 {
 	switch (v) {
-	case TEXT_NONE: return "no tokenizer is configured for what it serves, so that prompts cannot be matched";
+	case TEXT_NONE:
+		return "no tokenizer is configured for what it serves, so that prompts cannot be "
+		       "matched";
 	case TEXT_PENDING: return "whether it tokenizes as the gateway does is not known yet";
 	case TEXT_DIFFERENT: return "it does not tokenize as the gateway does";
 	case TEXT_UNKNOWN: return "whether it tokenizes as the gateway does cannot be found out";
@@ -268,7 +271,8 @@ int kv_watch_create(const struct kv_watch_config *config, struct kv_watch **out)
 	int rc = texts_copy(&e->kv_events, w->live, &w->live_count);
 	if (!rc)
 		rc = texts_copy(&e->kv_replay, w->replay, &w->replay_count);
-	const char *topic = rc ? NULL : bb_strndup(e->kv_topic.len ? e->kv_topic.p : "", e->kv_topic.len);
+	const char *topic =
+		rc ? NULL : bb_strndup(e->kv_topic.len ? e->kv_topic.p : "", e->kv_topic.len);
 	if (!topic) {
 		kv_watch_destroy(w);
 		return -BB_ENOMEM;

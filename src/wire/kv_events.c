@@ -3,6 +3,7 @@
 #include <string.h>
 
 #define HASH_SIZE_MAX 64  /* bytes of a hash that is a byte string */
+#define EVENTS_KEPT 4	  /* of a batch, in one go */
 #define COUNT_HEAD_SIZE 5 /* room for the head of any event array */
 
 /* ---- events as named raw values ---- */
@@ -138,6 +139,35 @@ static bool token_of(const struct msgpack_value *v, uint32_t *out)
 	return true;
 }
 
+/*
+ * Passes over up to `max` tokens in the forms that nearly all have, and copies them when `out` is
+ * given. They are most of what a batch holds. Returns how many; the list's count stays.
+ */
+static uint32_t pass_tokens(struct kv_list *tokens, uint32_t *out, uint32_t max)
+{
+	const uint8_t *p = tokens->at.p, *const end = tokens->at.end;
+	uint32_t n = 0, token;
+
+	for (; n < max && end - p >= 5; n++) {
+		if (p[0] == 0xcd) {
+			token = (uint32_t)p[1] << 8 | p[2];
+			p += 3;
+		} else if (p[0] == 0xce) {
+			token = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 |
+				p[4];
+			p += 5;
+		} else if (p[0] < 0x80) {
+			token = *p++;
+		} else {
+			break;
+		}
+		if (out)
+			out[n] = token;
+	}
+	tokens->at.p = p;
+	return n;
+}
+
 static bool raw_list(struct bb_str raw, struct kv_list *out)
 {
 	struct msgpack_value v;
@@ -173,9 +203,11 @@ static bool raw_tokens(struct bb_str raw, struct kv_list *out)
 	if (!raw_list(raw, out))
 		return false;
 	walk = *out;
-	while (walk.count)
-		if (!kv_token_next(&walk, &token))
+	while (walk.count) {
+		walk.count -= pass_tokens(&walk, NULL, walk.count);
+		if (walk.count && !kv_token_next(&walk, &token))
 			return false;
+	}
 	return true;
 }
 
@@ -183,8 +215,17 @@ static bool raw_tokens(struct bb_str raw, struct kv_list *out)
 
 bool kv_hash_next(struct kv_list *hashes, uint64_t *out)
 {
+	const uint8_t *const p = hashes->at.p;
 	struct msgpack_value v;
 
+	if (hashes->count && msgpack_left(&hashes->at) >= 9 && p[0] == 0xcf) { /* nearly all */
+		uint64_t hash;
+		memcpy(&hash, p + 1, sizeof(hash));
+		*out = __builtin_bswap64(hash);
+		hashes->at.p += 9;
+		hashes->count--;
+		return true;
+	}
 	if (hashes->count == 0 || msgpack_read(&hashes->at, &v) || !hash_of(&v, out))
 		return false;
 	hashes->count--;
@@ -193,19 +234,9 @@ bool kv_hash_next(struct kv_list *hashes, uint64_t *out)
 
 bool kv_token_next(struct kv_list *tokens, uint32_t *out)
 {
-	const uint8_t *p = tokens->at.p;
 	struct msgpack_value v;
 
-	if (tokens->count == 0)
-		return false;
-	/* The two forms that nearly all token ids have; they are most of what a batch holds. */
-	if (msgpack_left(&tokens->at) >= 3 && (p[0] < 0x80 || p[0] == 0xcd)) {
-		*out = p[0] < 0x80 ? p[0] : (uint32_t)p[1] << 8 | p[2];
-		tokens->at.p += p[0] < 0x80 ? 1 : 3;
-		tokens->count--;
-		return true;
-	}
-	if (msgpack_read(&tokens->at, &v) || !token_of(&v, out))
+	if (tokens->count == 0 || msgpack_read(&tokens->at, &v) || !token_of(&v, out))
 		return false;
 	tokens->count--;
 	return true;
@@ -215,8 +246,14 @@ uint32_t kv_tokens_copy(struct kv_list *tokens, uint32_t *out, uint32_t max)
 {
 	uint32_t n = 0;
 
-	while (n < max && kv_token_next(tokens, &out[n]))
-		n++;
+	while (n < max && tokens->count) {
+		const uint32_t left = max - n < tokens->count ? max - n : tokens->count;
+		const uint32_t passed = pass_tokens(tokens, out + n, left);
+		tokens->count -= passed;
+		n += passed;
+		if (passed < left && !kv_token_next(tokens, &out[n++]))
+			return n - 1;
+	}
 	return n;
 }
 
@@ -224,10 +261,16 @@ bool kv_extra_next(struct kv_list *extra_keys, struct bb_str *raw)
 {
 	struct bb_str value;
 
+	if (extra_keys->count && msgpack_left(&extra_keys->at) && *extra_keys->at.p == 0xc0) {
+		*raw = (struct bb_str){ 0 };
+		extra_keys->at.p++;
+		extra_keys->count--;
+		return true;
+	}
 	if (extra_keys->count == 0 || msgpack_take(&extra_keys->at, &value))
 		return false;
 	extra_keys->count--;
-	*raw = (uint8_t)value.p[0] == 0xc0 ? (struct bb_str){ 0 } : value;
+	*raw = value;
 	return true;
 }
 
@@ -409,25 +452,30 @@ int kv_batch_decode(struct bb_str payload, const struct kv_handler *handler, voi
 		    struct kv_batch *out)
 {
 	struct kv_batch b = { .dp_rank = KV_ABSENT };
-	struct msgpack_reader r, events;
-	struct event e;
+	struct msgpack_reader r, behind;
+	struct event first[EVENTS_KEPT], e;
 	uint32_t parts;
 
 	msgpack_reader_init(&r, payload);
 	int rc = read_batch_head(&r, &b, &parts);
-	events = r;
-	/* Once to check everything, once to deliver: a handler never sees half of a broken batch.
-	 */
+	behind = r;
+	/* Everything is checked before anything is delivered: a handler never sees half of a broken
+	 * batch. What does not fit here is read twice. */
 	for (uint32_t i = 0; !rc && i < b.event_count; i++) {
-		rc = read_event(&r, &e);
-		if (!rc && e.type == EVENT_ODD)
+		struct event *const at = i < EVENTS_KEPT ? &first[i] : &e;
+		rc = read_event(&r, at);
+		if (!rc && at->type == EVENT_ODD)
 			b.odd_count++;
+		if (i < EVENTS_KEPT)
+			behind = r;
 	}
 	if (!rc)
 		rc = read_batch_tail(&r, &b, parts);
 	if (rc)
 		return rc;
-	for (uint32_t i = 0; i < b.event_count && !read_event(&events, &e); i++)
+	for (uint32_t i = 0; i < b.event_count && i < EVENTS_KEPT; i++)
+		deliver(handler, user, &b, &first[i]);
+	for (uint32_t i = EVENTS_KEPT; i < b.event_count && !read_event(&behind, &e); i++)
 		deliver(handler, user, &b, &e);
 	if (out)
 		*out = b;

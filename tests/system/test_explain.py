@@ -111,7 +111,7 @@ def test_a_record_says_why():
         _, record = send(gateway)
         d = record["decision"]
         assert d["policy"] == "lookahead" and d["reason"] == "warm"
-        assert d["hashed"] == "text" and d["exact"] is False and d["blocks"] > 50
+        assert d["hashed"] == "text" and d["exact"] is False and d["blocks"] > 5
         assert d["prompt"] >= d["cached"] == d["possible"] > 1000
         assert d["reported"] == record["cached_tokens"]
         assert d["of"] == d["engines"] == len(d["candidates"]) == 3

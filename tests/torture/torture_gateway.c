@@ -37,7 +37,7 @@
 static uint64_t nth;
 static const char *round_name = "";
 static char engine_url[SOCK_TEXT_SIZE + 8];
-static char log_path[64], jwks_path[64];
+static char log_path[64], jwks_path[64], events[64], replays[64];
 
 #define KEY "key-of-the-tenant-0123456789abcdef"
 #define POOR_KEY "key-of-the-poor-0123456789abcdef"
@@ -93,6 +93,8 @@ static void engine_run(int tell)
 	c.engine.ttft_ns = OS_MS;
 	c.engine.itl_ns = 100 * OS_US;
 	c.kind = SIM_LLAMACPP; /* plain answers are put together from a stream for this one */
+	c.kv_events = bb_str_of(events);
+	c.kv_replay = bb_str_of(replays);
 	if (loop_create(&loop) || sim_server_create(&c, loop, &s, &why) ||
 	    sock_addr_parse(BB_STR("127.0.0.1:0"), &a, &why))
 		_exit(1);
@@ -141,12 +143,13 @@ static struct config *read_config(void)
 			       "probe: {interval: 1s, metrics_interval: 1s}\n"
 			       "limits: {head_size: 8KiB}\n"
 			       "models: {m: {engines: [%s], aliases: [other]}}\n"
+			       "engines: [{url: %s, kv_events: '%s', kv_replay: '%s'}]\n"
 			       "tenants:\n"
 			       " t: {key: " KEY ", models: [m], limits: {requests_per_minute: 1000000000,"
 			       " tokens_per_minute: 1000000000000, concurrent: 1000}}\n"
 			       " poor: {key: " POOR_KEY ", budget: 1 tokens/month}\n"
 			       "auth: {jwt: {jwks: %s, issuer: i, audience: a}}\n",
-			       log_path, engine_url, jwks_path);
+			       log_path, engine_url, engine_url, events, replays, jwks_path);
 	config_errors_init(&errors);
 	(void)!config_parse((struct bb_str){ text, (size_t)n }, "torture.yaml", NULL, &c, &errors);
 	config_errors_fini(&errors);
@@ -481,6 +484,8 @@ int main(int argc, char **argv)
 	const uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : UINT64_MAX;
 
 	setpgid(0, 0);
+	snprintf(events, sizeof(events), "ipc:///tmp/busbar-torture-%d.kv", (int)getpid());
+	snprintf(replays, sizeof(replays), "ipc:///tmp/busbar-torture-%d.kvr", (int)getpid());
 	const pid_t engine = engine_start();
 	snprintf(log_path, sizeof(log_path), "/tmp/busbar-torture-%d.log", (int)getpid());
 	snprintf(jwks_path, sizeof(jwks_path), "/tmp/busbar-torture-%d.jwks", (int)getpid());
@@ -500,6 +505,8 @@ int main(int argc, char **argv)
 	go("requests", round_one, first, count);
 	go("requests, all from there on", round_all, first, count < 60 ? count : count / 5);
 	unlink(log_path);
+	unlink(events + 6);
+	unlink(replays + 6);
 	unlink(jwks_path);
 	kill(engine, SIGKILL);
 	waitpid(engine, NULL, 0);

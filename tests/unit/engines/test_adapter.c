@@ -95,6 +95,34 @@ static void test_vllm_capture(void **state)
 	assert_int_equal(f.waiting, 6);
 	assert_true(f.kv_usage > 0.5128 && f.kv_usage < 0.5129);
 	assert_int_equal(f.kv_tokens_max, 40 * 32);
+	assert_int_equal(f.block_tokens, 32);
+	assert_int_equal(f.dp_ranks, 1);
+	assert_int_equal(f.preemptions, 0);
+}
+
+/* What only a vLLM in its developer's mode tells. */
+static void test_vllm_info(void **state)
+{
+	const struct adapter *a = adapter_find(ENGINE_KIND_VLLM);
+	struct engine_figures f = { 0 };
+
+	assert_int_equal(
+		a->info[0].read(BB_STR("{\"vllm_config\":{\"scheduler_config\":{\"max_num_batched_tokens\":"
+				       "8192,\"max_num_seqs\":128},\"cache_config\":{\"block_size\":32},"
+				       "\"parallel_config\":{\"data_parallel_size\":2},\"lora_config\":"
+				       "{\"max_loras\":4}},\"vllm_env\":{}}"),
+				&f),
+		0);
+	assert_int_equal(f.step_tokens, 8192);
+	assert_int_equal(f.sequences_max, 128);
+	assert_int_equal(f.block_tokens, 32);
+	assert_int_equal(f.dp_ranks, 2);
+	assert_int_equal(f.adapters_max, 4);
+	assert_int_equal(a->info[0].read(BB_STR("{\"vllm_config\":\"VllmConfig(...)\"}"), &f),
+			 -BB_ESYNTAX);
+	assert_int_equal(a->info[0].read(BB_STR("{\"vllm_config\":{\"lora_config\":null}}"), &f), 0);
+	assert_true(a->tells_load);
+	assert_false(adapter_find(ENGINE_KIND_SGLANG)->tells_load);
 }
 
 static void test_vllm_ranks_and_versions(void **state)
@@ -119,6 +147,20 @@ static void test_vllm_ranks_and_versions(void **state)
 	assert_int_equal(f.waiting, 1);
 	assert_true(f.kv_usage == 0.75);
 	assert_int_equal(f.kv_tokens_max, 1600 + 3000);
+	assert_int_equal(f.dp_ranks, 3);
+	assert_int_equal(f.block_tokens, 16);
+}
+
+static void test_vllm_preemptions_and_adapters(void **state)
+{
+	const struct engine_figures f = read_metrics(
+		ENGINE_KIND_VLLM, 0,
+		BB_STR("vllm:num_requests_running 1\nvllm:num_preemptions_total{engine=\"0\"} 3\n"
+		       "vllm:num_preemptions_total{engine=\"1\"} 4\n"
+		       "vllm:lora_requests_info{max_lora=\"2\",running_lora_adapters=\"\"} 1\n"));
+
+	assert_int_equal(f.preemptions, 7);
+	assert_int_equal(f.adapters_max, 2);
 }
 
 static void test_sglang(void **state)
@@ -129,6 +171,7 @@ static void test_sglang(void **state)
 	assert_int_equal(a->info[0].read(BB_STR(SGLANG_INFO), &f), 0);
 	assert_int_equal(f.kv_tokens_max, 200000);
 	assert_int_equal(f.sequences_max, 256);
+	assert_int_equal(f.dp_ranks, 2);
 	assert_int_equal(f.context_tokens, 0);
 	assert_int_equal(a->metrics[0].read(BB_STR(SGLANG_METRICS), &f), 0);
 	assert_int_equal(f.running, 7); /* the second tensor-parallel rank says the same again */
@@ -143,6 +186,22 @@ static void test_sglang(void **state)
 					 &f),
 			 0);
 	assert_int_equal(f.kv_tokens_max, 20480);
+	assert_int_equal(f.step_tokens, 0);
+	assert_int_equal(a->info[1].read(BB_STR("{\"max_total_num_tokens\":9,\"page_size\":64,"
+						"\"chunked_prefill_size\":-1,\"max_prefill_tokens\":"
+						"16384,\"max_loras_per_batch\":8}"),
+					 &f),
+			 0);
+	assert_int_equal(f.step_tokens, 16384);
+	assert_int_equal(f.block_tokens, 64);
+	assert_int_equal(f.adapters_max, 8);
+	assert_int_equal(a->info[1].read(BB_STR("{\"max_running_requests\":48,\"context_length\":"
+						"8192,\"chunked_prefill_size\":2048,"
+						"\"internal_states\":[{\"memory_usage\":"
+						"{\"token_capacity\":20480}}]}"),
+					 &f),
+			 0);
+	assert_int_equal(f.step_tokens, 2048);
 	assert_int_equal(f.sequences_max, 48);
 	assert_int_equal(f.context_tokens, 8192);
 	assert_int_equal(a->info[0].read(BB_STR("{\"disaggregated_params\":{}}"), &f), -BB_ESYNTAX);
@@ -317,6 +376,16 @@ static void test_models_capture(void **state)
 	assert_int_equal(model_list_read(&l, BB_STR("{\"models\":[]}")), -BB_ESYNTAX);
 	assert_int_equal(model_list_read(&l, BB_STR("")), -BB_ESYNTAX);
 	assert_true(bb_str_eq(model_list_name(&l, 0), BB_STR("tiny.gguf")));
+	assert_int_equal(
+		model_list_read(&l, BB_STR("{\"data\":[{\"id\":\"base\",\"parent\":null},{\"id\":\"lora\","
+					   "\"parent\":\"base\"},{\"id\":\"self\",\"parent\":\"self\"},"
+					   "{\"id\":\"odd\",\"parent\":7}]}")),
+		1);
+	assert_int_equal(l.count, 4);
+	assert_false(l.items[0].is_adapter);
+	assert_true(l.items[1].is_adapter);
+	assert_false(l.items[2].is_adapter);
+	assert_false(l.items[3].is_adapter);
 	assert_int_equal(model_list_read(&l, BB_STR("{\"data\":[]}")), 1);
 	assert_int_equal(l.count, 0);
 	assert_int_equal(model_list_read(&l, BB_STR("{\"data\":[]}")), 0);
@@ -459,6 +528,8 @@ int main(void)
 		cmocka_unit_test(test_table),
 		cmocka_unit_test(test_no_harmful_path),
 		cmocka_unit_test(test_vllm_capture),
+		cmocka_unit_test(test_vllm_info),
+		cmocka_unit_test(test_vllm_preemptions_and_adapters),
 		cmocka_unit_test(test_vllm_ranks_and_versions),
 		cmocka_unit_test(test_sglang),
 		cmocka_unit_test(test_llamacpp),

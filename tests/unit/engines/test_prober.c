@@ -814,10 +814,48 @@ static void test_without_memory(void **state)
 	double_leave(&d);
 }
 
+/* What comes by itself is reported at once, and then less is asked for. */
+static void test_load_that_comes_by_itself(void **state)
+{
+	struct engine_double d;
+	struct seen s;
+
+	captures_load();
+	double_create(&d, loop, vllm_routes);
+	struct prober *p = prober_for(&d.addr, &s);
+	const struct engine_load pushed = { .has_running = true, .has_waiting = true, .has_usage = true,
+					    .has_all = true, .running = 9, .waiting = 8,
+					    .waiting_tokens = 700, .kv_usage = 0.125 };
+	prober_load(p, &pushed); /* nobody knows it yet: nothing happens */
+	assert_int_equal(s.reports, 0);
+	UNTIL(s.loads >= 2);
+	const uint32_t loads = s.loads;
+	prober_load(p, &pushed);
+	assert_int_equal(s.loads, loads + 1);
+	assert_int_equal(s.running, 9);
+	assert_int_equal(s.waiting, 8);
+	assert_true(s.kv_usage == 0.125);
+	assert_int_equal(prober_figures(p)->waiting_tokens, 700);
+	const uint32_t asked = double_asked(&d, "/metrics");
+	const uint64_t end_ns = clock_now_ns() + 20 * INTERVAL_NS;
+	while (clock_now_ns() < end_ns) {
+		prober_load(p, &pushed);
+		loop_turn(loop, OS_MS);
+	}
+	assert_true(double_asked(&d, "/metrics") - asked <= 2);
+	const struct engine_load told = { .has_waiting = true, .has_usage = true, .waiting = 1 };
+	prober_load(p, &told);
+	assert_int_equal(s.running, 9); /* not told: as it was */
+	assert_int_equal(s.waiting, 1);
+	prober_destroy(p);
+	double_leave(&d);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_vllm, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_load_that_comes_by_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_llamacpp_while_it_loads, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sglang, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trtllm, setup, teardown),

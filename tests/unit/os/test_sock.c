@@ -304,9 +304,26 @@ static void a_stale_unix_socket_is_replaced_and_a_live_one_is_not(void **state)
 	rmdir(folder);
 }
 
+static void another_port(void **state)
+{
+	static const char *const cases[][2] = { { "10.1.2.3:80", "10.1.2.3:5557" },
+						{ "[::1]:80", "[::1]:5557" },
+						{ "unix:/run/x.sock", "127.0.0.1:5557" } };
+	char text[SOCK_TEXT_SIZE];
+	struct sock_addr a;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+		assert_int_equal(sock_addr_parse(bb_str_of(cases[i][0]), &a, &why), 0);
+		a = sock_addr_at_port(&a, 5557);
+		sock_addr_text(&a, text);
+		assert_string_equal(text, cases[i][1]);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(another_port),
 		cmocka_unit_test(addresses_and_their_texts),
 		cmocka_unit_test(malformed_addresses_are_refused),
 		cmocka_unit_test(urls_in_parts),

@@ -365,9 +365,32 @@ static void test_no_memory(void **state)
 	assert_int_equal(rc, 0);
 }
 
+static void test_kv_events(void **state)
+{
+	struct config *c =
+		parse("engines:\n- http://a\n- {url: http://b, kv_events: off}\n"
+		      "- {url: http://c, kind: trtllm, kv_events: poll}\n"
+		      "- {url: http://d, kv_events: [tcp://*:1, 'tcp://[::1]:2'], "
+		      "kv_replay: [tcp://10.0.0.1:3, ipc:///run/r], kv_topic: t}\n"
+		      "limits: {kv_mirror: 2MiB}\n"
+		      "models: {m: {engines: http://e}}\n");
+	static const enum config_kv_events expected[] = { CONFIG_KV_AUTO, CONFIG_KV_OFF, CONFIG_KV_POLL,
+							  CONFIG_KV_ENDPOINTS, CONFIG_KV_AUTO };
+
+	assert_int_equal(c->engine_count, 5);
+	for (uint32_t i = 0; i < 5; i++)
+		assert_int_equal(config_engine_kv_events(&c->engines[i]), expected[i]);
+	assert_int_equal(c->engines[3].kv_events.count, 2);
+	assert_text(c->engines[3].kv_replay.items[1].text, "ipc:///run/r");
+	assert_text(c->engines[3].kv_topic, "t");
+	assert_int_equal(c->limits.kv_mirror, 2 << 20);
+	config_free(c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_kv_events),
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_values),
 		cmocka_unit_test(test_models_and_engines),

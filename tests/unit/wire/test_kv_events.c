@@ -450,9 +450,53 @@ static void no_memory_is_an_error(void **state)
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* As vLLM up to 0.16 wrote them: tagged arrays, the same but for what they have no room for. */
+static void written_as_arrays(void **state)
+{
+	static const uint64_t hashes[] = { 1, UINT64_MAX, 3 };
+	static const uint32_t tokens[6] = { 9, 8, 7, 6, 5, 4 };
+	struct kv_encoder e;
+	struct kv_batch batch;
+	struct bb_buf b;
+	const struct kv_store store = { .hashes = hashes,
+					.hash_count = 3,
+					.block_size = 2,
+					.tokens = tokens,
+					.parent = 77,
+					.has_parent = true,
+					.medium = BB_STR("GPU"),
+					.lora_name = BB_STR("adapter") };
+
+	bb_buf_init(&b, 4096);
+	kv_batch_begin(&e, &b, 12.5);
+	e.form = KV_FORM_ARRAY;
+	kv_add_stored(&e, &store);
+	kv_add_removed(&e, hashes, 2, BB_STR("CPU"));
+	kv_add_cleared(&e);
+	assert_int_equal(kv_batch_end(&e, 0), 0);
+	/* [ts, [ ["BlockStored", … 8], ["BlockRemoved", … 3], ["AllBlocksCleared"] ], 0] */
+	assert_int_equal((unsigned char)b.p[10], 0x93);
+	assert_int_equal((unsigned char)b.p[11], 0x98);
+	seen = (struct seen){ 0 };
+	bb_buf_init(&seen.again, 4096);
+	assert_int_equal(kv_batch_decode(bb_buf_str(&b), &handler, &seen, &batch), 0);
+	assert_int_equal(batch.event_count, 3);
+	assert_int_equal(batch.odd_count, 0);
+	assert_int_equal(seen.stored, 1);
+	assert_int_equal(seen.removed, 1);
+	assert_int_equal(seen.cleared, 1);
+	assert_int_equal(seen.last_stored.parent, 77);
+	assert_int_equal(seen.last_stored.block_size, 2);
+	assert_true(bb_str_eq(seen.last_stored.lora_name, BB_STR("adapter")));
+	assert_true(bb_str_eq(seen.last_removed.medium, BB_STR("CPU")));
+	bb_buf_fini(&seen.again);
+	bb_buf_fini(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(written_as_arrays),
 		CASE(captures_are_written_again_byte_for_byte),
 		CASE(landmarks_of_the_captures),
 		CASE(cleared_is_captured_too),
