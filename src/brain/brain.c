@@ -124,6 +124,8 @@ int brain_create(const struct brain_config *config, struct brain **out)
 	if (!rc)
 		rc = kinds_create(&b->kinds);
 	if (!rc)
+		rc = shares_create(&b->shares);
+	if (!rc)
 		rc = lengths_create(b, models_max);
 	if (!rc && !columns_create(b))
 		rc = -BB_ENOMEM;
@@ -148,6 +150,7 @@ void brain_destroy(struct brain *b)
 	shadows_free(b);
 	index_destroy(b->index);
 	kinds_destroy(b->kinds);
+	shares_destroy(b->shares);
 	bb_free(b->lengths);
 	bb_free(b->flights);
 	bb_free(b->held);

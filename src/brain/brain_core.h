@@ -15,6 +15,7 @@
 #include "brain/lane.h"
 #include "brain/marks.h"
 #include "brain/policy/policy.h"
+#include "brain/shares.h"
 
 #define RETRY_AFTER_MS 1000
 /* Blocks that engines' slower tiers hold are worth less than the device's (Dynamo's constant). */
@@ -46,6 +47,7 @@ struct flight {
 	uint8_t hashed;      /* enum prompt_hashes */
 	bool is_promised;    /* its marks are in the index as promised */
 	struct lane_request lane;
+	struct share_refs shares;
 	uint32_t lane_index;
 	struct engine_id engine;
 	uint64_t tokens;     /* counted at its engine */
@@ -88,6 +90,7 @@ struct brain {
 	uint32_t lane_count; /* ever used */
 	struct index *index;
 	struct kinds *kinds;
+	struct shares *shares;
 	struct lane_lengths *lengths; /* of each model */
 	/* requests that wait, in no order */
 	uint32_t *held; /* rows of flights */

@@ -321,6 +321,14 @@ void dispatch(struct brain *b, uint64_t now_ns, struct model *m, const struct br
 		.pinned = tokens_32(r->prompt_tokens),
 		.output_max = tokens_32(r->output_tokens_max),
 	};
+	if (d->cached_tokens) { /* what others there hold as well lies in its cache once */
+		const uint32_t held = b->depths[c->lane].held;
+		f->lane.pinned = f->lane.uncached;
+		lane_hold(&b->lanes[c->lane],
+			  shares_take(b->shares, c->lane, r->hashes,
+				      held < r->hash_count ? held : r->hash_count,
+				      tokens_32(d->cached_tokens), &f->shares));
+	}
 	lane_add(&b->lanes[c->lane], &t, id.slot, now_ns);
 	e->requests++;
 	e->tokens += f->tokens;
@@ -355,6 +363,7 @@ void flight_leave(struct brain *b, uint64_t now_ns, struct flight *f,
 		learn_cache(b, f, e, result);
 	lane_remove(&b->lanes[f->lane_index], &t, (uint32_t)(f - b->flights), now_ns,
 		    is_ok ? LANE_FINISHED : LANE_BROKEN_OFF);
+	lane_hold(&b->lanes[f->lane_index], -(int64_t)shares_give(b->shares, &f->shares));
 	if (f->is_promised)
 		index_remove(b->index, f->lane_index, INDEX_PROMISED, f->hashes, f->hash_count);
 	if (!e)

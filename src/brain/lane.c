@@ -345,6 +345,13 @@ void lane_remove(struct lane *l, const struct lane_table *t, uint32_t row, uint6
 	lane_settle(l, t, now_ns);
 }
 
+void lane_hold(struct lane *l, int64_t tokens)
+{
+	BB_ASSERT(tokens >= 0 || l->unique_tokens >= (uint64_t)-tokens);
+	l->unique_tokens += (uint64_t)tokens;
+	look(l);
+}
+
 void lane_report_kv(struct lane *l, double kv_tokens_used)
 {
 	const double unique = (double)l->unique_tokens;

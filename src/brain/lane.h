@@ -28,8 +28,8 @@ struct lane_request {
 	/* set by who adds it */
 	uint32_t prompt_tokens;
 	uint32_t uncached;   /* tokens of the prompt that must be computed */
-	uint32_t pinned;     /* tokens of the prompt that no other request there holds as well;
-			      * prompt_tokens when that is not known */
+	uint32_t pinned; /* tokens of the prompt that are counted as its own in the KV cache: all,
+			  * or, where lane_hold tells what it shares, the uncached ones */
 	uint32_t output_max; /* UINT32_MAX: not limited */
 	bool is_odd;	     /* moved, or a kind of request that teaches nothing */
 	bool is_blind;	     /* its first token is not seen (an answer in one piece) */
@@ -133,6 +133,8 @@ void lane_progress(struct lane *l, const struct lane_table *t, uint32_t row, uin
 enum lane_end { LANE_FINISHED, LANE_BROKEN_OFF };
 void lane_remove(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns,
 		 enum lane_end how);
+/* Tokens that its requests hold in common came or went (shares.h), beside what is pinned. */
+void lane_hold(struct lane *l, int64_t tokens);
 /* The engine says how many tokens its KV cache holds for running requests. */
 void lane_report_kv(struct lane *l, double kv_tokens_used);
 

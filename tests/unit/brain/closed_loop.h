@@ -18,6 +18,7 @@
 
 #include "brain/kinds.h"
 #include "brain/policy/policy.h"
+#include "brain/shares.h"
 
 #define LOOP_ENGINES 8
 #define LOOP_JOBS 8192
@@ -32,6 +33,7 @@
 /* One prompt: `shared` tokens of prefix number `prefix`, then tokens of conversation `conv`. */
 struct loop_job {
 	struct lane_request row; /* the router's part */
+	struct share_refs shares;
 	double due_ms, first_ms, end_ms;
 	uint32_t prefix, shared, conv, prompt, output;
 	uint32_t engine, left, generated, pinned_blocks, cached;
@@ -76,6 +78,7 @@ struct loop {
 	struct lane lanes[LOOP_ENGINES];
 	uint32_t kind[LOOP_ENGINES];
 	struct kinds *kinds;
+	struct shares *shares;
 	struct lane_lengths lengths;
 	struct loop_job jobs[LOOP_JOBS];
 	uint32_t job_count, jobs_max;
@@ -335,6 +338,7 @@ static inline void loop_finish(struct loop *s, struct loop_engine *e, uint32_t j
 	e->served++;
 	lane_progress(&s->lanes[j->engine], &t, job, loop_ns(s->now_ms), j->output);
 	lane_remove(&s->lanes[j->engine], &t, job, loop_ns(s->now_ms), LANE_FINISHED);
+	lane_hold(&s->lanes[j->engine], -(int64_t)shares_give(s->shares, &j->shares));
 	if (!j->turns_left)
 		return;
 	struct loop_job next = { .prefix = j->prefix, .shared = j->shared, .conv = j->conv };
@@ -383,13 +387,17 @@ static inline void loop_send(struct loop *s, uint32_t job, uint32_t at, uint32_t
 	struct loop_job *j = &s->jobs[job];
 	struct loop_engine *e = &s->engines[at];
 	const struct lane_table t = loop_table(s);
+	static uint64_t hashes[LOOP_BLOCKS];
 
 	j->engine = at;
 	j->row = (struct lane_request){ .prompt_tokens = j->prompt,
 					.uncached = j->prompt - cached,
-					.pinned = j->prompt -
-						  (cached < j->shared ? cached : j->shared),
+					.pinned = j->prompt - cached,
 					.output_max = UINT32_MAX };
+	for (uint32_t i = 0; i < cached / LOOP_BLOCK; i++)
+		hashes[i] = loop_hash(j, i);
+	lane_hold(&s->lanes[at],
+		  shares_take(s->shares, at, hashes, cached / LOOP_BLOCK, cached, &j->shares));
 	lane_add(&s->lanes[at], &t, job, loop_ns(s->now_ms));
 	e->waiting[e->waiting_to++ % LOOP_JOBS] = job;
 	e->coming[j->prefix % LOOP_PREFIXES]++;
@@ -506,6 +514,7 @@ static inline struct loop *loop_create(const char *policy, uint64_t seed)
 	bb_rng_seed(&s->policy_rng, seed + 1);
 	lane_lengths_init(&s->lengths);
 	assert_int_equal(kinds_create(&s->kinds), 0);
+	assert_int_equal(shares_create(&s->shares), 0);
 	for (uint32_t i = 0; i < LOOP_ENGINES; i++) {
 		struct loop_engine *e = &s->engines[i];
 		const struct kind_key key = { .sequences_max = LOOP_SEQUENCES };
@@ -585,5 +594,6 @@ static inline void loop_destroy(struct loop *s)
 		assert_int_equal(l->residual + l->generated + l->waiting_prompts, 0);
 	}
 	kinds_destroy(s->kinds);
+	shares_destroy(s->shares);
 	test_free(s);
 }
