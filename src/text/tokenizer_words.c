@@ -148,32 +148,63 @@ static __attribute__((noinline)) int add_long(struct encoder *e, const char *p, 
 	return 0;
 }
 
+/* Where a word may be in the cache; `places` is NULL for a long one. */
+struct word_probe {
+	struct word_key key;
+	struct word_short *places;
+};
+
+/* Has the cache's lines fetched before they are looked at: they seldom are near. */
+static void find_places(struct word_cache *cache, struct bb_str text, size_t begin,
+			const size_t *ends, size_t count, struct word_probe *probes)
+{
+	const char *const limit = text.p + text.len;
+
+	for (size_t i = 0; i < count; begin = ends[i++]) {
+		const size_t len = ends[i] - begin;
+		if (__builtin_expect(len > WORD_SHORT_MAX, 0)) {
+			probes[i].places = NULL;
+			continue;
+		}
+		probes[i].key = word_key(text.p + begin, len, limit);
+		probes[i].places = word_short_places(cache, probes[i].key);
+		__builtin_prefetch(probes[i].places);
+	}
+}
+
 static int add_words(struct encoder *e, struct bb_str text, size_t begin, const size_t *ends,
 		     size_t count)
 {
 	struct token_list *const l = e->out;
-	struct word_cache *const cache = e->w->cache;
-	const char *const limit = text.p + text.len;
+	struct word_probe probes[BATCH];
 
 	if (l->want == TOKEN_IDS_AND_SPANS)
 		return add_words_with_spans(e, text, begin, ends, count);
 	int rc = token_list_room(l, BATCH_IDS);
-	for (size_t i = 0; !rc && i < count; begin = ends[i++]) {
-		const char *const p = text.p + begin;
-		const size_t len = ends[i] - begin;
-		if (__builtin_expect(len > WORD_SHORT_MAX, 0)) {
-			rc = add_long(e, p, len);
-			continue;
+	if (rc)
+		return rc;
+	find_places(e->w->cache, text, begin, ends, count, probes);
+	uint32_t *to = l->ids + l->count;
+	for (size_t i = 0; i < count; begin = ends[i++]) {
+		const struct word_probe *const probe = probes + i;
+		if (__builtin_expect(probe->places != NULL, 1)) {
+			const struct word_short *const found =
+				word_short_find(probe->places, probe->key);
+			if (__builtin_expect(word_short_is(found, probe->key), 1)) {
+				to += word_short_ids(found, to);
+				continue;
+			}
 		}
-		const struct word_key key = word_key(p, len, limit);
-		struct word_short *const places = word_short_places(cache, key);
-		const struct word_short *const found = word_short_find(places, key);
-		if (__builtin_expect(word_short_is(found, key), 1))
-			l->count += word_short_ids(found, l->ids + l->count);
-		else
-			rc = add_missed(e, p, len, key, places);
+		l->count = (size_t)(to - l->ids);
+		rc = probe->places ? add_missed(e, text.p + begin, ends[i] - begin, probe->key,
+						probe->places)
+				   : add_long(e, text.p + begin, ends[i] - begin);
+		if (rc)
+			return rc;
+		to = l->ids + l->count;
 	}
-	return rc ? rc : encoder_settle(e);
+	l->count = (size_t)(to - l->ids);
+	return encoder_settle(e);
 }
 
 /* ---- cutting ---- */

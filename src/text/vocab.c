@@ -286,6 +286,18 @@ uint32_t vocab_find(const struct vocab *v, struct bb_str bytes)
 	}
 }
 
+uint32_t vocab_find_text(const struct vocab *v, struct bb_str content)
+{
+	char bytes[TOKENIZER_TOKEN_MAX];
+
+	if (content.len > TOKENIZER_TOKEN_MAX)
+		return VOCAB_NONE;
+	if (v->alphabet == VOCAB_CHARS)
+		return vocab_find(v, content);
+	const ptrdiff_t len = vocab_content_bytes(content, bytes);
+	return len < 0 ? VOCAB_NONE : vocab_find(v, (struct bb_str){ bytes, (size_t)len });
+}
+
 uint32_t vocab_find_content(const struct vocab *v, struct bb_str content)
 {
 	char bytes[TOKENIZER_TOKEN_MAX];

@@ -60,7 +60,9 @@ static inline uint32_t vocab_len(const struct vocab *v, uint32_t id)
 struct bb_str vocab_content(const struct vocab *v, uint32_t id);
 /* The id of the token that stands for these bytes of text, or VOCAB_NONE. */
 uint32_t vocab_find(const struct vocab *v, struct bb_str bytes);
-/* The id of the token with this content, or VOCAB_NONE. */
+/* The same for the text as a content writes it. */
+uint32_t vocab_find_text(const struct vocab *v, struct bb_str content);
+/* The id of the token with this content, also one that stands for no text, or VOCAB_NONE. */
 uint32_t vocab_find_content(const struct vocab *v, struct bb_str content);
 
 /*

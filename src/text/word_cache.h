@@ -51,20 +51,20 @@ struct word_key {
 	uint64_t low, high;
 };
 
-/* A word of 1 to 15 bytes. Up to `limit` may be read. */
+/* Of 16 bytes, what keeps the first 0 to 15: from the byte at 15 - n on. */
+#define WORD_KEEP_SIZE 31
+extern const uint8_t word_keep[WORD_KEEP_SIZE];
+
+/* A word of 1 to 15 bytes. Up to `limit` may be read. No branch depends on its length. */
 static inline struct word_key word_key(const char *p, size_t len, const char *limit)
 {
-	struct word_key k = { 0, 0 };
+	struct word_key k = { 0, 0 }, keep;
 
 	if (__builtin_expect(limit - p >= 16, 1)) {
 		memcpy(&k, p, 16);
-		const uint64_t bits = len * 8;
-		if (len < 8) {
-			k.low &= ((uint64_t)1 << bits) - 1;
-			k.high = 0;
-		} else {
-			k.high &= ((uint64_t)1 << (bits - 64)) - 1;
-		}
+		memcpy(&keep, word_keep + WORD_SHORT_MAX - len, 16);
+		k.low &= keep.low;
+		k.high &= keep.high;
 	} else {
 		memcpy(&k, p, len);
 	}
