@@ -200,6 +200,11 @@ static int read_unreduced(struct bpe *b, struct bb_str merges, struct text_error
 	return rc ? rc : read_all(b, merges, NULL, e);
 }
 
+static bool every(const void *user, uint32_t id)
+{
+	return true;
+}
+
 int bpe_merges_read(struct bpe *b, struct bb_str merges, struct text_error *e)
 {
 	struct bpe_reduction reduction;
@@ -213,6 +218,10 @@ int bpe_merges_read(struct bpe *b, struct bb_str merges, struct text_error *e)
 		rc = bpe_reduction_finish(&reduction);
 	if (!rc && !reduction.is_possible)
 		rc = read_unreduced(b, merges, e);
+	if (!rc && b->ignore_merges)
+		vocab_mark_whole(&b->vocab, every, NULL);
+	else if (!rc && reduction.is_possible)
+		vocab_mark_whole(&b->vocab, bpe_reduction_is_whole, &reduction);
 	bpe_reduction_fini(&reduction);
 	return rc;
 }

@@ -15,16 +15,22 @@ enum bpe_mark {
 
 /* ---- first symbols ---- */
 
-/* Tokens of one character, those that stand for a byte, and the unknown. */
-static bool is_first(const struct bpe *b, uint32_t id)
+static bool is_char(struct bb_str content)
 {
-	const struct bb_str content = vocab_content(&b->vocab, id);
 	size_t len;
 
 	if (!content.len)
 		return false;
 	unicode_at(content.p, &len);
-	return len == content.len || bpe_is_special(b, content) || id == b->unk;
+	return len == content.len;
+}
+
+/* Tokens of one character, those that stand for a byte, and the unknown. */
+static bool is_first(const struct bpe *b, uint32_t id)
+{
+	const struct bb_str content = vocab_content(&b->vocab, id);
+
+	return is_char(content) || bpe_is_special(b, content) || id == b->unk;
 }
 
 static void find_firsts(struct bpe_reduction *r)
@@ -226,6 +232,16 @@ static bool keep_more(struct bpe_reduction *r)
 			keep(r, rest, &m);
 	}
 	return r->kept_count > before;
+}
+
+bool bpe_reduction_is_whole(const void *reduction, uint32_t id)
+{
+	const struct bpe_reduction *const r = reduction;
+
+	if (r->birth[id] == BPE_NONE || r->marks[id] & MARK_DOUBT)
+		return false;
+	/* A token that stands for a byte, or the unknown, is none of its own content. */
+	return r->birth[id] > 0 || r->b->is_byte_level || is_char(vocab_content(&r->b->vocab, id));
 }
 
 int bpe_reduction_finish(struct bpe_reduction *r)

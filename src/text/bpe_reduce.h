@@ -53,4 +53,6 @@ BB_MUST int bpe_reduction_add_other(struct bpe_reduction *r, uint32_t whole, uin
 BB_MUST int bpe_reduction_add(struct bpe_reduction *r, const struct bpe_merge *m, size_t left_len);
 /* After the last merge. */
 BB_MUST int bpe_reduction_finish(struct bpe_reduction *r);
+/* Is a word that is this token's content surely this token? A vocab_is_whole. */
+bool bpe_reduction_is_whole(const void *reduction, uint32_t id);
 void bpe_reduction_fini(struct bpe_reduction *r);

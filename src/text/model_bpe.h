@@ -83,9 +83,10 @@ BB_MUST int bpe_encode(const struct bpe *b, struct bpe_work *w, struct bb_str wo
 
 /*
  * The same for a short word of a byte-level model that has all bytes: at most BPE_SHORT_MAX bytes,
- * `ids` has room for them. Returns the count.
+ * `ids` has room for them; `hash`: its vocab_hash. Returns the count.
  */
-uint32_t bpe_encode_short(const struct bpe *b, const char *word, uint32_t len, uint32_t *ids);
+uint32_t bpe_encode_short(const struct bpe *b, const char *word, uint32_t len, uint64_t hash,
+			  uint32_t *ids);
 
 /* "<0x00>" … where they stand for bytes. */
 bool bpe_is_special(const struct bpe *b, struct bb_str content);

@@ -7,7 +7,7 @@
 /* Words that are cut and then encoded together. */
 #define BATCH 256
 /* Ids that a batch may give, words longer than WORD_LONG_MAX left aside. */
-#define BATCH_IDS (BATCH * (WORD_LONG_MAX + WORD_SHORT_IDS))
+#define BATCH_IDS (BATCH * WORD_LONG_MAX + WORD_LONG_IDS)
 
 static const char metaspace[] = "\xe2\x96\x81";
 
@@ -91,14 +91,14 @@ static int add_words_with_spans(struct encoder *e, struct bb_str text, size_t be
 /* ---- through the cache ---- */
 
 /* A word of at most WORD_LONG_MAX bytes that the cache does not have. */
-static int encode_missed(struct encoder *e, const char *p, size_t len, uint32_t *ids,
+static int encode_missed(struct encoder *e, const char *p, size_t len, uint64_t hash, uint32_t *ids,
 			 uint32_t *count)
 {
 	const struct token_model *const m = &e->t->model;
 	struct word_tokens tokens;
 
 	if (m->type == MODEL_BPE && m->bpe->has_all_bytes) {
-		*count = bpe_encode_short(m->bpe, p, (uint32_t)len, ids);
+		*count = bpe_encode_short(m->bpe, p, (uint32_t)len, hash, ids);
 		return 0;
 	}
 	const int rc = token_model_encode(m, &e->w->model, (struct bb_str){ p, len }, &tokens);
@@ -111,50 +111,57 @@ static int encode_missed(struct encoder *e, const char *p, size_t len, uint32_t 
 	return 0;
 }
 
-static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p, size_t len,
-						struct word_key key, struct word_short *places)
+/*
+ * A word's way through the cache. A batch takes each step with all of its words, since what a step
+ * needs of memory is seldom near: it is fetched by the step before. What is found stays where it is
+ * until the batch is through; only then the cache takes the words that it did not have.
+ */
+struct word_probe {
+	struct word_key key;
+	struct word_short *places;	/* NULL: a long word */
+	const struct word_short *found; /* or NULL */
+	uint64_t hash;			/* of a word that was not found: vocab_hash */
+	size_t at;			/* of its ids in the list */
+	uint32_t count;
+};
+
+/* A word that is long, or that has too many ids to be kept among the short ones. */
+static int add_by_long(struct encoder *e, const char *p, size_t len, uint64_t hash, uint32_t *count)
 {
 	struct token_list *const l = e->out;
-	uint32_t count;
-	const int rc = encode_missed(e, p, len, l->ids + l->count, &count);
+	struct word_long *const slot = word_long_slot(e->w->cache, hash);
 
-	if (rc)
-		return rc;
-	word_short_put(places, key, l->ids + l->count, count);
-	l->count += count;
+	if (word_long_is(slot, p, len)) {
+		memcpy(l->ids + l->count, slot->ids, sizeof(slot->ids));
+		*count = slot->count;
+	} else {
+		const int rc = encode_missed(e, p, len, hash, l->ids + l->count, count);
+		if (rc)
+			return rc;
+		if (len > WORD_SHORT_MAX || *count > WORD_SHORT_IDS)
+			word_long_put(slot, p, len, l->ids + l->count, *count);
+	}
+	l->count += *count;
 	return 0;
+}
+
+static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p, size_t len,
+						struct word_probe *probe)
+{
+	probe->at = e->out->count;
+	return add_by_long(e, p, len, probe->hash, &probe->count);
 }
 
 static __attribute__((noinline)) int add_long(struct encoder *e, const char *p, size_t len)
 {
-	struct token_list *const l = e->out;
-
-	if (len > WORD_LONG_MAX) {
-		const int rc = add_word(e, (struct bb_str){ p, len }, 0);
-		return rc ? rc : token_list_room(l, BATCH_IDS);
-	}
-	struct word_long *const slot = word_long_slot(e->w->cache, p, len);
-	if (word_long_is(slot, p, len)) {
-		memcpy(l->ids + l->count, slot->ids, sizeof(slot->ids));
-		l->count += slot->count;
-		return 0;
-	}
 	uint32_t count;
-	const int rc = encode_missed(e, p, len, l->ids + l->count, &count);
-	if (rc)
-		return rc;
-	word_long_put(slot, p, len, l->ids + l->count, count);
-	l->count += count;
-	return 0;
+
+	if (len <= WORD_LONG_MAX)
+		return add_by_long(e, p, len, vocab_hash(p, len), &count);
+	const int rc = add_word(e, (struct bb_str){ p, len }, 0);
+	return rc ? rc : token_list_room(e->out, BATCH_IDS);
 }
 
-/* Where a word may be in the cache; `places` is NULL for a long one. */
-struct word_probe {
-	struct word_key key;
-	struct word_short *places;
-};
-
-/* Has the cache's lines fetched before they are looked at: they seldom are near. */
 static void find_places(struct word_cache *cache, struct bb_str text, size_t begin,
 			const size_t *ends, size_t count, struct word_probe *probes)
 {
@@ -172,11 +179,42 @@ static void find_places(struct word_cache *cache, struct bb_str text, size_t beg
 	}
 }
 
+/* Words that the cache does not have are looked for in the vocabulary next. */
+static void find_words(const struct token_model *m, struct bb_str text, size_t begin,
+		       const size_t *ends, size_t count, struct word_probe *probes)
+{
+	for (size_t i = 0; i < count; begin = ends[i++]) {
+		struct word_probe *const p = probes + i;
+		p->found = NULL;
+		if (__builtin_expect(!p->places, 0))
+			continue;
+		const struct word_short *const found = word_short_find(p->places, p->key);
+		if (__builtin_expect(word_short_is(found, p->key), 1)) {
+			p->found = found;
+			continue;
+		}
+		p->hash = vocab_hash(text.p + begin, ends[i] - begin);
+		if (m->type == MODEL_BPE)
+			vocab_fetch(&m->bpe->vocab, p->hash);
+	}
+}
+
+static void keep_words(const struct token_list *l, const struct word_probe *probes,
+		       const uint16_t *missed, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct word_probe *const p = probes + missed[i];
+		word_short_put(p->places, p->key, l->ids + p->at, p->count);
+	}
+}
+
 static int add_words(struct encoder *e, struct bb_str text, size_t begin, const size_t *ends,
 		     size_t count)
 {
 	struct token_list *const l = e->out;
 	struct word_probe probes[BATCH];
+	uint16_t missed[BATCH];
+	size_t missed_count = 0;
 
 	if (l->want == TOKEN_IDS_AND_SPANS)
 		return add_words_with_spans(e, text, begin, ends, count);
@@ -184,26 +222,27 @@ static int add_words(struct encoder *e, struct bb_str text, size_t begin, const 
 	if (rc)
 		return rc;
 	find_places(e->w->cache, text, begin, ends, count, probes);
+	find_words(&e->t->model, text, begin, ends, count, probes);
 	uint32_t *to = l->ids + l->count;
 	for (size_t i = 0; i < count; begin = ends[i++]) {
-		const struct word_probe *const probe = probes + i;
-		if (__builtin_expect(probe->places != NULL, 1)) {
-			const struct word_short *const found =
-				word_short_find(probe->places, probe->key);
-			if (__builtin_expect(word_short_is(found, probe->key), 1)) {
-				to += word_short_ids(found, to);
-				continue;
-			}
+		struct word_probe *const p = probes + i;
+		if (__builtin_expect(p->found != NULL, 1)) {
+			to += word_short_ids(p->found, to);
+			continue;
 		}
 		l->count = (size_t)(to - l->ids);
-		rc = probe->places ? add_missed(e, text.p + begin, ends[i] - begin, probe->key,
-						probe->places)
-				   : add_long(e, text.p + begin, ends[i] - begin);
+		if (p->places) {
+			missed[missed_count++] = (uint16_t)i;
+			rc = add_missed(e, text.p + begin, ends[i] - begin, p);
+		} else {
+			rc = add_long(e, text.p + begin, ends[i] - begin);
+		}
 		if (rc)
 			return rc;
 		to = l->ids + l->count;
 	}
 	l->count = (size_t)(to - l->ids);
+	keep_words(l, probes, missed, missed_count);
 	return encoder_settle(e);
 }
 
