@@ -7,8 +7,6 @@
 #include "text/tokenizer.h"
 #include "wire/json.h"
 
-static const char metaspace[] = "\xe2\x96\x81";
-
 /* ---- reading: members ---- */
 
 struct bpe_members {
@@ -148,33 +146,6 @@ static int fill_byte_pairs(struct bpe *b)
 	return 0;
 }
 
-/* Does a token have the metaspace behind something else? */
-static bool has_inner_metaspace(struct bb_str content)
-{
-	bool is_behind = false;
-
-	while (content.len) {
-		const bool is_space = bb_str_starts(content, BB_STR(metaspace));
-		if (is_space && is_behind)
-			return true;
-		is_behind = is_behind || !is_space;
-		content = bb_str_skip(content, is_space ? sizeof(metaspace) - 1 : 1);
-	}
-	return false;
-}
-
-static bool can_cut_metaspace(const struct bpe *b)
-{
-	if (b->is_byte_level || b->ignore_merges || b->prefix || b->suffix ||
-	    vocab_find(&b->vocab, BB_STR(metaspace)) == BPE_NONE)
-		return false;
-	for (uint64_t i = 0; i <= b->pairs.mask; i++)
-		if (b->pairs.at[i].key != UINT64_MAX &&
-		    has_inner_metaspace(vocab_bytes(&b->vocab, b->pairs.at[i].whole)))
-			return false;
-	return true;
-}
-
 static int make(struct bpe *b, struct bb_str model, enum vocab_alphabet alphabet,
 		struct text_error *e)
 {
@@ -204,8 +175,7 @@ static int make(struct bpe *b, struct bb_str model, enum vocab_alphabet alphabet
 		rc = text_error_invalid(
 			e, "tokenizer.json: model: byte_fallback with ByteLevel is not "
 			   "supported unless the vocab has all 256 bytes");
-	b->cuts_metaspace = !rc && can_cut_metaspace(b);
-	return rc;
+	return rc ? rc : bpe_cuts_create(b, &b->cuts);
 }
 
 int bpe_create(struct bb_str model, enum vocab_alphabet alphabet, struct bpe **out,
@@ -232,6 +202,7 @@ void bpe_destroy(struct bpe *b)
 		return;
 	vocab_fini(&b->vocab);
 	bpe_pairs_fini(&b->pairs);
+	bpe_cuts_destroy(b->cuts);
 	bb_free(b->byte_pairs);
 	bb_free(b->prefix);
 	bb_free(b->suffix);
@@ -241,5 +212,6 @@ void bpe_destroy(struct bpe *b)
 size_t bpe_size(const struct bpe *b)
 {
 	return sizeof(*b) + vocab_size(&b->vocab) + bpe_pairs_size(&b->pairs) +
+	       (b->cuts ? sizeof(*b->cuts) : 0) +
 	       (b->byte_pairs ? 65536 * sizeof(*b->byte_pairs) : 0);
 }

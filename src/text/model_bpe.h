@@ -23,6 +23,7 @@
 
 #include "base/err.h"
 #include "base/str.h"
+#include "text/bpe_cut.h"
 #include "text/bpe_pairs.h"
 #include "text/text_error.h"
 #include "text/vocab.h"
@@ -49,7 +50,7 @@ struct bpe {
 	uint32_t byte_ids[256];	      /* byte-level: of single bytes; else of "<0x00>" … */
 	bool has_all_bytes;	      /* byte-level: each byte has an id */
 	bool is_byte_level, ignore_merges, fuse_unk, byte_fallback, has_byte_fallback;
-	bool cuts_metaspace;   /* no token has U+2581 behind another character */
+	struct bpe_cuts *cuts; /* or NULL: words cannot be cut */
 	uint32_t unk;	       /* or BPE_NONE */
 	char *prefix, *suffix; /* continuing_subword_prefix and end_of_word_suffix, or NULL */
 	bpe_merge_function *merge;

@@ -272,12 +272,21 @@ static size_t cut_metaspace(struct bb_str text, size_t *at, size_t *ends, size_t
 	return n;
 }
 
-int encoder_scan(struct encoder *e, struct bb_str text)
+static size_t cut(const struct tokenizer *t, struct bb_str text, size_t *at, size_t *ends)
 {
-	size_t ends[BATCH], at = 0, begin = 0, n;
+	if (t->split != SPLIT_NONE)
+		return split_run(t->split, text, at, ends, BATCH);
+	if (t->model.type == MODEL_BPE)
+		return bpe_cut(t->model.bpe->cuts, text, at, ends, BATCH);
+	return cut_metaspace(text, at, ends, BATCH);
+}
 
-	while ((n = e->t->is_cut_at_metaspace ? cut_metaspace(text, &at, ends, BATCH)
-					      : split_run(e->t->split, text, &at, ends, BATCH))) {
+/* From `at` on. */
+static int scan(struct encoder *e, struct bb_str text, size_t at)
+{
+	size_t ends[BATCH], begin = at, n;
+
+	while ((n = cut(e->t, text, &at, ends))) {
 		const int rc = add_words(e, text, begin, ends, n);
 		if (rc)
 			return rc;
@@ -286,35 +295,24 @@ int encoder_scan(struct encoder *e, struct bb_str text)
 	return 0;
 }
 
-/* Cuts one piece of a model whose words end before each metaspace. */
-static int add_cut_piece(struct encoder *e, struct bb_str text, struct piece piece)
+int encoder_scan(struct encoder *e, struct bb_str text)
 {
-	const struct bb_str whole = { text.p, piece.end };
-	size_t ends[BATCH], at = piece.begin, begin = piece.begin, n;
-
-	while ((n = cut_metaspace(whole, &at, ends, BATCH))) {
-		const int rc = add_words(e, whole, begin, ends, n);
-		if (rc)
-			return rc;
-		begin = at;
-	}
-	return 0;
+	return scan(e, text, 0);
 }
 
 int encoder_pieces(struct encoder *e, struct bb_str text, const struct piece *pieces, size_t count)
 {
-	const bool is_cut = e->t->model.type == MODEL_BPE && e->t->model.bpe->cuts_metaspace;
+	const bool is_cut = e->t->model.type == MODEL_BPE && e->t->model.bpe->cuts;
 
 	for (size_t i = 0; i < count; i++) {
+		const size_t begin = pieces[i].begin, end = pieces[i].end;
 		int rc = 0;
-		if (pieces[i].begin == pieces[i].end)
+		if (begin == end)
 			continue;
-		if (is_cut) {
-			rc = add_cut_piece(e, text, pieces[i]);
-		} else {
-			const size_t end = pieces[i].end;
-			rc = add_words(e, text, pieces[i].begin, &end, 1);
-		}
+		if (is_cut)
+			rc = scan(e, (struct bb_str){ text.p, end }, begin);
+		else
+			rc = add_words(e, text, begin, &end, 1);
 		if (rc)
 			return rc;
 	}
