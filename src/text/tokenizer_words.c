@@ -5,7 +5,7 @@
 #include "text/tokenizer_parts.h"
 
 /* Words that are cut and then encoded together. */
-#define BATCH 256
+#define BATCH 128
 /* Ids that a batch may give, words longer than WORD_LONG_MAX left aside. */
 #define BATCH_IDS (BATCH * WORD_LONG_MAX + WORD_LONG_IDS)
 
@@ -120,9 +120,20 @@ struct word_probe {
 	struct word_key key;
 	struct word_short *places;	/* NULL: a long word */
 	const struct word_short *found; /* or NULL */
-	uint64_t hash;			/* of a word that was not found: vocab_hash */
-	size_t at;			/* of its ids in the list */
+};
+
+/* A short word that the cache does not have. */
+struct word_missed {
+	const struct word_probe *probe;
+	uint64_t hash; /* vocab_hash */
+	size_t at;     /* of its ids in the list */
 	uint32_t count;
+};
+
+struct word_batch {
+	struct word_probe probes[BATCH];
+	struct word_missed missed[BATCH];
+	size_t missed_count;
 };
 
 /* A word that is long, or that has too many ids to be kept among the short ones. */
@@ -146,10 +157,10 @@ static int add_by_long(struct encoder *e, const char *p, size_t len, uint64_t ha
 }
 
 static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p, size_t len,
-						struct word_probe *probe)
+						struct word_missed *missed)
 {
-	probe->at = e->out->count;
-	return add_by_long(e, p, len, probe->hash, &probe->count);
+	missed->at = e->out->count;
+	return add_by_long(e, p, len, missed->hash, &missed->count);
 }
 
 static __attribute__((noinline)) int add_long(struct encoder *e, const char *p, size_t len)
@@ -181,10 +192,11 @@ static void find_places(struct word_cache *cache, struct bb_str text, size_t beg
 
 /* Words that the cache does not have are looked for in the vocabulary next. */
 static void find_words(const struct token_model *m, struct bb_str text, size_t begin,
-		       const size_t *ends, size_t count, struct word_probe *probes)
+		       const size_t *ends, size_t count, struct word_batch *batch)
 {
+	batch->missed_count = 0;
 	for (size_t i = 0; i < count; begin = ends[i++]) {
-		struct word_probe *const p = probes + i;
+		struct word_probe *const p = batch->probes + i;
 		p->found = NULL;
 		if (__builtin_expect(!p->places, 0))
 			continue;
@@ -193,18 +205,19 @@ static void find_words(const struct token_model *m, struct bb_str text, size_t b
 			p->found = found;
 			continue;
 		}
-		p->hash = vocab_hash(text.p + begin, ends[i] - begin);
+		const uint64_t hash = vocab_hash(text.p + begin, ends[i] - begin);
+		batch->missed[batch->missed_count++] =
+			(struct word_missed){ .probe = p, .hash = hash };
 		if (m->type == MODEL_BPE)
-			vocab_fetch(&m->bpe->vocab, p->hash);
+			vocab_fetch(&m->bpe->vocab, hash);
 	}
 }
 
-static void keep_words(const struct token_list *l, const struct word_probe *probes,
-		       const uint16_t *missed, size_t count)
+static void keep_words(const struct token_list *l, const struct word_batch *batch)
 {
-	for (size_t i = 0; i < count; i++) {
-		const struct word_probe *const p = probes + missed[i];
-		word_short_put(p->places, p->key, l->ids + p->at, p->count);
+	for (size_t i = 0; i < batch->missed_count; i++) {
+		const struct word_missed *const m = batch->missed + i;
+		word_short_put(m->probe->places, m->probe->key, l->ids + m->at, m->count);
 	}
 }
 
@@ -212,37 +225,33 @@ static int add_words(struct encoder *e, struct bb_str text, size_t begin, const 
 		     size_t count)
 {
 	struct token_list *const l = e->out;
-	struct word_probe probes[BATCH];
-	uint16_t missed[BATCH];
-	size_t missed_count = 0;
+	struct word_batch batch;
 
 	if (l->want == TOKEN_IDS_AND_SPANS)
 		return add_words_with_spans(e, text, begin, ends, count);
 	int rc = token_list_room(l, BATCH_IDS);
 	if (rc)
 		return rc;
-	find_places(e->w->cache, text, begin, ends, count, probes);
-	find_words(&e->t->model, text, begin, ends, count, probes);
+	find_places(e->w->cache, text, begin, ends, count, batch.probes);
+	find_words(&e->t->model, text, begin, ends, count, &batch);
+	struct word_missed *missed = batch.missed;
 	uint32_t *to = l->ids + l->count;
-	for (size_t i = 0; i < count; begin = ends[i++]) {
-		struct word_probe *const p = probes + i;
+	for (size_t i = 0; i < count; i++) {
+		const struct word_probe *const p = batch.probes + i;
 		if (__builtin_expect(p->found != NULL, 1)) {
 			to += word_short_ids(p->found, to);
 			continue;
 		}
+		const size_t at = i ? ends[i - 1] : begin, len = ends[i] - at;
 		l->count = (size_t)(to - l->ids);
-		if (p->places) {
-			missed[missed_count++] = (uint16_t)i;
-			rc = add_missed(e, text.p + begin, ends[i] - begin, p);
-		} else {
-			rc = add_long(e, text.p + begin, ends[i] - begin);
-		}
+		rc = p->places ? add_missed(e, text.p + at, len, missed++)
+			       : add_long(e, text.p + at, len);
 		if (rc)
 			return rc;
 		to = l->ids + l->count;
 	}
 	l->count = (size_t)(to - l->ids);
-	keep_words(l, probes, missed, missed_count);
+	keep_words(l, &batch);
 	return encoder_settle(e);
 }
 

@@ -197,7 +197,11 @@ static struct bpe *load_merges(const struct made *m)
 	for (uint32_t i = 0; i < m->token_count; i++)
 		at += snprintf(json + at, sizeof(json) - (size_t)at, "%s\"%s\":%u", i ? "," : "",
 			       m->tokens[i], i);
-	at += snprintf(json + at, sizeof(json) - (size_t)at, "},\"merges\":[");
+	for (uint32_t i = 0; i < 256; i++)
+		at += snprintf(json + at, sizeof(json) - (size_t)at, ",\"<0x%02X>\":%u", i,
+			       m->token_count + i);
+	at += snprintf(json + at, sizeof(json) - (size_t)at,
+		       "},\"byte_fallback\":true,\"merges\":[");
 	for (uint32_t i = 0; i < m->merge_count; i++)
 		at += snprintf(json + at, sizeof(json) - (size_t)at, "%s\"%s %s\"", i ? "," : "",
 			       m->tokens[m->merges[i][0]], m->tokens[m->merges[i][1]]);
@@ -206,14 +210,38 @@ static struct bpe *load_merges(const struct made *m)
 	return b;
 }
 
-/* What is left out of the table of pairs makes no difference. */
+/* Words for themselves give what they give together. Returns how many there are. */
+static size_t check_cut(struct bpe *b, const struct plain *m, struct bpe_work *w, const char *word,
+			size_t len)
+{
+	uint32_t expected[64];
+	size_t ends[8], at = 0, begin = 0, n, done = 0, words = 0, count;
+	const size_t all = merge_plainly(b, m, word, len, expected);
+
+	assert_non_null(b->cuts);
+	while ((n = bpe_cut(b->cuts, (struct bb_str){ word, len }, &at, ends, 8))) {
+		for (size_t i = 0; i < n; begin = ends[i++], words++) {
+			const struct bb_str part = { word + begin, ends[i] - begin };
+			assert_int_equal(bpe_encode(b, w, part, &count), 0);
+			assert_true(done + count <= all);
+			assert_memory_equal(w->out, expected + done, count * sizeof(*expected));
+			done += count;
+		}
+		assert_int_equal(at, begin);
+	}
+	assert_int_equal(begin, len);
+	assert_int_equal(done, all);
+	return words;
+}
+
+/* What is left out of the table of pairs makes no difference, nor where texts are cut. */
 static void test_any_merges(void **state)
 {
 	static struct made m;
 	static struct plain plain;
 	struct bpe_work w;
 	struct bb_rng r;
-	size_t all = 0, kept = 0;
+	size_t all = 0, kept = 0, cut = 0;
 
 	bpe_work_init(&w);
 	bb_rng_seed(&r, 11);
@@ -235,12 +263,13 @@ static void test_any_merges(void **state)
 			for (size_t k = 0; k < len; k++)
 				word[k] = (char)('a' + bb_rng_below(&r, letters));
 			check_word(b, &plain, &w, word, len);
+			cut += check_cut(b, &plain, &w, word, len) - 1;
 		}
 		for (uint32_t i = 0; i < m.token_count; i++)
 			check_word(b, &plain, &w, m.tokens[i], strlen(m.tokens[i]));
 		bpe_destroy(b);
 	}
-	assert_true(kept < all);
+	assert_true(kept < all && cut > 0);
 	bpe_work_fini(&w);
 }
 
