@@ -21,8 +21,8 @@ enum node_kind {
 	E_LIST,	  /* a: items */
 	E_TUPLE,  /* a: items; also as a target */
 	E_DICT,	  /* a: key, value, key, value ... */
-	E_ATTR,	  /* a.text; attr */
-	E_ITEM,	  /* a[b]; attr when b is a constant string, else NULL */
+	E_ATTR,	  /* a.text; attr; op: OP_MEMBER when a is a name */
+	E_ITEM,	  /* a[b]; attr when b is a constant string, else NULL; op as above, with attr */
 	E_SLICE,  /* a[b:c:d], each may be NULL */
 	E_CALL,	  /* a(b: arguments) */
 	E_FILTER, /* a|text(b: arguments); a is NULL in filter and set blocks; filter may be NULL */
@@ -75,14 +75,17 @@ enum binary_op {
 	OP_GE,
 	OP_IN,
 	OP_NOT_IN,
+	/* of E_ATTR, E_ITEM */
+	OP_MEMBER,
 };
 
 #define LOOP_ATTRS(X)                                                                              \
 	X(INDEX, "index")                                                                          \
-	X(INDEX0, "index0") X(REVINDEX, "revindex") X(REVINDEX0, "revindex0") X(FIRST, "first")    \
-		X(LAST, "last") X(LENGTH, "length") X(PREVITEM, "previtem")                        \
-			X(NEXTITEM, "nextitem") X(DEPTH, "depth") X(DEPTH0, "depth0")              \
-				X(CYCLE, "cycle") X(CHANGED, "changed")
+	X(INDEX0, "index0")                                                                        \
+	X(REVINDEX, "revindex") X(REVINDEX0, "revindex0") X(FIRST, "first") X(LAST, "last")        \
+		X(LENGTH, "length") X(PREVITEM, "previtem") X(NEXTITEM, "nextitem")                \
+			X(DEPTH, "depth") X(DEPTH0, "depth0") X(CYCLE, "cycle")                    \
+				X(CHANGED, "changed")
 enum loop_attr {
 	LOOP_NONE,
 #define X(name, text) LOOP_##name,

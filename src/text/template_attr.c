@@ -90,7 +90,9 @@ void attr_resolve(struct bb_str name, struct tattr *out)
 		.list_unsafe = method_is_unsafe(TV_LIST, name),
 		.dict_unsafe = method_is_unsafe(TV_DICT, name),
 		.is_private = name.len > 1 && name.p[0] == '_' && name.p[1] == '_',
+		.mark = tv_key_mark(name.p, name.len),
 	};
+	out->is_plain = !out->of_dict && !out->dict_unsafe && !out->is_private;
 }
 
 /* What Python's getattr() finds; TV_MISSING: nothing. */
@@ -111,6 +113,8 @@ static struct tvalue plain_attr(struct trun *r, struct tvalue object, const stru
 
 struct tvalue op_attr(struct trun *r, struct tvalue object, const struct tattr *a)
 {
+	if (object.type == TV_LOOP && a->loop)
+		return loop_attr(r, object.loop, (enum loop_attr)a->loop);
 	if (object.type == TV_UNDEFINED)
 		return run_undefined(r, object);
 	const struct tvalue v = plain_attr(r, object, a);

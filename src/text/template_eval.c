@@ -5,6 +5,12 @@
 
 #define ARGS_INLINE 8
 
+/*
+ * Each kind of node keeps to a function of its own: what recurses is then only as large, on the
+ * stack and in its prologue, as the kind needs.
+ */
+#define NOINLINE __attribute__((noinline))
+
 /* ---- names ---- */
 
 static inline struct tvalue *slot_of(struct trun *r, struct tref ref)
@@ -16,7 +22,7 @@ static inline struct tvalue *slot_of(struct trun *r, struct tref ref)
 	return &f->slots[ref.slot];
 }
 
-static struct tvalue eval_name(struct trun *r, const struct tnode *n)
+static inline struct tvalue eval_name(struct trun *r, const struct tnode *n)
 {
 	for (uint16_t i = 0; i < n->count; i++) {
 		const struct tvalue v = *slot_of(r, n->refs[i]);
@@ -29,16 +35,61 @@ static struct tvalue eval_name(struct trun *r, const struct tnode *n)
 	return TV(TV_UNDEFINED, .len = (uint32_t)n->text.len, .p = n->text.p);
 }
 
+static struct tvalue eval_deep(struct trun *r, const struct tnode *n);
+
+static NOINLINE struct tvalue member_any(struct trun *r, const struct tnode *n,
+					 struct tvalue object)
+{
+	r->node = n;
+	if (is_fail(object) || n->kind == E_ATTR)
+		return is_fail(object) ? object : op_attr(r, object, n->attr);
+	return op_item(r, object, n->b->value, n->attr);
+}
+
+/* object.name or object['name'] of the usual objects, else by the functions for all. */
+static inline struct tvalue member_of(struct trun *r, const struct tnode *n, struct tvalue object)
+{
+	const struct tattr *const a = n->attr;
+	const bool is_dict = object.type == TV_DICT && (a->is_plain || n->kind == E_ITEM);
+
+	if (is_dict || (object.type == TV_NAMESPACE && n->kind == E_ATTR)) {
+		const struct tvalue *const v = tdict_find_marked(object.dict, a->name, a->mark);
+		if (v && v->type != TV_LAZY)
+			return *v;
+		if (!v && is_dict && a->is_plain)
+			return TV(TV_UNDEFINED, .aux = TV_DICT, .len = (uint32_t)a->name.len,
+				  .p = a->name.p);
+	}
+	return member_any(r, n, object);
+}
+
+/* Of a name: it needs no depth. */
+static NOINLINE struct tvalue eval_member(struct trun *r, const struct tnode *n)
+{
+	r->steps++;
+	return member_of(r, n, eval_name(r, n->a));
+}
+
+/* eval() for the operands here: what needs no work is done on the spot. */
+static inline struct tvalue operand(struct trun *r, const struct tnode *n)
+{
+	if (n->kind == E_NAME)
+		return eval_name(r, n);
+	if (n->op == OP_MEMBER)
+		return eval_member(r, n);
+	return n->kind == E_CONST ? n->value : eval_deep(r, n);
+}
+
 /* ---- brackets ---- */
 
-static struct tvalue eval_seq(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_seq(struct trun *r, const struct tnode *n)
 {
 	struct tseq *const s = run_seq(r, n->count);
 
 	if (!s)
 		return TV(TV_FAIL);
 	for (const struct tnode *item = n->a; item; item = item->next) {
-		const struct tvalue v = eval(r, item);
+		const struct tvalue v = operand(r, item);
 		if (is_fail(v))
 			return v;
 		s->items[s->count++] = v;
@@ -46,31 +97,31 @@ static struct tvalue eval_seq(struct trun *r, const struct tnode *n)
 	return TV(n->kind == E_LIST ? TV_LIST : TV_TUPLE, .seq = s);
 }
 
-static struct tvalue eval_dict(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_dict(struct trun *r, const struct tnode *n)
 {
 	struct tdict *const d = run_dict(r, n->count / 2u);
 
 	if (!d)
 		return TV(TV_FAIL);
 	for (const struct tnode *k = n->a; k; k = k->next->next) {
-		const struct tvalue key = eval(r, k);
-		const struct tvalue value = is_fail(key) ? key : eval(r, k->next);
+		const struct tvalue key = operand(r, k);
+		const struct tvalue value = is_fail(key) ? key : operand(r, k->next);
 		if (is_fail(value) || !run_put(r, d, key, value))
 			return TV(TV_FAIL);
 	}
 	return TV(TV_DICT, .dict = d);
 }
 
-static struct tvalue eval_slice(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_slice(struct trun *r, const struct tnode *n)
 {
 	const struct tnode *const nodes[3] = { n->b, n->c, n->d };
 	struct tvalue bounds[3];
-	const struct tvalue object = eval(r, n->a);
+	const struct tvalue object = operand(r, n->a);
 
 	if (is_fail(object))
 		return object;
 	for (int i = 0; i < 3; i++) {
-		bounds[i] = nodes[i] ? eval(r, nodes[i]) : TV(TV_MISSING);
+		bounds[i] = nodes[i] ? operand(r, nodes[i]) : TV(TV_MISSING);
 		if (is_fail(bounds[i]))
 			return bounds[i];
 	}
@@ -78,15 +129,17 @@ static struct tvalue eval_slice(struct trun *r, const struct tnode *n)
 	return op_slice(r, object, bounds);
 }
 
-static struct tvalue eval_item(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_item(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue object = eval(r, n->a);
-	const struct tvalue index = is_fail(object) ? object : eval(r, n->b);
+	const struct tvalue object = operand(r, n->a);
 
+	if (n->attr)
+		return member_of(r, n, object);
+	const struct tvalue index = is_fail(object) ? object : operand(r, n->b);
 	if (is_fail(index))
 		return index;
 	r->node = n;
-	return op_item(r, object, index, n->attr);
+	return op_item(r, object, index, NULL);
 }
 
 /* ---- calls ---- */
@@ -152,7 +205,7 @@ static bool args_room(struct trun *r, const struct tnode *call, struct call_args
 	return *keywords != NULL;
 }
 
-static bool eval_args(struct trun *r, const struct tnode *call, struct call_args *c)
+static NOINLINE bool eval_args_any(struct trun *r, const struct tnode *call, struct call_args *c)
 {
 	struct tvalue *list;
 	struct tkeyword *keywords;
@@ -163,7 +216,7 @@ static bool eval_args(struct trun *r, const struct tnode *call, struct call_args
 	for (const struct tnode *a = call->b; a; a = a->next) {
 		const bool is_plain =
 			a->kind != A_KEYWORD && a->kind != A_STAR && a->kind != A_DSTAR;
-		const struct tvalue v = eval(r, is_plain ? a : a->a);
+		const struct tvalue v = operand(r, is_plain ? a : a->a);
 		if (is_fail(v))
 			return false;
 		if (is_plain)
@@ -176,6 +229,30 @@ static bool eval_args(struct trun *r, const struct tnode *call, struct call_args
 			return false;
 	}
 	c->args = (struct targs){ list, count, keywords, keyword_count };
+	return true;
+}
+
+/* All by place, and not many: the usual call. */
+static bool are_plain(const struct tnode *call)
+{
+	for (const struct tnode *a = call->b; a; a = a->next)
+		if (a->kind >= A_KEYWORD)
+			return false;
+	return call->count <= ARGS_INLINE;
+}
+
+static bool eval_args(struct trun *r, const struct tnode *call, struct call_args *c)
+{
+	uint32_t i = 0;
+
+	if (!are_plain(call))
+		return eval_args_any(r, call, c);
+	for (const struct tnode *a = call->b; a; a = a->next) {
+		c->list[i] = operand(r, a);
+		if (is_fail(c->list[i++]))
+			return false;
+	}
+	c->args = (struct targs){ c->list, i, NULL, 0 };
 	return true;
 }
 
@@ -212,10 +289,10 @@ static bool eval_target(struct trun *r, const struct tnode *callee, struct targe
 {
 	t->method = NULL;
 	if (callee->kind != E_ATTR) {
-		t->callee = eval(r, callee);
+		t->callee = operand(r, callee);
 		return !is_fail(t->callee);
 	}
-	t->self = eval(r, callee->a);
+	t->self = operand(r, callee->a);
 	if (is_fail(t->self))
 		return false;
 	t->method = attr_method(callee->attr, t->self.type);
@@ -226,7 +303,7 @@ static bool eval_target(struct trun *r, const struct tnode *callee, struct targe
 	return !is_fail(t->callee);
 }
 
-static struct tvalue eval_call(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_call(struct trun *r, const struct tnode *n)
 {
 	struct call_args c;
 	struct target t;
@@ -238,13 +315,11 @@ static struct tvalue eval_call(struct trun *r, const struct tnode *n)
 			: call_value(r, t.callee, &c.args);
 }
 
-static struct tvalue eval_tool(struct trun *r, const struct tnode *n, const struct tfunction *f)
+static NOINLINE struct tvalue tool_call(struct trun *r, const struct tnode *n,
+					const struct tfunction *f, struct tvalue self)
 {
 	struct call_args c;
-	const struct tvalue self = eval(r, n->a);
 
-	if (is_fail(self))
-		return self;
 	if (!f) {
 		r->node = n;
 		return run_invalid(r, "there is no %s named '%.*s'",
@@ -256,18 +331,30 @@ static struct tvalue eval_tool(struct trun *r, const struct tnode *n, const stru
 	return call_function(r, f, self, &c.args);
 }
 
-/* ---- operators ---- */
-
-static struct tvalue eval_not(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_tool(struct trun *r, const struct tnode *n,
+					const struct tfunction *f)
 {
-	const struct tvalue v = eval(r, n->a);
+	const struct tvalue self = operand(r, n->a);
 
-	return is_fail(v) ? v : tv_bool(!tv_truth(v));
+	if (is_fail(self))
+		return self;
+	if (!f || f->max || !f->call || n->b)
+		return tool_call(r, n, f, self);
+	r->node = n;
+	return f->call(r, self, NULL);
 }
 
-static struct tvalue eval_sign(struct trun *r, const struct tnode *n)
+/* ---- operators ---- */
+
+/* What an answer of -1, 0 or 1 is as a value. */
+static inline struct tvalue answer(int rc)
 {
-	const struct tvalue v = eval(r, n->a);
+	return rc < 0 ? TV(TV_FAIL) : tv_bool(rc);
+}
+
+static NOINLINE struct tvalue eval_sign(struct trun *r, const struct tnode *n)
+{
+	const struct tvalue v = operand(r, n->a);
 
 	if (is_fail(v))
 		return v;
@@ -283,31 +370,78 @@ static struct tvalue eval_sign(struct trun *r, const struct tnode *n)
 		       : run_invalid(r, "bad operand type for unary +: '%s'", tv_type_name(v.type));
 }
 
-static struct tvalue eval_compare(struct trun *r, const struct tnode *n)
+static inline int compare_two(struct trun *r, enum binary_op op, struct tvalue a, struct tvalue b)
 {
-	struct tvalue left = eval(r, n->a);
-
-	for (const struct tnode *o = n->b; o && !is_fail(left); o = o->next) {
-		const struct tvalue right = eval(r, o->a);
-		if (is_fail(right))
-			return right;
-		r->node = n;
-		const int rc = op_compare(r, (enum binary_op)o->op, left, right);
-		if (rc < 0)
-			return TV(TV_FAIL);
-		if (!rc)
-			return tv_bool(0);
-		left = right;
-	}
-	return is_fail(left) ? left : tv_bool(1);
+	if (a.type != TV_STR || b.type != TV_STR || (op != OP_EQ && op != OP_NE))
+		return op_compare(r, op, a, b);
+	if (a.len != b.len)
+		return op == OP_NE;
+	if (!run_charge_bytes(r, a.len))
+		return -1;
+	return tv_same_bytes(a.p, b.p, a.len) == (op == OP_EQ);
 }
 
-static struct tvalue eval_add(struct trun *r, const struct tnode *n)
+/* 1, 0, or -1 when it failed. */
+static NOINLINE int compare(struct trun *r, const struct tnode *n)
 {
-	struct tvalue sum = eval(r, n->a);
+	const struct tnode *o = n->b;
+	struct tvalue left = operand(r, n->a);
+
+	while (!is_fail(left)) {
+		const struct tvalue right = operand(r, o->a);
+		if (is_fail(right))
+			return -1;
+		r->node = n;
+		const int rc = compare_two(r, (enum binary_op)o->op, left, right);
+		o = o->next;
+		if (rc <= 0 || !o)
+			return rc;
+		left = right;
+	}
+	return -1;
+}
+
+static inline int truth_of(struct tvalue v)
+{
+	if (v.type == TV_BOOL)
+		return v.i != 0;
+	return is_fail(v) ? -1 : tv_truth(v);
+}
+
+static struct tvalue eval_node(struct trun *r, const struct tnode *n);
+
+static int truth_node(struct trun *r, const struct tnode *n)
+{
+	int rc;
+
+	switch (n->kind) {
+	case E_NOT: rc = eval_truth(r, n->a); return rc < 0 ? rc : !rc;
+	case E_AND: rc = eval_truth(r, n->a); return rc <= 0 ? rc : eval_truth(r, n->b);
+	case E_OR: rc = eval_truth(r, n->a); return rc ? rc : eval_truth(r, n->b);
+	case E_COMPARE: return compare(r, n);
+	default: return truth_of(eval_node(r, n));
+	}
+}
+
+int eval_truth(struct trun *r, const struct tnode *n)
+{
+	if (n->kind == E_NAME)
+		return truth_of(eval_name(r, n));
+	if (n->op == OP_MEMBER)
+		return truth_of(eval_member(r, n));
+	if (n->kind == E_CONST)
+		return truth_of(n->value);
+	const int rc = run_enter(r) ? truth_node(r, n) : -1;
+	run_leave(r);
+	return rc;
+}
+
+static NOINLINE struct tvalue eval_add(struct trun *r, const struct tnode *n)
+{
+	struct tvalue sum = operand(r, n->a);
 
 	for (const struct tnode *o = n->a->next; o && !is_fail(sum); o = o->next) {
-		const struct tvalue v = eval(r, o);
+		const struct tvalue v = operand(r, o);
 		if (is_fail(v))
 			return v;
 		r->node = n;
@@ -316,7 +450,7 @@ static struct tvalue eval_add(struct trun *r, const struct tnode *n)
 	return sum;
 }
 
-static struct tvalue eval_concat(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_concat(struct trun *r, const struct tnode *n)
 {
 	const size_t mark = run_mark(r);
 
@@ -326,10 +460,10 @@ static struct tvalue eval_concat(struct trun *r, const struct tnode *n)
 	return run_take(r, mark);
 }
 
-static struct tvalue eval_binary(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_binary(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue a = eval(r, n->a);
-	const struct tvalue b = is_fail(a) ? a : eval(r, n->b);
+	const struct tvalue a = operand(r, n->a);
+	const struct tvalue b = is_fail(a) ? a : operand(r, n->b);
 
 	if (is_fail(b))
 		return b;
@@ -344,34 +478,29 @@ static struct tvalue no_else(void)
 	return TV(TV_UNDEFINED, .flags = TV_HINT, .len = sizeof(hint) - 1, .p = hint);
 }
 
-static struct tvalue eval_cond(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_cond(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue test = eval(r, n->a);
+	const int test = eval_truth(r, n->a);
 
-	if (is_fail(test))
-		return test;
-	if (tv_truth(test))
-		return eval(r, n->b);
-	return n->c ? eval(r, n->c) : no_else();
+	if (test < 0)
+		return TV(TV_FAIL);
+	if (test)
+		return operand(r, n->b);
+	return n->c ? operand(r, n->c) : no_else();
 }
 
-static struct tvalue eval_logic(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_logic(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue left = eval(r, n->a);
+	const struct tvalue left = operand(r, n->a);
 
 	if (is_fail(left) || tv_truth(left) == (n->kind == E_OR))
 		return left;
-	return eval(r, n->b);
+	return operand(r, n->b);
 }
 
-static struct tvalue eval_attr(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_attr(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue object = eval(r, n->a);
-
-	if (is_fail(object))
-		return object;
-	r->node = n;
-	return op_attr(r, object, n->attr);
+	return member_of(r, n, operand(r, n->a));
 }
 
 static struct tvalue eval_node(struct trun *r, const struct tnode *n)
@@ -386,12 +515,12 @@ static struct tvalue eval_node(struct trun *r, const struct tnode *n)
 	case E_CALL: return eval_call(r, n);
 	case E_FILTER: return eval_tool(r, n, n->filter ? &n->filter->f : NULL);
 	case E_TEST: return eval_tool(r, n, n->test ? &n->test->f : NULL);
-	case E_NOT: return eval_not(r, n);
+	case E_NOT: return answer(truth_node(r, n));
 	case E_NEG:
 	case E_POS: return eval_sign(r, n);
 	case E_AND:
 	case E_OR: return eval_logic(r, n);
-	case E_COMPARE: return eval_compare(r, n);
+	case E_COMPARE: return answer(compare(r, n));
 	case E_ADD: return eval_add(r, n);
 	case E_CONCAT: return eval_concat(r, n);
 	case E_BINARY: return eval_binary(r, n);
@@ -400,25 +529,27 @@ static struct tvalue eval_node(struct trun *r, const struct tnode *n)
 	}
 }
 
-struct tvalue eval(struct trun *r, const struct tnode *n)
+static struct tvalue eval_deep(struct trun *r, const struct tnode *n)
 {
-	if (n->kind == E_CONST)
-		return n->value;
-	if (n->kind == E_NAME)
-		return eval_name(r, n);
 	const struct tvalue v = run_enter(r) ? eval_node(r, n) : TV(TV_FAIL);
+
 	run_leave(r);
 	return v;
+}
+
+struct tvalue eval(struct trun *r, const struct tnode *n)
+{
+	return operand(r, n);
 }
 
 /* ---- printing ---- */
 
 /* Strings that are added go out one after the other; anything else is added first. */
-static bool print_add(struct trun *r, const struct tnode *n)
+static NOINLINE bool print_add(struct trun *r, const struct tnode *n)
 {
 	const size_t mark = run_mark(r);
 	const struct tnode *o = n->a;
-	struct tvalue v = eval(r, o);
+	struct tvalue v = operand(r, o);
 	bool is_plain = v.type == TV_STR && !(v.flags & TV_MARKUP);
 
 	if (is_fail(v))
@@ -431,7 +562,7 @@ static bool print_add(struct trun *r, const struct tnode *n)
 		o = o->next;
 		if (!o)
 			return true;
-		v = eval(r, o);
+		v = operand(r, o);
 		if (is_fail(v))
 			return false;
 		is_plain = v.type == TV_STR && !(v.flags & TV_MARKUP);
@@ -443,25 +574,25 @@ static bool print_add(struct trun *r, const struct tnode *n)
 		v = op_add(r, v, right);
 add:
 	for (o = o->next; o && !is_fail(v); o = o->next) {
-		const struct tvalue right_one = eval(r, o);
+		const struct tvalue right_one = operand(r, o);
 		r->node = n;
 		v = is_fail(right_one) ? right_one : op_add(r, v, right_one);
 	}
 	return !is_fail(v) && run_print(r, v);
 }
 
-static bool print_cond(struct trun *r, const struct tnode *n)
+static NOINLINE bool print_cond(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue test = eval(r, n->a);
+	const int test = eval_truth(r, n->a);
 
-	if (is_fail(test))
+	if (test < 0)
 		return false;
-	if (tv_truth(test))
+	if (test)
 		return eval_print(r, n->b);
 	return !n->c || eval_print(r, n->c);
 }
 
-static bool print_call(struct trun *r, const struct tnode *n)
+static NOINLINE bool print_call(struct trun *r, const struct tnode *n)
 {
 	struct call_args c;
 	struct target t;
@@ -496,11 +627,11 @@ static bool print_node(struct trun *r, const struct tnode *n)
 		return true;
 	}
 	if (is_plain_json(n)) {
-		const struct tvalue v = eval(r, n->a);
+		const struct tvalue v = operand(r, n->a);
 		r->node = n;
 		return !is_fail(v) && format_json_plain(r, v) && run_print(r, tv_lit(""));
 	}
-	const struct tvalue v = eval(r, n);
+	const struct tvalue v = operand(r, n);
 	return !is_fail(v) && run_print(r, v);
 }
 
@@ -510,6 +641,10 @@ bool eval_print(struct trun *r, const struct tnode *n)
 		return run_print(r, n->value);
 	if (n->kind == E_NAME)
 		return run_print(r, eval_name(r, n));
+	if (n->op == OP_MEMBER) {
+		const struct tvalue v = eval_member(r, n);
+		return !is_fail(v) && run_print(r, v);
+	}
 	const bool ok = run_enter(r) && print_node(r, n);
 	run_leave(r);
 	return ok;

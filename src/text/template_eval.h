@@ -12,6 +12,8 @@ enum flow { FLOW_NEXT, FLOW_BREAK, FLOW_CONTINUE, FLOW_FAIL };
 
 enum flow exec_body(struct trun *r, const struct tnode *body);
 struct tvalue eval(struct trun *r, const struct tnode *n);
+/* bool(n): 1, 0, or -1 when it failed. */
+int eval_truth(struct trun *r, const struct tnode *n);
 /* The value's text goes to r->out, without being made first where that can be. */
 bool eval_print(struct trun *r, const struct tnode *n);
 

@@ -26,7 +26,15 @@ struct tframe *frame_create(struct trun *r, const struct tfunc *func, struct tfr
 
 /* ---- assigning ---- */
 
-static bool assign(struct trun *r, const struct tnode *target, struct tvalue v);
+static bool assign_any(struct trun *r, const struct tnode *target, struct tvalue v);
+
+static inline bool assign(struct trun *r, const struct tnode *target, struct tvalue v)
+{
+	if (target->kind != E_NAME)
+		return assign_any(r, target, v);
+	r->frame->slots[target->refs[0].slot] = v;
+	return true;
+}
 
 static bool assign_tuple(struct trun *r, const struct tnode *target, struct tvalue v)
 {
@@ -61,17 +69,16 @@ static bool assign_attr(struct trun *r, const struct tnode *target, struct tvalu
 		run_invalid(r, "cannot assign attribute on non-namespace object");
 		return false;
 	}
-	return run_put(r, object.dict, tv_str(target->text), v);
+	struct tvalue *const old = tdict_find_str(object.dict, target->text);
+	if (!old)
+		return run_put(r, object.dict, tv_str(target->text), v);
+	*old = v;
+	return true;
 }
 
-static bool assign(struct trun *r, const struct tnode *target, struct tvalue v)
+static bool assign_any(struct trun *r, const struct tnode *target, struct tvalue v)
 {
-	if (target->kind == E_TUPLE)
-		return assign_tuple(r, target, v);
-	if (target->kind == T_NSATTR)
-		return assign_attr(r, target, v);
-	r->frame->slots[target->refs[0].slot] = v;
-	return true;
+	return target->kind == E_TUPLE ? assign_tuple(r, target, v) : assign_attr(r, target, v);
 }
 
 /* ---- loops ---- */
@@ -87,10 +94,10 @@ static bool filter_items(struct trun *r, const struct tloop_def *def, struct tse
 		const struct tvalue item = run_at(r, &items->items[i]);
 		if (is_fail(item) || !assign(r, def->target, item))
 			return false;
-		const struct tvalue test = eval(r, def->test);
-		if (is_fail(test))
+		const int test = eval_truth(r, def->test);
+		if (test < 0)
 			return false;
-		if (tv_truth(test))
+		if (test)
 			kept->items[kept->count++] = item;
 	}
 	scope_clear(r, def->scope);
@@ -422,10 +429,10 @@ static enum flow exec_with(struct trun *r, const struct tnode *n)
 static enum flow exec_if(struct trun *r, const struct tnode *n)
 {
 	while (n && n->kind == S_IF) {
-		const struct tvalue test = eval(r, n->a);
-		if (is_fail(test))
+		const int test = eval_truth(r, n->a);
+		if (test < 0)
 			return FLOW_FAIL;
-		if (tv_truth(test))
+		if (test)
 			return exec_body(r, n->b);
 		/* What follows is an elif, or the body of the else. */
 		if (!n->c || n->c->kind != S_IF || n->c->next)

@@ -41,6 +41,7 @@ static struct tnode *parse_subscribed(struct parser *p, struct tnode *object,
 	if (n->kind == E_ITEM && start->kind == E_CONST && start->value.type == TV_STR &&
 	    !(n->attr = attr_create(p, tv_text(start->value))))
 		return NULL;
+	n->op = n->kind == E_ITEM && n->attr && object->kind == E_NAME ? OP_MEMBER : 0;
 	return parse_expect(p, TOKEN_RBRACKET) ? n : NULL;
 }
 
@@ -64,6 +65,7 @@ static struct tnode *parse_subscript(struct parser *p, struct tnode *object)
 	if (!n)
 		return NULL;
 	n->a = object;
+	n->op = object->kind == E_NAME ? OP_MEMBER : 0;
 	n->text = p->at++->text;
 	n->attr = attr_create(p, n->text);
 	return n->attr ? n : NULL;

@@ -62,11 +62,8 @@ struct tvalue run_undefined(struct trun *r, struct tvalue v)
 	return run_invalid(r, "'%s%s' has no attribute '%.*s'", object, word, BB_ARG(tv_text(v)));
 }
 
-bool run_charge(struct trun *r, uint64_t steps)
+bool run_overcharged(struct trun *r)
 {
-	r->steps += steps;
-	if (__builtin_expect(r->steps + r->mem.work <= TEMPLATE_STEPS_MAX, 1))
-		return true;
 	run_fail(r, -BB_ELIMIT, "the template takes more than %u steps", TEMPLATE_STEPS_MAX);
 	return false;
 }
@@ -171,7 +168,7 @@ bool run_str(struct trun *r, struct tvalue v, struct tvalue *out)
 	return !is_fail(*out);
 }
 
-bool run_print(struct trun *r, struct tvalue v)
+bool run_print_any(struct trun *r, struct tvalue v)
 {
 	if (!format_str(r, v))
 		return false;

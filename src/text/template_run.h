@@ -87,7 +87,13 @@ struct tvalue run_too_large(struct trun *r);
 /* An undefined value was used for more than printing it. */
 struct tvalue run_undefined(struct trun *r, struct tvalue v);
 /* Work in proportion to what is gone through; false when that was too much. */
-bool run_charge(struct trun *r, uint64_t steps);
+bool run_overcharged(struct trun *r);
+static inline bool run_charge(struct trun *r, uint64_t steps)
+{
+	r->steps += steps;
+	return __builtin_expect(r->steps + r->mem.work <= TEMPLATE_STEPS_MAX, 1) ||
+	       run_overcharged(r);
+}
 static inline bool run_charge_bytes(struct trun *r, size_t size)
 {
 	return run_charge(r, size >> 6);
@@ -126,7 +132,18 @@ struct tvalue run_part(struct tvalue s, struct bb_str part);
 /* str(v); strings are themselves. False: failed. */
 bool run_str(struct trun *r, struct tvalue v, struct tvalue *out);
 /* The same, appended to r->out. */
-bool run_print(struct trun *r, struct tvalue v);
+bool run_print_any(struct trun *r, struct tvalue v);
+static inline bool run_print(struct trun *r, struct tvalue v)
+{
+	struct bb_buf *const out = r->out;
+
+	/* The output has memory from the first on. */
+	if (__builtin_expect(v.type != TV_STR || v.len > out->cap - out->len || out->err, 0))
+		return run_print_any(r, v);
+	memcpy(out->p + out->len, v.p, v.len);
+	out->len += v.len;
+	return run_charge_bytes(r, v.len);
+}
 
 /* ---- going through values ---- */
 

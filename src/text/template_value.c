@@ -459,6 +459,8 @@ static bool key_equal(struct tvalue a, struct tvalue b)
 
 struct tvalue *tdict_find(const struct tdict *d, struct tvalue key)
 {
+	if (!d->index && key.type == TV_STR)
+		return tdict_find_str(d, tv_text(key));
 	if (!d->index) {
 		for (uint32_t i = 0; i < d->count; i++)
 			if (key_equal(d->pairs[i].key, key))
@@ -475,12 +477,7 @@ struct tvalue *tdict_find_str(const struct tdict *d, struct bb_str key)
 {
 	if (d->index)
 		return tdict_find(d, tv_str(key));
-	for (uint32_t i = 0; i < d->count; i++) {
-		const struct tvalue *const k = &d->pairs[i].key;
-		if (k->len == key.len && k->type == TV_STR && memcmp(k->p, key.p, key.len) == 0)
-			return &d->pairs[i].value;
-	}
-	return NULL;
+	return tdict_find_marked(d, key, tv_key_mark(key.p, key.len));
 }
 
 static void index_add(struct tdict *d, uint32_t n)
@@ -525,6 +522,8 @@ bool tdict_put(struct tmem *m, struct tdict *d, struct tvalue key, struct tvalue
 {
 	struct tvalue *const old = tdict_find(d, key);
 
+	if (key.type == TV_STR)
+		key.aux = tv_key_mark(key.p, key.len);
 	if (old) {
 		*old = value;
 		return true;
@@ -537,4 +536,27 @@ bool tdict_put(struct tmem *m, struct tdict *d, struct tvalue key, struct tvalue
 		return true;
 	}
 	return d->count <= DICT_LINEAR_MAX || index_build(m, d);
+}
+
+bool tdict_fill(struct tmem *m, struct tdict *d, struct tpair *pairs, uint32_t count)
+{
+	uint64_t seen = 0;
+	bool are_distinct = count <= DICT_LINEAR_MAX;
+
+	for (uint32_t i = 0; i < count && are_distinct; i++) {
+		struct tvalue *const key = &pairs[i].key;
+		key->aux = tv_key_mark(key->p, key->len);
+		const uint64_t bit = (uint64_t)1 << ((key->aux + (key->aux >> 6) + key->len) & 63);
+		are_distinct = !(seen & bit);
+		seen |= bit;
+	}
+	if (are_distinct) {
+		memcpy(d->pairs, pairs, count * sizeof(*pairs));
+		d->count = count;
+		return true;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		if (!tdict_put(m, d, pairs[i].key, pairs[i].value))
+			return false;
+	return true;
 }
