@@ -21,8 +21,8 @@ enum node_kind {
 	E_LIST,	  /* a: items */
 	E_TUPLE,  /* a: items; also as a target */
 	E_DICT,	  /* a: key, value, key, value ... */
-	E_ATTR,	  /* a.text; attr; op: OP_MEMBER when a is a name */
-	E_ITEM,	  /* a[b]; attr when b is a constant string, else NULL; op as above, with attr */
+	E_ATTR,	  /* a.text; attr */
+	E_ITEM,	  /* a[b]; attr when b is a constant string, else NULL */
 	E_SLICE,  /* a[b:c:d], each may be NULL */
 	E_CALL,	  /* a(b: arguments) */
 	E_FILTER, /* a|text(b: arguments); a is NULL in filter and set blocks; filter may be NULL */
@@ -75,17 +75,20 @@ enum binary_op {
 	OP_GE,
 	OP_IN,
 	OP_NOT_IN,
-	/* of E_ATTR, E_ITEM */
-	OP_MEMBER,
+	/* Short ways: a node whose `op` is one of these is of the kind behind it. */
+	OP_MEMBER, /* E_ATTR, E_ITEM: a is a name, and of a dict this can only be a key */
+	OP_LOCAL,  /* E_NAME: refs[0], of this function, or the template's free name */
+	OP_TEXT,   /* E_COMPARE: a == or != a constant string */
 };
 
 #define LOOP_ATTRS(X)                                                                              \
 	X(INDEX, "index")                                                                          \
 	X(INDEX0, "index0")                                                                        \
-	X(REVINDEX, "revindex") X(REVINDEX0, "revindex0") X(FIRST, "first") X(LAST, "last")        \
-		X(LENGTH, "length") X(PREVITEM, "previtem") X(NEXTITEM, "nextitem")                \
-			X(DEPTH, "depth") X(DEPTH0, "depth0") X(CYCLE, "cycle")                    \
-				X(CHANGED, "changed")
+	X(REVINDEX, "revindex")                                                                    \
+	X(REVINDEX0, "revindex0")                                                                  \
+	X(FIRST, "first")                                                                          \
+	X(LAST, "last") X(LENGTH, "length") X(PREVITEM, "previtem") X(NEXTITEM, "nextitem")        \
+		X(DEPTH, "depth") X(DEPTH0, "depth0") X(CYCLE, "cycle") X(CHANGED, "changed")
 enum loop_attr {
 	LOOP_NONE,
 #define X(name, text) LOOP_##name,
@@ -168,13 +171,20 @@ struct tnode {
 	};
 };
 
+/* A name whose value may come from outside of the template. */
+struct tfree {
+	struct bb_str name;
+	const struct tfunction *function; /* what it is when the input has none; NULL: undefined */
+	uint8_t variable; /* of the input (template_bind.c); 0: none that is known */
+};
+
 struct template
 {
 	struct tmem mem;
 	struct bb_str source;
 	struct tnode *body;
 	struct tfunc func;
-	struct bb_str *names; /* that are not set by the template alone: looked up in the input */
+	struct tfree *names; /* that are not set by the template alone: looked up in the input */
 	uint32_t name_count;
 	enum template_content content;
 };

@@ -90,6 +90,7 @@ void attr_resolve(struct bb_str name, struct tattr *out)
 		.list_unsafe = method_is_unsafe(TV_LIST, name),
 		.dict_unsafe = method_is_unsafe(TV_DICT, name),
 		.is_private = name.len > 1 && name.p[0] == '_' && name.p[1] == '_',
+		.is_short = name.len <= 16,
 		.mark = tv_key_mark(name.p, name.len),
 	};
 	out->is_plain = !out->of_dict && !out->dict_unsafe && !out->is_private;

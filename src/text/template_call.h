@@ -72,6 +72,7 @@ struct tattr {
 	uint8_t loop;					    /* enum loop_attr */
 	bool list_unsafe, dict_unsafe, is_private;
 	bool is_plain; /* of a dict it can only be a key */
+	bool is_short; /* at most 16 bytes */
 	uint16_t mark; /* as a key */
 };
 void attr_resolve(struct bb_str name, struct tattr *out);

@@ -11,31 +11,19 @@
  */
 #define NOINLINE __attribute__((noinline))
 
-/* ---- names ---- */
+/* ---- names and their members ---- */
 
-static inline struct tvalue *slot_of(struct trun *r, struct tref ref)
-{
-	struct tframe *f = r->frame;
-
-	for (uint16_t up = ref.up; up; up--)
-		f = f->parent;
-	return &f->slots[ref.slot];
-}
-
-static inline struct tvalue eval_name(struct trun *r, const struct tnode *n)
+const struct tvalue *name_find_any(const struct trun *r, const struct tnode *n)
 {
 	for (uint16_t i = 0; i < n->count; i++) {
-		const struct tvalue v = *slot_of(r, n->refs[i]);
-		if (v.type != TV_MISSING)
-			return v;
+		const struct tframe *f = r->frame;
+		for (uint16_t up = n->refs[i].up; up; up--)
+			f = f->parent;
+		if (f->slots[n->refs[i].slot].type != TV_MISSING)
+			return &f->slots[n->refs[i].slot];
 	}
-	const struct tvalue v = r->ctx[n->ctx];
-	if (v.type != TV_MISSING)
-		return v;
-	return TV(TV_UNDEFINED, .len = (uint32_t)n->text.len, .p = n->text.p);
+	return &r->ctx[n->ctx];
 }
-
-static struct tvalue eval_deep(struct trun *r, const struct tnode *n);
 
 static NOINLINE struct tvalue member_any(struct trun *r, const struct tnode *n,
 					 struct tvalue object)
@@ -46,38 +34,33 @@ static NOINLINE struct tvalue member_any(struct trun *r, const struct tnode *n,
 	return op_item(r, object, n->b->value, n->attr);
 }
 
-/* object.name or object['name'] of the usual objects, else by the functions for all. */
-static inline struct tvalue member_of(struct trun *r, const struct tnode *n, struct tvalue object)
+static NOINLINE struct tvalue member_of_name(struct trun *r, const struct tnode *n)
+{
+	return member_any(r, n, eval_name(r, n->a));
+}
+
+/* Calls nothing but at its end, so that it keeps nothing on the stack. */
+struct tvalue eval_member(struct trun *r, const struct tnode *n)
 {
 	const struct tattr *const a = n->attr;
-	const bool is_dict = object.type == TV_DICT && (a->is_plain || n->kind == E_ITEM);
 
-	if (is_dict || (object.type == TV_NAMESPACE && n->kind == E_ATTR)) {
-		const struct tvalue *const v = tdict_find_marked(object.dict, a->name, a->mark);
-		if (v && v->type != TV_LAZY)
-			return *v;
-		if (!v && is_dict && a->is_plain)
-			return TV(TV_UNDEFINED, .aux = TV_DICT, .len = (uint32_t)a->name.len,
-				  .p = a->name.p);
-	}
-	return member_any(r, n, object);
-}
-
-/* Of a name: it needs no depth. */
-static NOINLINE struct tvalue eval_member(struct trun *r, const struct tnode *n)
-{
 	r->steps++;
-	return member_of(r, n, eval_name(r, n->a));
-}
-
-/* eval() for the operands here: what needs no work is done on the spot. */
-static inline struct tvalue operand(struct trun *r, const struct tnode *n)
-{
-	if (n->kind == E_NAME)
-		return eval_name(r, n);
-	if (n->op == OP_MEMBER)
-		return eval_member(r, n);
-	return n->kind == E_CONST ? n->value : eval_deep(r, n);
+	if (n->a->op != OP_LOCAL || !a->is_short)
+		return member_of_name(r, n);
+	const struct tvalue *const object = &r->frame->slots[n->a->refs->slot];
+	if ((object->type != TV_DICT && object->type != TV_NAMESPACE) || object->dict->index)
+		return member_of_name(r, n);
+	const struct tpair *pair = object->dict->pairs;
+	for (const struct tpair *const end = pair + object->dict->count; pair < end; pair++) {
+		if (pair->key.len != a->name.len || pair->key.aux != a->mark ||
+		    pair->key.type != TV_STR ||
+		    !tv_same_short(pair->key.p, a->name.p, pair->key.len))
+			continue;
+		return pair->value.type != TV_LAZY ? pair->value : member_of_name(r, n);
+	}
+	if (object->type != TV_DICT || !a->is_plain)
+		return member_of_name(r, n);
+	return TV(TV_UNDEFINED, .aux = TV_DICT, .len = (uint32_t)a->name.len, .p = a->name.p);
 }
 
 /* ---- brackets ---- */
@@ -89,7 +72,7 @@ static NOINLINE struct tvalue eval_seq(struct trun *r, const struct tnode *n)
 	if (!s)
 		return TV(TV_FAIL);
 	for (const struct tnode *item = n->a; item; item = item->next) {
-		const struct tvalue v = operand(r, item);
+		const struct tvalue v = eval(r, item);
 		if (is_fail(v))
 			return v;
 		s->items[s->count++] = v;
@@ -104,8 +87,8 @@ static NOINLINE struct tvalue eval_dict(struct trun *r, const struct tnode *n)
 	if (!d)
 		return TV(TV_FAIL);
 	for (const struct tnode *k = n->a; k; k = k->next->next) {
-		const struct tvalue key = operand(r, k);
-		const struct tvalue value = is_fail(key) ? key : operand(r, k->next);
+		const struct tvalue key = eval(r, k);
+		const struct tvalue value = is_fail(key) ? key : eval(r, k->next);
 		if (is_fail(value) || !run_put(r, d, key, value))
 			return TV(TV_FAIL);
 	}
@@ -116,12 +99,12 @@ static NOINLINE struct tvalue eval_slice(struct trun *r, const struct tnode *n)
 {
 	const struct tnode *const nodes[3] = { n->b, n->c, n->d };
 	struct tvalue bounds[3];
-	const struct tvalue object = operand(r, n->a);
+	const struct tvalue object = eval(r, n->a);
 
 	if (is_fail(object))
 		return object;
 	for (int i = 0; i < 3; i++) {
-		bounds[i] = nodes[i] ? operand(r, nodes[i]) : TV(TV_MISSING);
+		bounds[i] = nodes[i] ? eval(r, nodes[i]) : TV(TV_MISSING);
 		if (is_fail(bounds[i]))
 			return bounds[i];
 	}
@@ -131,11 +114,11 @@ static NOINLINE struct tvalue eval_slice(struct trun *r, const struct tnode *n)
 
 static NOINLINE struct tvalue eval_item(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue object = operand(r, n->a);
+	const struct tvalue object = eval(r, n->a);
 
 	if (n->attr)
-		return member_of(r, n, object);
-	const struct tvalue index = is_fail(object) ? object : operand(r, n->b);
+		return member_any(r, n, object);
+	const struct tvalue index = is_fail(object) ? object : eval(r, n->b);
 	if (is_fail(index))
 		return index;
 	r->node = n;
@@ -216,7 +199,7 @@ static NOINLINE bool eval_args_any(struct trun *r, const struct tnode *call, str
 	for (const struct tnode *a = call->b; a; a = a->next) {
 		const bool is_plain =
 			a->kind != A_KEYWORD && a->kind != A_STAR && a->kind != A_DSTAR;
-		const struct tvalue v = operand(r, is_plain ? a : a->a);
+		const struct tvalue v = eval(r, is_plain ? a : a->a);
 		if (is_fail(v))
 			return false;
 		if (is_plain)
@@ -248,7 +231,7 @@ static bool eval_args(struct trun *r, const struct tnode *call, struct call_args
 	if (!are_plain(call))
 		return eval_args_any(r, call, c);
 	for (const struct tnode *a = call->b; a; a = a->next) {
-		c->list[i] = operand(r, a);
+		c->list[i] = eval(r, a);
 		if (is_fail(c->list[i++]))
 			return false;
 	}
@@ -289,10 +272,10 @@ static bool eval_target(struct trun *r, const struct tnode *callee, struct targe
 {
 	t->method = NULL;
 	if (callee->kind != E_ATTR) {
-		t->callee = operand(r, callee);
+		t->callee = eval(r, callee);
 		return !is_fail(t->callee);
 	}
-	t->self = operand(r, callee->a);
+	t->self = eval(r, callee->a);
 	if (is_fail(t->self))
 		return false;
 	t->method = attr_method(callee->attr, t->self.type);
@@ -334,7 +317,7 @@ static NOINLINE struct tvalue tool_call(struct trun *r, const struct tnode *n,
 static NOINLINE struct tvalue eval_tool(struct trun *r, const struct tnode *n,
 					const struct tfunction *f)
 {
-	const struct tvalue self = operand(r, n->a);
+	const struct tvalue self = eval(r, n->a);
 
 	if (is_fail(self))
 		return self;
@@ -354,7 +337,7 @@ static inline struct tvalue answer(int rc)
 
 static NOINLINE struct tvalue eval_sign(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue v = operand(r, n->a);
+	const struct tvalue v = eval(r, n->a);
 
 	if (is_fail(v))
 		return v;
@@ -385,10 +368,10 @@ static inline int compare_two(struct trun *r, enum binary_op op, struct tvalue a
 static NOINLINE int compare(struct trun *r, const struct tnode *n)
 {
 	const struct tnode *o = n->b;
-	struct tvalue left = operand(r, n->a);
+	struct tvalue left = eval(r, n->a);
 
 	while (!is_fail(left)) {
-		const struct tvalue right = operand(r, o->a);
+		const struct tvalue right = eval(r, o->a);
 		if (is_fail(right))
 			return -1;
 		r->node = n;
@@ -408,6 +391,21 @@ static inline int truth_of(struct tvalue v)
 	return is_fail(v) ? -1 : tv_truth(v);
 }
 
+static int compare_text(struct trun *r, const struct tnode *n)
+{
+	const struct tnode *const o = n->b;
+	const struct tvalue *const text = &o->a->value;
+	const struct tvalue v = eval(r, n->a);
+
+	if (v.type == TV_STR) {
+		r->steps += 1 + (text->len >> 6);
+		const bool same = v.len == text->len && tv_same_bytes(v.p, text->p, v.len);
+		return same == (o->op == OP_EQ);
+	}
+	r->node = n;
+	return is_fail(v) ? -1 : op_compare(r, (enum binary_op)o->op, v, *text);
+}
+
 static struct tvalue eval_node(struct trun *r, const struct tnode *n);
 
 static int truth_node(struct trun *r, const struct tnode *n)
@@ -425,10 +423,12 @@ static int truth_node(struct trun *r, const struct tnode *n)
 
 int eval_truth(struct trun *r, const struct tnode *n)
 {
-	if (n->kind == E_NAME)
-		return truth_of(eval_name(r, n));
+	if (n->op == OP_TEXT)
+		return compare_text(r, n);
 	if (n->op == OP_MEMBER)
 		return truth_of(eval_member(r, n));
+	if (n->kind == E_NAME)
+		return truth_of(eval_name(r, n));
 	if (n->kind == E_CONST)
 		return truth_of(n->value);
 	const int rc = run_enter(r) ? truth_node(r, n) : -1;
@@ -438,10 +438,10 @@ int eval_truth(struct trun *r, const struct tnode *n)
 
 static NOINLINE struct tvalue eval_add(struct trun *r, const struct tnode *n)
 {
-	struct tvalue sum = operand(r, n->a);
+	struct tvalue sum = eval(r, n->a);
 
 	for (const struct tnode *o = n->a->next; o && !is_fail(sum); o = o->next) {
-		const struct tvalue v = operand(r, o);
+		const struct tvalue v = eval(r, o);
 		if (is_fail(v))
 			return v;
 		r->node = n;
@@ -462,8 +462,8 @@ static NOINLINE struct tvalue eval_concat(struct trun *r, const struct tnode *n)
 
 static NOINLINE struct tvalue eval_binary(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue a = operand(r, n->a);
-	const struct tvalue b = is_fail(a) ? a : operand(r, n->b);
+	const struct tvalue a = eval(r, n->a);
+	const struct tvalue b = is_fail(a) ? a : eval(r, n->b);
 
 	if (is_fail(b))
 		return b;
@@ -485,22 +485,22 @@ static NOINLINE struct tvalue eval_cond(struct trun *r, const struct tnode *n)
 	if (test < 0)
 		return TV(TV_FAIL);
 	if (test)
-		return operand(r, n->b);
-	return n->c ? operand(r, n->c) : no_else();
+		return eval(r, n->b);
+	return n->c ? eval(r, n->c) : no_else();
 }
 
 static NOINLINE struct tvalue eval_logic(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue left = operand(r, n->a);
+	const struct tvalue left = eval(r, n->a);
 
 	if (is_fail(left) || tv_truth(left) == (n->kind == E_OR))
 		return left;
-	return operand(r, n->b);
+	return eval(r, n->b);
 }
 
 static NOINLINE struct tvalue eval_attr(struct trun *r, const struct tnode *n)
 {
-	return member_of(r, n, operand(r, n->a));
+	return member_any(r, n, eval(r, n->a));
 }
 
 static struct tvalue eval_node(struct trun *r, const struct tnode *n)
@@ -520,7 +520,7 @@ static struct tvalue eval_node(struct trun *r, const struct tnode *n)
 	case E_POS: return eval_sign(r, n);
 	case E_AND:
 	case E_OR: return eval_logic(r, n);
-	case E_COMPARE: return answer(compare(r, n));
+	case E_COMPARE: return answer(n->op == OP_TEXT ? compare_text(r, n) : compare(r, n));
 	case E_ADD: return eval_add(r, n);
 	case E_CONCAT: return eval_concat(r, n);
 	case E_BINARY: return eval_binary(r, n);
@@ -529,17 +529,12 @@ static struct tvalue eval_node(struct trun *r, const struct tnode *n)
 	}
 }
 
-static struct tvalue eval_deep(struct trun *r, const struct tnode *n)
+struct tvalue eval_deep(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue v = run_enter(r) ? eval_node(r, n) : TV(TV_FAIL);
 
 	run_leave(r);
 	return v;
-}
-
-struct tvalue eval(struct trun *r, const struct tnode *n)
-{
-	return operand(r, n);
 }
 
 /* ---- printing ---- */
@@ -549,7 +544,7 @@ static NOINLINE bool print_add(struct trun *r, const struct tnode *n)
 {
 	const size_t mark = run_mark(r);
 	const struct tnode *o = n->a;
-	struct tvalue v = operand(r, o);
+	struct tvalue v = eval(r, o);
 	bool is_plain = v.type == TV_STR && !(v.flags & TV_MARKUP);
 
 	if (is_fail(v))
@@ -562,7 +557,7 @@ static NOINLINE bool print_add(struct trun *r, const struct tnode *n)
 		o = o->next;
 		if (!o)
 			return true;
-		v = operand(r, o);
+		v = eval(r, o);
 		if (is_fail(v))
 			return false;
 		is_plain = v.type == TV_STR && !(v.flags & TV_MARKUP);
@@ -574,7 +569,7 @@ static NOINLINE bool print_add(struct trun *r, const struct tnode *n)
 		v = op_add(r, v, right);
 add:
 	for (o = o->next; o && !is_fail(v); o = o->next) {
-		const struct tvalue right_one = operand(r, o);
+		const struct tvalue right_one = eval(r, o);
 		r->node = n;
 		v = is_fail(right_one) ? right_one : op_add(r, v, right_one);
 	}
@@ -627,11 +622,11 @@ static bool print_node(struct trun *r, const struct tnode *n)
 		return true;
 	}
 	if (is_plain_json(n)) {
-		const struct tvalue v = operand(r, n->a);
+		const struct tvalue v = eval(r, n->a);
 		r->node = n;
 		return !is_fail(v) && format_json_plain(r, v) && run_print(r, tv_lit(""));
 	}
-	const struct tvalue v = operand(r, n);
+	const struct tvalue v = eval(r, n);
 	return !is_fail(v) && run_print(r, v);
 }
 

@@ -1,15 +1,20 @@
 /* Tags: template_eval.h. */
 #include "text/template_eval.h"
 
+/* What needs much of the stack keeps it out of the tags around. */
+#define NOINLINE __attribute__((noinline))
+
 static struct tvalue *local_slot(struct trun *r, const struct tscope *s, const struct tlocal *l)
 {
 	return &r->frame->slots[s->base + l->slot];
 }
 
-static void scope_clear(struct trun *r, const struct tscope *s)
+static inline void scope_clear(struct trun *r, const struct tscope *s)
 {
-	if (s->count)
-		memset(&r->frame->slots[s->base], 0, s->count * sizeof(struct tvalue));
+	struct tvalue *const slots = &r->frame->slots[s->base];
+
+	for (uint32_t i = 0; i < s->count; i++)
+		slots[i] = TV(TV_MISSING);
 }
 
 struct tframe *frame_create(struct trun *r, const struct tfunc *func, struct tframe *parent)
@@ -62,7 +67,7 @@ static bool assign_tuple(struct trun *r, const struct tnode *target, struct tval
 
 static bool assign_attr(struct trun *r, const struct tnode *target, struct tvalue v)
 {
-	const struct tvalue object = eval(r, target->a);
+	const struct tvalue object = eval_name(r, target->a);
 
 	r->node = target;
 	if (object.type != TV_NAMESPACE) {
@@ -113,6 +118,15 @@ static enum flow loop_else(struct trun *r, const struct tloop_def *def)
 	return exec_body(r, def->otherwise);
 }
 
+static inline bool assign_item(struct trun *r, const struct tnode *target, struct tvalue *item)
+{
+	if (!tv_ready(&r->mem, item)) {
+		run_nomem(r);
+		return false;
+	}
+	return assign(r, target, *item);
+}
+
 /* As in Jinja, the `else` is also for loops of which no turn came to its end. */
 static enum flow loop_run(struct trun *r, const struct tloop_def *def, struct tloop *l)
 {
@@ -121,8 +135,7 @@ static enum flow loop_run(struct trun *r, const struct tloop_def *def, struct tl
 	for (l->index = 0; l->index < l->count; l->index++) {
 		scope_clear(r, def->scope);
 		*local_slot(r, def->scope, def->loop) = TV(TV_LOOP, .loop = l);
-		const struct tvalue item = run_at(r, &l->items[l->index]);
-		if (is_fail(item) || !assign(r, def->target, item))
+		if (!assign_item(r, def->target, &l->items[l->index]))
 			return FLOW_FAIL;
 		const enum flow flow = exec_body(r, def->body);
 		if (flow == FLOW_FAIL)
@@ -155,7 +168,7 @@ static enum flow loop_over(struct trun *r, const struct tloop_def *def, struct t
 	return loop_run(r, def, l);
 }
 
-static enum flow exec_for(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_for(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue over = eval(r, n->loop->iter);
 
@@ -326,7 +339,7 @@ static struct tvalue macro_create(struct trun *r, const struct tmacro_def *def)
 	return TV(TV_MACRO, .macro = m);
 }
 
-static enum flow exec_macro(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_macro(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue m = macro_create(r, n->def);
 
@@ -334,7 +347,7 @@ static enum flow exec_macro(struct trun *r, const struct tnode *n)
 }
 
 /* {% call f(x) %}: the body is a macro that f knows as `caller`. */
-static enum flow exec_call(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_call(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue caller = macro_create(r, n->def);
 	struct tnode call = *n->a,
@@ -390,7 +403,7 @@ static struct tvalue take_body(struct trun *r, const struct tnode *n, enum flow 
 	return is_fail(text) || *flow != FLOW_NEXT ? text : apply_filters(r, n->b, text);
 }
 
-static enum flow exec_set_block(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_set_block(struct trun *r, const struct tnode *n)
 {
 	enum flow flow;
 	const struct tvalue v = take_body(r, n, &flow);
@@ -400,7 +413,7 @@ static enum flow exec_set_block(struct trun *r, const struct tnode *n)
 	return flow;
 }
 
-static enum flow exec_filter(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_filter(struct trun *r, const struct tnode *n)
 {
 	enum flow flow;
 	const struct tvalue v = take_body(r, n, &flow);
@@ -410,7 +423,7 @@ static enum flow exec_filter(struct trun *r, const struct tnode *n)
 	return flow;
 }
 
-static enum flow exec_with(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_with(struct trun *r, const struct tnode *n)
 {
 	const struct tnode *value = n->b;
 

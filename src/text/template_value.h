@@ -216,18 +216,35 @@ bool tv_order(struct tmem *m, struct tvalue a, struct tvalue b, uint32_t depth, 
 /* A number as a double: TV_BOOL to TV_FLOAT. */
 double tv_double(struct tvalue v);
 
-/* Few bytes, most often: without a call. */
-static inline bool tv_same_bytes(const char *a, const char *b, size_t len)
+/* Are they the same, at most 16 bytes? */
+static inline bool tv_same_short(const char *a, const char *b, size_t len)
 {
 	uint64_t x, y, u, v;
 
-	if (len > 16 || len < 8)
-		return len == 0 || (*a == *b && memcmp(a, b, len) == 0);
-	memcpy(&x, a, 8);
-	memcpy(&y, b, 8);
-	memcpy(&u, a + len - 8, 8);
-	memcpy(&v, b + len - 8, 8);
-	return ((x ^ y) | (u ^ v)) == 0;
+	if (len >= 8) {
+		memcpy(&x, a, 8);
+		memcpy(&y, b, 8);
+		memcpy(&u, a + len - 8, 8);
+		memcpy(&v, b + len - 8, 8);
+		return ((x ^ y) | (u ^ v)) == 0;
+	}
+	if (len >= 4) {
+		uint32_t first_a, first_b, last_a, last_b;
+		memcpy(&first_a, a, 4);
+		memcpy(&first_b, b, 4);
+		memcpy(&last_a, a + len - 4, 4);
+		memcpy(&last_b, b + len - 4, 4);
+		return ((first_a ^ first_b) | (last_a ^ last_b)) == 0;
+	}
+	while (len && *a == *b)
+		a++, b++, len--;
+	return len == 0;
+}
+
+/* Few bytes, most often: without a call. */
+static inline bool tv_same_bytes(const char *a, const char *b, size_t len)
+{
+	return len > 16 ? memcmp(a, b, len) == 0 : tv_same_short(a, b, len);
 }
 
 /* ---- dicts ---- */
