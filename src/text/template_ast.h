@@ -87,8 +87,9 @@ enum binary_op {
 	X(REVINDEX, "revindex")                                                                    \
 	X(REVINDEX0, "revindex0")                                                                  \
 	X(FIRST, "first")                                                                          \
-	X(LAST, "last") X(LENGTH, "length") X(PREVITEM, "previtem") X(NEXTITEM, "nextitem")        \
-		X(DEPTH, "depth") X(DEPTH0, "depth0") X(CYCLE, "cycle") X(CHANGED, "changed")
+	X(LAST, "last")                                                                            \
+	X(LENGTH, "length") X(PREVITEM, "previtem") X(NEXTITEM, "nextitem") X(DEPTH, "depth")      \
+		X(DEPTH0, "depth0") X(CYCLE, "cycle") X(CHANGED, "changed")
 enum loop_attr {
 	LOOP_NONE,
 #define X(name, text) LOOP_##name,

@@ -133,6 +133,7 @@ struct tvalue op_attr_named(struct trun *r, struct tvalue object, struct bb_str 
 {
 	struct tattr a;
 
+	r->steps += 8;
 	attr_resolve(name, &a);
 	return op_attr(r, object, &a);
 }
@@ -191,6 +192,7 @@ struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index,
 		return v;
 	if (index.type == TV_STR) {
 		if (!attr) {
+			r->steps += 8; /* the name is looked up in several tables */
 			attr_resolve(tv_text(index), &own);
 			attr = &own;
 		}

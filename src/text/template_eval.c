@@ -453,11 +453,19 @@ static NOINLINE struct tvalue eval_add(struct trun *r, const struct tnode *n)
 static NOINLINE struct tvalue eval_concat(struct trun *r, const struct tnode *n)
 {
 	const size_t mark = run_mark(r);
+	const struct tvalue first = eval(r, n->a);
+	const bool is_text = first.type == TV_STR && !(first.flags & TV_MARKUP);
 
-	for (const struct tnode *o = n->a; o; o = o->next)
+	if (is_fail(first) || (!is_text && !run_print(r, first)))
+		return TV(TV_FAIL);
+	for (const struct tnode *o = n->a->next; o; o = o->next)
 		if (!eval_print(r, o))
 			return TV(TV_FAIL);
-	return run_take(r, mark);
+	if (!is_text || r->out->err)
+		return run_take(r, mark);
+	const struct bb_str rest = { r->out->p + mark, r->out->len - mark };
+	r->out->len = mark;
+	return run_append(r, first, rest);
 }
 
 static NOINLINE struct tvalue eval_binary(struct trun *r, const struct tnode *n)

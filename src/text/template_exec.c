@@ -13,6 +13,7 @@ static inline void scope_clear(struct trun *r, const struct tscope *s)
 {
 	struct tvalue *const slots = &r->frame->slots[s->base];
 
+	r->steps += s->count >> 2;
 	for (uint32_t i = 0; i < s->count; i++)
 		slots[i] = TV(TV_MISSING);
 }
@@ -22,6 +23,7 @@ struct tframe *frame_create(struct trun *r, const struct tfunc *func, struct tfr
 	const size_t size = sizeof(struct tframe) + func->slot_count * sizeof(struct tvalue);
 	struct tframe *const f = run_alloc(r, size);
 
+	r->steps += func->slot_count >> 2;
 	if (f) {
 		memset(f, 0, size); /* TV_MISSING is 0 */
 		f->parent = parent;

@@ -169,8 +169,8 @@ static bool write_repr(struct trun *r, struct tvalue v, uint32_t depth)
 	case TV_NONE: bb_buf_lit(r->out, "None"); return true;
 	case TV_BOOL: bb_buf_put_str(r->out, v.i ? BB_STR("True") : BB_STR("False")); return true;
 	case TV_INT:
-	case TV_BIG:
-	case TV_FLOAT: number_put(r->out, v); return true;
+	case TV_BIG: number_put(r->out, v); return true;
+	case TV_FLOAT: number_put(r->out, v); return run_charge(r, RUN_FLOAT_STEPS);
 	case TV_STR:
 		if (!(v.flags & TV_MARKUP))
 			return repr_str(r, tv_text(v));
@@ -431,6 +431,7 @@ static bool json_list(struct trun *r, const struct tseq *s, const struct json_st
 
 static void json_float(struct trun *r, double f)
 {
+	r->steps += RUN_FLOAT_STEPS;
 	if (isnan(f))
 		bb_buf_lit(r->out, "NaN");
 	else if (isinf(f))

@@ -20,7 +20,7 @@
 
 void tmem_init(struct tmem *m, size_t max, size_t first)
 {
-	*m = (struct tmem){ .piece = first };
+	*m = (struct tmem){ .piece = first, .work_max = UINT64_MAX };
 	bb_arena_init(&m->arena, max);
 }
 
@@ -107,9 +107,16 @@ int64_t tv_str_len(struct tvalue s)
 {
 	int64_t count = 0;
 
+	uint32_t i = 0;
+
 	if (tv_is_ascii(&s))
 		return s.len;
-	for (uint32_t i = 0; i < s.len; i++)
+	/* Of each byte the lowest bit of (not bit 7) or bit 6: it is no continuation. */
+	for (uint64_t word; i + 8 <= s.len; i += 8) {
+		memcpy(&word, s.p + i, 8);
+		count += __builtin_popcountll((~word >> 7 | word >> 6) & 0x0101010101010101u);
+	}
+	for (; i < s.len; i++)
 		count += ((unsigned char)s.p[i] & 0xc0) != 0x80;
 	return count;
 }
@@ -353,7 +360,7 @@ static bool is_worn_out(struct tmem *m, struct tvalue v)
 	if (!m)
 		return false;
 	m->work += 1 + (v.type == TV_STR ? v.len >> 6 : 0);
-	return m->work > TEMPLATE_STEPS_MAX;
+	return m->work > m->work_max;
 }
 
 int tv_equal(struct tmem *m, struct tvalue a, struct tvalue b, uint32_t depth)

@@ -104,7 +104,8 @@ struct tmem {
 	char *room, *room_end; /* the newest piece */
 	size_t piece;	       /* size of the next one */
 	uint64_t work;	       /* steps that comparing has taken */
-	bool is_full;	       /* the maximum was reached; else there was no memory */
+	uint64_t work_max;
+	bool is_full; /* the maximum was reached; else there was no memory */
 };
 
 void tmem_init(struct tmem *m, size_t max, size_t first);
