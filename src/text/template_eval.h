@@ -31,6 +31,9 @@ static inline struct tvalue eval_name(const struct trun *r, const struct tnode *
 }
 
 struct tvalue eval_member(struct trun *r, const struct tnode *n);
+/* Without a look at the depth: for those who had it. */
+struct tvalue eval_node(struct trun *r, const struct tnode *n);
+int truth_node(struct trun *r, const struct tnode *n);
 struct tvalue eval_deep(struct trun *r, const struct tnode *n);
 /* What needs no work, and no depth, is done on the spot. */
 static inline struct tvalue eval(struct trun *r, const struct tnode *n)
@@ -42,7 +45,7 @@ static inline struct tvalue eval(struct trun *r, const struct tnode *n)
 	return n->kind == E_CONST ? n->value : eval_deep(r, n);
 }
 
-/* bool(n): 1, 0, or -1 when it failed. */
+/* bool(n): 1, 0, or -1 when it failed. (template_truth.c) */
 int eval_truth(struct trun *r, const struct tnode *n);
 /* The value's text goes to r->out, without being made first where that can be. */
 bool eval_print(struct trun *r, const struct tnode *n);

@@ -114,7 +114,7 @@ static void test_dear_work(void **state)
 	/* 800 slots that are cleared each time. */
 	char *p = stpcpy(text, "{% for i in range(99999) %}{% for j in range(99) %}{% if false %}");
 	for (int i = 0; i < 800; i++)
-		p += sprintf(p, "{%% set v%d = 1 %%}", i);
+		p += snprintf(p, 32, "{%% set v%d = 1 %%}", i);
 	stpcpy(p, "{% endif %}{% endfor %}{% endfor %}");
 	assert_refused(text, -BB_ELIMIT, "steps");
 }
