@@ -92,6 +92,7 @@ struct template_input {
 	enum template_generation generation;
 	enum template_messages messages;
 	size_t memory_max;	    /* 0: TEMPLATE_MEMORY_BASE and so on */
+	uint64_t steps_max;	    /* 0: TEMPLATE_STEPS_BASE and so on */
 	struct template_work *work; /* NULL, or the calling thread's */
 	struct bb_buf *raised;	    /* NULL, or takes the whole text of raise_exception */
 };
