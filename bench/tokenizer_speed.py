@@ -138,8 +138,10 @@ def others(path):
     return out
 
 
-def measure_other(engine, parts):
+def measure_other(engine, parts, loads):
+    begin = time.process_time()
     encode = engine.fresh()
+    loads.append((time.process_time() - begin) * 1e3)
     encode("What is made at the first call does not count.")
     begin = time.process_time()
     ids = [encode(part) for part in parts]
@@ -154,7 +156,7 @@ def measure_busbar(path, file):
 
 def run(path, texts, rounds):
     engines = others(path)
-    load, memory = [], []
+    load, memory, loads = [], [], {e.name: [] for e in engines}
     print(f"\n{path.parent.name}: MB/s of CPU time, first pass over new text, median of {rounds}\n")
     print("| text | busbar | " + " | ".join(f"{e.name} (x)" for e in engines) + " | ids |")
     print("|---|---|" + "---|" * (len(engines) + 1))
@@ -172,14 +174,15 @@ def run(path, texts, rounds):
                 for engine in engines:
                     if n and engine.name == "tokenizers":
                         continue  # it is so slow that one round says enough
-                    seconds, ids = measure_other(engine, parts)
+                    seconds, ids = measure_other(engine, parts, loads[engine.name])
                     theirs[engine.name].append(size / seconds)
                     if engine.name == "tokenizers":
                         equal = "equal" if same_ids(path, parts, ids) else "DIFFERENT"
         mine = statistics.median(ours)
         cells = [f"{statistics.median(v):.1f} ({mine / statistics.median(v):.1f})" for v in theirs.values()]
         print(f"| {kind} | {mine:.1f} | " + " | ".join(cells) + f" | {equal} |", flush=True)
-    print(f"\nload {statistics.median(load):.0f} ms, memory {statistics.median(memory):.1f} MB")
+    other = "".join(f", {name} {statistics.median(v):.0f} ms" for name, v in loads.items())
+    print(f"\nload: busbar {statistics.median(load):.0f} ms{other}; memory of busbar's {statistics.median(memory):.1f} MB")
 
 
 def same_ids(path, parts, ids):
