@@ -4,10 +4,11 @@
 #   make bench                busbar beside nginx and HAProxy: about 6 minutes
 #   make bench-peers          and SMG, which it installs from PyPI into the cache
 #   make bench-tokenizers     tokenizers beside the library, tiktoken and fastokens
+#   make bench-index          the prefix index; and a public trace through it and through Dynamo's
 #   make bench-docs           puts the last table into docs/benchmarks.md
 #   make bench-instructions   instructions per request and per chunk, against their budgets
 #   make bench-budgets        sets the budgets 10 % above what is measured now
-.PHONY: bench-tokenizers bench-peers bench-docs bench-instructions bench-budgets
+.PHONY: bench-index bench-tokenizers bench-peers bench-docs bench-instructions bench-budgets
 bench: busbar
 	$(PYTHON) bench/run.py $(BENCH_ARGS)
 bench-peers: busbar
@@ -20,3 +21,6 @@ bench-budgets: busbar
 	$(PYTHON) bench/instructions.py --write $(BENCH_ARGS)
 bench-tokenizers: busbar
 	$(PYTHON) bench/tokenizer_speed.py $(BENCH_ARGS)
+bench-index: busbar
+	build/busbar bench index
+	$(PYTHON) bench/index_trace.py $(BENCH_ARGS)

@@ -4,9 +4,10 @@
 Both get a request as JSON text and give the prompt: Jinja2 with json.loads and a compiled template,
 busbar with its check of the JSON, by `busbar render --repeat`. Rounds take turns; the figure of each
 is the median of its rounds. One thread, CPU time of that thread, so that a busy machine disturbs less.
+The first table has conversations that are hard in one way each, the second what people send.
 
   --rounds N     rounds of each (9)
-  --templates A,B  names of published templates, of llama.cpp's collection
+  --templates A,B  names of published templates, of llama.cpp's collection; or all
   --json FILE    writes the figures
 """
 import argparse
@@ -38,6 +39,33 @@ def conversations():
     }
 
 
+PROSE = ('A gateway stands between clients and engines. It reads each request once, decides where it '
+         'goes, and hands the answer on as it comes.\n\nWhat it must not do is wait: a slow client '
+         'holds memory, and a slow engine holds clients. ')
+
+
+def weather_turns(city):
+    result = {'city': city, 'hours': [{'hour': h, 'celsius': 12.5 + h % 7, 'sky': 'clear'} for h in range(6)]}
+    return [reference.user(f'What will the weather be like in {city} today? Tell me in two sentences.'),
+            reference.assistant('', tool_calls=[reference.call('get_weather', json.dumps({'city': city}), 'call_12345')]),
+            reference.tool(json.dumps(result), tool_call_id='call_12345', name='get_weather'),
+            reference.assistant(f'In {city} it stays clear. ' + PROSE[:200])]
+
+
+def ordinary():
+    """Requests of 2 to 10 KB."""
+    chat = [reference.system('You are a careful assistant. ' + PROSE)]
+    for i in range(6):
+        chat += [reference.user(f'Question {i}: how is that done? ' + PROSE[:120]), reference.assistant(PROSE * 2)]
+    tools = [reference.WEATHER, reference.SUM]
+    turns = [m for city in ('Turin', 'Oslo', 'Lima') for m in weather_turns(city)]
+    return {
+        'first turn': {'messages': [chat[0], reference.user('Please summarise this:\n\n' + PROSE * 6)]},
+        'sixth turn': {'messages': [*chat, reference.user('And now?')]},
+        'agent': {'messages': [chat[0], *turns, reference.user('And in Rome?')], 'tools': tools},
+    }
+
+
 def jinja_us(template, body, count):
     begin = time.thread_time()
     for _ in range(count):
@@ -66,33 +94,43 @@ def measure(folder, template, body, rounds):
     return statistics.median(a), statistics.median(b), len(expected)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
-    parser.add_argument('--rounds', type=int, default=9)
-    parser.add_argument('--templates', default=','.join(TEMPLATES))
-    parser.add_argument('--json')
-    args = parser.parse_args()
-    published = {name: (source, tokens) for name, _, source, tokens in reference.published()}
+def table(templates, kinds, rounds):
+    """Prints the rows, and gives them."""
     rows = []
     print('| template | conversation | prompt, characters | Jinja2, µs | busbar, µs | ratio |\n|---|---|---|---|---|---|')
-    for name in args.templates.split(','):
-        if name not in published:
-            print(f'{name} is not at hand: sh tools/deps.sh llama fetches the templates', file=sys.stderr)
-            continue
-        source, tokens = published[name]
+    for name, source, tokens in templates:
         template = reference.Reference(source, tokens)
         with tempfile.TemporaryDirectory() as folder:
             with open(os.path.join(folder, 'chat_template.jinja'), 'w', encoding='utf-8', newline='') as f:
                 f.write(source)
             with open(os.path.join(folder, 'tokenizer_config.json'), 'w', encoding='utf-8') as f:
                 json.dump(tokens, f)
-            for kind, conversation in conversations().items():
+            for kind, conversation in kinds.items():
                 if isinstance(template.render(conversation), Exception):
                     continue
-                theirs, ours, size = measure(folder, template, json.dumps(conversation), args.rounds)
+                theirs, ours, size = measure(folder, template, json.dumps(conversation), rounds)
                 rows.append((name, kind, size, theirs, ours))
                 print(f'| {name} | {kind} | {size:,} | {theirs:,.1f} | {ours:,.1f} | {theirs / ours:.1f} |', flush=True)
-    print(f'\nmedian ratio {statistics.median(r[3] / r[4] for r in rows):.1f}')
+    ratios = [r[3] / r[4] for r in rows]
+    if ratios:
+        print(f'\nmedian ratio {statistics.median(ratios):.1f}, from {min(ratios):.1f} to {max(ratios):.1f}\n')
+    return rows
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split('\n', maxsplit=1)[0])
+    parser.add_argument('--rounds', type=int, default=9)
+    parser.add_argument('--templates', default=','.join(TEMPLATES), help="names, or 'all'")
+    parser.add_argument('--json')
+    args = parser.parse_args()
+    published = {name: (source, tokens) for name, _, source, tokens in reference.published()}
+    names = list(published) if args.templates == 'all' else args.templates.split(',')
+    for name in names:
+        if name not in published:
+            print(f'{name} is not at hand: sh tools/deps.sh llama fetches the templates', file=sys.stderr)
+    templates = [(name, *published[name]) for name in names if name in published]
+    rows = table(templates, conversations(), args.rounds)
+    rows += table(templates, ordinary(), args.rounds)
     if args.json:
         with open(args.json, 'w', encoding='utf-8') as f:
             json.dump(rows, f, indent=1)

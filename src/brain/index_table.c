@@ -315,17 +315,22 @@ struct index_slot *index_table_put(struct index_table *t, uint64_t hash)
 	return s;
 }
 
+/* Forward, from the last line on to the first. */
+static uint32_t lines_between(const struct index_page *p, uint32_t from, uint32_t to)
+{
+	return to >= from ? to - from : to + p->part_count * INDEX_PART_LINES - from;
+}
+
 /* A slot of `line` that was put past `full` while that line was. */
 static struct index_slot *passer(const struct index_table *t, const struct index_page *p,
 				 uint32_t line, uint32_t full)
 {
-	const uint32_t lines = p->part_count * INDEX_PART_LINES;
-	const uint32_t from_full = (line + lines - full) % lines;
+	const uint32_t from_full = lines_between(p, full, line);
 	struct index_slot *const s = line_at(p, line);
 
 	for (uint32_t i = 0; i < INDEX_LINE_SLOTS && s[i].value; i++) {
 		const uint32_t home = index_page_home(p, index_table_mix(t, s[i].hash));
-		if ((line + lines - home) % lines >= from_full)
+		if (lines_between(p, home, line) >= from_full)
 			return &s[i];
 	}
 	return NULL;

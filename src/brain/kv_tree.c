@@ -11,13 +11,6 @@
 
 /* ---- memory ---- */
 
-struct kv_node *kv_tree_at(const struct kv_tree *t, uint32_t node)
-{
-	const uint32_t within = node & ((1u << t->chunk_shift) - 1);
-
-	return (struct kv_node *)(t->chunks[node >> t->chunk_shift] + within * t->node_size);
-}
-
 static uint32_t *bucket_of(const struct kv_tree *t, uint64_t name)
 {
 	uint64_t mixed = (name ^ t->secret) * 0x9e3779b97f4a7c15u;

@@ -75,7 +75,13 @@ void kv_tree_clear(struct kv_tree *t);
 /* What was not told yet. */
 void kv_tree_flush(struct kv_tree *t);
 
-struct kv_node *kv_tree_at(const struct kv_tree *t, uint32_t node);
+static inline struct kv_node *kv_tree_at(const struct kv_tree *t, uint32_t node)
+{
+	const uint32_t within = node & ((1u << t->chunk_shift) - 1);
+
+	return (struct kv_node *)(t->chunks[node >> t->chunk_shift] + within * t->node_size);
+}
+
 uint32_t kv_tree_find(const struct kv_tree *t, uint64_t name);
 /* For a run of look-ups: up to 16 names that are about to be looked up. */
 void kv_tree_prefetch(const struct kv_tree *t, const uint64_t *names, uint32_t count);

@@ -1,5 +1,6 @@
 #include "cmd/bench_index.h"
 
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 
@@ -7,11 +8,13 @@
 #include "base/str.h"
 #include "brain/index.h"
 #include "cmd/bench_index_load.h"
+#include "cmd/bench_index_trace.h"
 
 #define COMMAND "busbar bench index"
 
 static const char usage[] =
 	"usage: busbar bench index [OPTION]...\n"
+	"       busbar bench index --trace FILE [--engines N] [--blocks N] [OPTION]...\n"
 	"\n"
 	"Measures on one thread the index of who holds which KV blocks, and the mirrors of what\n"
 	"engines say. Engines hold chains of DEPTH blocks; prompts are DEPTH blocks long and all\n"
@@ -25,6 +28,14 @@ static const char usage[] =
 	"  --matches N      (20000)\n"
 	"  --memory SIZE    the index's cap (4GiB)\n"
 	"  --seed N         (1)\n"
+	"  --trace FILE     a trace of requests instead, JSON lines with \"hash_ids\" "
+	"(Mooncake's):\n"
+	"                   each is looked up, sent where most of it is held, and stored there;\n"
+	"                   16 engines of 4096 blocks of the trace if not said otherwise\n"
+	"  --scale N        blocks of the index for one of the trace (1)\n"
+	"  --rounds N       through the trace; the median is told (5)\n"
+	"  --ops FILE       what is looked up, stored and removed is written there, for others to "
+	"do\n"
 	"  --json           one JSON object instead of a table\n"
 	"  --help           this text\n"
 	"\n"
@@ -45,6 +56,10 @@ enum option_id {
 	OPTION_MATCHES,
 	OPTION_MEMORY,
 	OPTION_SEED,
+	OPTION_TRACE,
+	OPTION_SCALE,
+	OPTION_ROUNDS,
+	OPTION_OPS,
 	OPTION_JSON,
 	OPTION_HELP
 };
@@ -57,13 +72,18 @@ static const struct option option_table[] = {
 	{ "matches", required_argument, NULL, OPTION_MATCHES },
 	{ "memory", required_argument, NULL, OPTION_MEMORY },
 	{ "seed", required_argument, NULL, OPTION_SEED },
+	{ "trace", required_argument, NULL, OPTION_TRACE },
+	{ "scale", required_argument, NULL, OPTION_SCALE },
+	{ "rounds", required_argument, NULL, OPTION_ROUNDS },
+	{ "ops", required_argument, NULL, OPTION_OPS },
 	{ "json", no_argument, NULL, OPTION_JSON },
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ 0 },
 };
 
 struct options {
-	struct index_load load;
+	struct index_load load; /* engines and blocks are 0 until they are said */
+	struct trace_load trace;
 	bool is_json;
 };
 
@@ -108,6 +128,10 @@ static int take_option(struct options *o, int id, const char *value)
 	case OPTION_MATCHES: return number(value, 1, 100000000, &o->load.matches);
 	case OPTION_MEMORY: return memory(value, &o->load.bytes_max);
 	case OPTION_SEED: return bb_parse_u64(bb_str_of(value), &o->load.seed);
+	case OPTION_TRACE: o->trace.path = value; return 0;
+	case OPTION_SCALE: return number(value, 1, 1024, &o->trace.scale);
+	case OPTION_ROUNDS: return number(value, 1, 100, &o->trace.rounds);
+	case OPTION_OPS: o->trace.ops_path = value; return 0;
 	case OPTION_JSON: o->is_json = true; return 0;
 	default: return -BB_EINVALID;
 	}
@@ -173,25 +197,72 @@ static void print_table(const struct index_load *l, const struct index_figures *
 	       f->mirror_index_store_per_s / 1e6, f->mirror_bytes_per_block);
 }
 
+static void print_trace(const struct options *o, const struct trace_figures *f)
+{
+	printf(o->is_json
+		       ? "{\"engines\":%u,\"blocks_per_engine\":%u,\"scale\":%u,\"requests\":%llu,"
+			 "\"asked\":%llu,\"found\":%llu,\"stored\":%llu,\"removed\":%llu,"
+			 "\"requests_per_s\":%.0f,\"blocks_per_s\":%.0f,\"find_ns\":{\"p50\":%.0f,"
+			 "\"p99\":%.0f,\"p999\":%.0f},\"store_ns\":{\"p99\":%.0f},\"bytes\":%llu,"
+			 "\"blocks\":%llu}\n"
+		       : "%u engines of %u blocks of the trace, %u of the index each\n"
+			 "%llu requests: %llu blocks asked for, %llu found, %llu stored, %llu "
+			 "removed\n"
+			 "%.0f requests a second, %.0f block operations a second\n"
+			 "look-up %.0f ns p50, %.0f p99, %.0f p99.9; store %.0f p99\n"
+			 "%llu bytes for %llu blocks at the end\n",
+	       o->trace.engines, o->trace.blocks, o->trace.scale, (unsigned long long)f->requests,
+	       (unsigned long long)f->asked, (unsigned long long)f->found,
+	       (unsigned long long)f->stored, (unsigned long long)f->removed, f->requests_per_s,
+	       f->blocks_per_s, f->find_p50_ns, f->find_p99_ns, f->find_p999_ns, f->store_p99_ns,
+	       (unsigned long long)f->bytes, (unsigned long long)f->blocks);
+}
+
+static int run_trace(struct options *o)
+{
+	struct trace_figures figures;
+
+	o->trace.engines = o->load.engines ? o->load.engines : 16;
+	o->trace.blocks = o->load.blocks ? o->load.blocks : 4096;
+	o->trace.bytes_max = o->load.bytes_max;
+	const int rc = trace_load_run(&o->trace, &figures);
+	if (!rc)
+		print_trace(o, &figures);
+	return rc;
+}
+
+static int run_load(struct options *o)
+{
+	struct index_figures figures;
+
+	if (!o->load.engines)
+		o->load.engines = 1000;
+	if (!o->load.blocks)
+		o->load.blocks = 10000;
+	const int rc = index_load_run(&o->load, &figures);
+	if (!rc)
+		(o->is_json ? print_json : print_table)(&o->load, &figures);
+	return rc;
+}
+
 int bench_index(int argc, char **argv)
 {
-	struct options o = { .load = { .engines = 1000,
-				       .blocks = 10000,
-				       .depth = 6250,
+	struct options o = { .load = { .depth = 6250,
 				       .shared = 0.5,
 				       .matches = 20000,
 				       .seed = 1,
-				       .bytes_max = INDEX_BYTES_MAX } };
-	struct index_figures figures;
+				       .bytes_max = INDEX_BYTES_MAX },
+			     .trace = { .scale = 1, .rounds = 5 } };
 	int rc = read_options(&o, argc, argv);
 
 	if (rc)
 		return rc < 0 ? 0 : rc;
-	rc = index_load_run(&o.load, &figures);
+	rc = o.trace.path ? run_trace(&o) : run_load(&o);
 	if (rc) {
-		fprintf(stderr, COMMAND ": %s\n", bb_error_info(rc)->text);
+		fprintf(stderr, COMMAND ": %s%s%s\n", o.trace.path ? o.trace.path : "",
+			o.trace.path ? ": " : "",
+			rc == -BB_ESYSTEM ? strerror(errno) : bb_error_info(rc)->text);
 		return 1;
 	}
-	(o.is_json ? print_json : print_table)(&o.load, &figures);
 	return fflush(stdout) ? 1 : 0;
 }

@@ -30,6 +30,8 @@ static int width_of(yyjson_val *list, const char *key, int least)
 	return width;
 }
 
+#define PAIRS_MANY 10000 /* of fewer, most of the memory is that of the empty tables */
+
 static void totals_print(yyjson_val *root)
 {
 	yyjson_val *x = yyjson_obj_get(root, "index");
@@ -37,7 +39,7 @@ static void totals_print(yyjson_val *root)
 
 	printf("prefix index  %.1f MB of %.1f MB  %.0f blocks  %.0f pairs of block and engine",
 	       number(x, "bytes") / 1e6, number(x, "bytes_max") / 1e6, number(x, "blocks"), pairs);
-	if (pairs > 0)
+	if (pairs >= PAIRS_MANY)
 		printf("  %.1f bytes each", number(x, "bytes") / pairs);
 	printf("\nsince the start  %.0f stored  %.0f removed  %.0f evicted for want of room  %.0f "
 	       "refused\n",
@@ -48,13 +50,18 @@ static void totals_print(yyjson_val *root)
 }
 
 /* Why the index knows what it knows. */
-static const char *mode_why(const char *mode)
+static void how_print(yyjson_val *engine)
 {
+	const char *mode = text(yyjson_obj_get(engine, "cache"), "mode");
+	yyjson_val *kv = yyjson_obj_get(engine, "kv");
+	const char *why = text(kv, "why");
+
 	if (strcmp(mode, "exact") == 0)
-		return "its events are followed";
-	if (strcmp(mode, "silent") == 0)
-		return "its events have stopped: what was sent there is assumed";
-	return "it tells no events: what was sent there is assumed";
+		printf("its events are followed, %.0f ms behind", number(kv, "lag_ms"));
+	else if (strcmp(mode, "silent") == 0)
+		printf("assumed: its events have stopped");
+	else
+		printf("assumed: %s", *why ? why : "it tells no events");
 }
 
 static void caches_print(yyjson_val *engines)
@@ -71,11 +78,12 @@ static void caches_print(yyjson_val *engines)
 		char kind[16] = "-";
 		if (yyjson_obj_get(c, "kind"))
 			snprintf(kind, sizeof(kind), "%.0f", number(c, "kind"));
-		printf("%-*s  %-11s %6.2f %10.0f %12.0f %12.0f %6.2f %6.2f %5s  %s\n", width,
+		printf("%-*s  %-11s %6.2f %10.0f %12.0f %12.0f %6.2f %6.2f %5s  ", width,
 		       text(e, "url"), text(c, "mode"), number(c, "trust"), number(c, "blocks"),
 		       number(c, "predicted_tokens"), number(c, "reported_tokens"),
-		       number(c, "ttft_factor"), number(c, "gap_factor"), kind,
-		       mode_why(text(c, "mode")));
+		       number(c, "ttft_factor"), number(c, "gap_factor"), kind);
+		how_print(e);
+		printf("\n");
 	}
 	printf("EXPECTED and REPORTED: cached tokens of the requests whose engine reported them; "
 	       "TTFT and "

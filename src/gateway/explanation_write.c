@@ -10,26 +10,40 @@ static void engine_add(struct bb_buf *b, struct bb_str key, struct engine_id id,
 	record_text(b, key, name.len ? name : BB_STR("unknown"));
 }
 
+#define CANDIDATE_ROOM 300 /* eight numbers with their keys */
+
 static void candidate_write(struct bb_buf *b, const struct explanation *e,
 			    const struct explained_candidate *c, const struct engine_names *names)
 {
 	engine_add(b, BB_STR("{\"engine\":"), c->engine, names);
 	if (e->has_ranks || c->rank)
 		record_count(b, BB_STR(",\"rank\":"), c->rank);
-	record_count(b, BB_STR(",\"cached\":"), c->cached);
-	record_count(b, BB_STR(",\"pending\":"), c->pending);
-	record_count(b, BB_STR(",\"requests\":"), c->requests);
+	if (bb_buf_reserve(b, CANDIDATE_ROOM))
+		return;
+	char *to = b->p + b->len;
+	RECORD_LIT(to, ",\"cached\":");
+	to = record_digits(to, c->cached);
+	RECORD_LIT(to, ",\"pending\":");
+	to = record_digits(to, c->pending);
+	RECORD_LIT(to, ",\"requests\":");
+	to = record_digits(to, c->requests);
 	if (c->ttft_ms > 0) {
-		record_tenths(b, BB_STR(",\"wait_ms\":"), c->wait_ms);
-		record_tenths(b, BB_STR(",\"prefill_ms\":"), c->prefill_ms);
-		record_tenths(b, BB_STR(",\"limit_ms\":"), c->limit_ms);
-		record_tenths(b, BB_STR(",\"ttft_ms\":"), c->ttft_ms);
-		if (c->total_ms > 0)
-			record_tenths(b, BB_STR(",\"total_ms\":"), c->total_ms);
+		RECORD_LIT(to, ",\"wait_ms\":");
+		to = record_decimal(to, c->wait_ms);
+		RECORD_LIT(to, ",\"prefill_ms\":");
+		to = record_decimal(to, c->prefill_ms);
+		RECORD_LIT(to, ",\"limit_ms\":");
+		to = record_decimal(to, c->limit_ms);
+		RECORD_LIT(to, ",\"ttft_ms\":");
+		to = record_decimal(to, c->ttft_ms);
+		RECORD_LIT(to, ",\"total_ms\":");
+		to = record_decimal(to, c->total_ms);
 	} else {
-		record_tenths(b, BB_STR(",\"cost\":"), c->cost);
+		RECORD_LIT(to, ",\"cost\":");
+		to = record_decimal(to, c->cost);
 	}
-	bb_buf_lit(b, "}");
+	RECORD_LIT(to, "}");
+	b->len = (size_t)(to - b->p);
 }
 
 static const char *const hashed_names[] = {

@@ -524,7 +524,10 @@ bool added_search_next(struct added_search *s, struct added_match *m)
 			continue;
 		}
 		/* The flags are those of the last token with this id. */
-		const struct added_token *const t = added_by_id(s->a, s->a->tokens[found].id);
+		const struct added_token *t = &s->a->tokens[found];
+		const struct added_token *const last = &s->a->tokens[s->a->count - 1];
+		while (t < last && t[1].id == t->id)
+			t++;
 		*m = (struct added_match){ t, s->at, end, s->at, end };
 		s->at = end;
 		if (t->flags & ADDED_SINGLE_WORD &&

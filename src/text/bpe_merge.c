@@ -45,15 +45,22 @@ static inline uint32_t smallest_plain(const uint32_t *keys, uint32_t count)
 		const uint32_t key = smallest(keys, count);                                        \
 		if (key >= KEY_END)                                                                \
 			break;                                                                     \
-		const uint32_t i = key & 0xff, j = next[i], after = next[j];                       \
-		const uint32_t id = b->merge_result[key >> 8];                                     \
+		const uint32_t i = key & 0xff, j = next[i], after = next[j], id = wholes[i];       \
 		ids[i] = id;                                                                       \
 		next[i] = (uint16_t)after;                                                         \
 		prev[after] = (uint16_t)i;                                                         \
-		keys[j] = KEY_NONE;                                                                \
-		keys[i] = after < count ? bpe_rank(b, id, ids[after]) << 8 | i : KEY_NONE;         \
-		if (i > 0)                                                                         \
-			keys[prev[i]] = bpe_rank(b, ids[prev[i]], id) << 8 | prev[i];              \
+		keys[j] = keys[i] = KEY_NONE;                                                      \
+		if (after < count) {                                                               \
+			const struct bpe_joint joint = bpe_pairs_join(&b->pairs, id, ids[after]);  \
+			keys[i] = joint.rank << 8 | i;                                             \
+			wholes[i] = joint.whole;                                                   \
+		}                                                                                  \
+		if (i > 0) {                                                                       \
+			const uint32_t before = prev[i];                                           \
+			const struct bpe_joint joint = bpe_pairs_join(&b->pairs, ids[before], id); \
+			keys[before] = joint.rank << 8 | before;                                   \
+			wholes[before] = joint.whole;                                              \
+		}                                                                                  \
 	}                                                                                          \
 	uint32_t n = 0;                                                                            \
 	for (uint32_t i = 0; i < count; i = next[i]) {                                             \
@@ -62,8 +69,8 @@ static inline uint32_t smallest_plain(const uint32_t *keys, uint32_t count)
 	}                                                                                          \
 	return n
 
-uint32_t bpe_merge_plain(const struct bpe *b, uint32_t *ids, uint32_t *keys, uint32_t count,
-			 uint16_t *from)
+uint32_t bpe_merge_plain(const struct bpe *b, uint32_t *ids, uint32_t *keys, uint32_t *wholes,
+			 uint32_t count, uint16_t *from)
 {
 	MERGE_BODY(smallest_plain);
 }
@@ -83,8 +90,8 @@ __attribute__((target("avx2"))) static inline uint32_t smallest_avx2(const uint3
 }
 
 __attribute__((target("avx2"))) uint32_t bpe_merge_avx2(const struct bpe *b, uint32_t *ids,
-							uint32_t *keys, uint32_t count,
-							uint16_t *from)
+							uint32_t *keys, uint32_t *wholes,
+							uint32_t count, uint16_t *from)
 {
 	MERGE_BODY(smallest_avx2);
 }
@@ -97,7 +104,7 @@ bool bpe_has_avx2(void)
 uint32_t bpe_merge_avx2(const struct bpe *b, uint32_t *ids, uint32_t *keys, uint32_t count,
 			uint16_t *from)
 {
-	return bpe_merge_plain(b, ids, keys, count, from);
+	return bpe_merge_plain(b, ids, keys, wholes, count, from);
 }
 
 bool bpe_has_avx2(void)
@@ -137,7 +144,7 @@ static int window_reserve(struct bpe_work *w, size_t count)
 {
 	if (count <= w->window_cap)
 		return 0;
-	uint32_t *const links = bb_realloc(w->links, count * 4 * sizeof(*links));
+	uint32_t *const links = bb_realloc(w->links, count * 5 * sizeof(*links));
 	if (!links)
 		return -BB_ENOMEM;
 	w->links = links;
@@ -150,14 +157,18 @@ static int window_reserve(struct bpe_work *w, size_t count)
 }
 
 struct big_window {
-	uint32_t *ids, *next, *prev, *rank; /* rank: of the symbol and its next one */
+	uint32_t *ids, *next, *prev, *rank,
+		*whole; /* rank, whole: of the symbol and its next one */
 	uint64_t *heap;
 	size_t heap_size;
 };
 
 static void set_rank(const struct bpe *b, struct big_window *g, uint32_t i, uint32_t next)
 {
-	g->rank[i] = bpe_rank(b, g->ids[i], g->ids[next]);
+	const struct bpe_joint joint = bpe_pairs_join(&b->pairs, g->ids[i], g->ids[next]);
+
+	g->rank[i] = joint.rank;
+	g->whole[i] = joint.whole;
 	if (g->rank[i] != BPE_NO_RANK)
 		heap_push(g->heap, &g->heap_size, (uint64_t)g->rank[i] << 32 | i);
 }
@@ -173,6 +184,7 @@ static int merge_big(const struct bpe *b, struct bpe_work *w, const uint32_t *sy
 				w->links + count,
 				w->links + 2 * (size_t)count,
 				w->links + 3 * (size_t)count,
+				w->links + 4 * (size_t)count,
 				w->heap,
 				0 };
 	for (uint32_t i = 0; i < count; i++) {
@@ -189,7 +201,7 @@ static int merge_big(const struct bpe *b, struct bpe_work *w, const uint32_t *sy
 		if (g.rank[i] != rank)
 			continue;
 		const uint32_t j = g.next[i], after = g.next[j];
-		g.ids[i] = b->merge_result[rank];
+		g.ids[i] = g.whole[i];
 		g.next[i] = after;
 		g.rank[i] = g.rank[j] = BPE_NO_RANK;
 		if (after < count) {
@@ -215,7 +227,7 @@ static int merge_range(const struct bpe *b, struct bpe_work *w, uint32_t begin, 
 		       uint32_t *out, uint32_t *from, uint32_t *out_count)
 {
 	const uint32_t count = end - begin;
-	uint32_t ids[BPE_SHORT_MAX], keys[BPE_SHORT_MAX];
+	uint32_t ids[BPE_SHORT_MAX], keys[BPE_SHORT_MAX], wholes[BPE_SHORT_MAX];
 	uint16_t short_from[BPE_SHORT_MAX];
 
 	if (count > BPE_SHORT_MAX) {
@@ -226,9 +238,12 @@ static int merge_range(const struct bpe *b, struct bpe_work *w, uint32_t begin, 
 	}
 	for (uint32_t i = 0; i < count; i++)
 		ids[i] = w->ids[begin + i];
-	for (uint32_t i = 0; i + 1 < count; i++)
-		keys[i] = bpe_rank(b, ids[i], ids[i + 1]) << 8 | i;
-	*out_count = b->merge(b, ids, keys, count, short_from);
+	for (uint32_t i = 0; i + 1 < count; i++) {
+		const struct bpe_joint joint = bpe_pairs_join(&b->pairs, ids[i], ids[i + 1]);
+		keys[i] = joint.rank << 8 | i;
+		wholes[i] = joint.whole;
+	}
+	*out_count = b->merge(b, ids, keys, wholes, count, short_from);
 	for (uint32_t i = 0; i < *out_count; i++) {
 		out[i] = ids[i];
 		from[i] = begin + short_from[i];

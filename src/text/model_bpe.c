@@ -153,23 +153,25 @@ static size_t make_symbols(const struct bpe *b, struct bpe_work *w, struct bb_st
 
 /* ---- words ---- */
 
-uint32_t bpe_encode_short(const struct bpe *b, const char *word, uint32_t len, uint32_t *ids)
+uint32_t bpe_encode_short(const struct bpe *b, const char *word, uint32_t len, uint64_t hash,
+			  uint32_t *ids)
 {
-	uint32_t keys[BPE_SHORT_MAX];
+	uint32_t keys[BPE_SHORT_MAX], wholes[BPE_SHORT_MAX];
 	uint16_t from[BPE_SHORT_MAX];
 	const uint8_t *const p = (const uint8_t *)word;
 
 	BB_ASSERT(len > 0 && len <= BPE_SHORT_MAX && b->has_all_bytes);
-	if (b->ignore_merges) {
-		ids[0] = vocab_find(&b->vocab, (struct bb_str){ word, len });
-		if (ids[0] != BPE_NONE)
-			return 1;
-	}
+	ids[0] = vocab_find_whole(&b->vocab, (struct bb_str){ word, len }, hash);
+	if (ids[0] != BPE_NONE)
+		return 1;
 	for (uint32_t i = 0; i < len; i++)
 		ids[i] = b->byte_ids[p[i]];
-	for (uint32_t i = 0; i + 1 < len; i++)
-		keys[i] = b->byte_pairs[p[i] << 8 | p[i + 1]] << 8 | i;
-	return b->merge(b, ids, keys, len, from);
+	for (uint32_t i = 0; i + 1 < len; i++) {
+		const struct bpe_joint joint = b->byte_pairs[p[i] << 8 | p[i + 1]];
+		keys[i] = joint.rank << 8 | i;
+		wholes[i] = joint.whole;
+	}
+	return b->merge(b, ids, keys, wholes, len, from);
 }
 
 int bpe_encode(const struct bpe *b, struct bpe_work *w, struct bb_str word, size_t *count)
@@ -180,8 +182,8 @@ int bpe_encode(const struct bpe *b, struct bpe_work *w, struct bb_str word, size
 		rc = bpe_out_reserve(w, 2);
 	if (rc)
 		return rc;
-	if (b->ignore_merges) {
-		w->out[0] = vocab_find(&b->vocab, word);
+	if (word.len <= b->vocab.len_max) {
+		w->out[0] = vocab_find_whole(&b->vocab, word, vocab_hash(word.p, word.len));
 		if (w->out[0] != BPE_NONE) {
 			w->out_at[0] = 0;
 			w->out_at[1] = (uint32_t)word.len;

@@ -322,6 +322,8 @@ int normalizer_run(const struct normalizer *n, struct bb_str text, struct bb_buf
 	unsigned last = 0;
 	int rc = 0;
 
+	if (n && n->count == 1 && !origins && !normalize_step_keeps(&n->steps[0], text))
+		return normalize_step_run(&n->steps[0], text, NULL, out, NULL);
 	for (int i = 0; i < 2; i++) {
 		bb_buf_init(&b.text[i], out->max);
 		text_origins_init(&b.origins[i]);

@@ -322,10 +322,38 @@ static int replace(const struct input *in, size_t *done, size_t begin, size_t en
 	return rc ? rc : insert(in, in->step->content, origin);
 }
 
+/* One byte by a few, without origins: most often the blank, which is every fifth byte. */
+static int run_byte(const struct input *in)
+{
+	const struct bb_str content = in->step->content;
+	const char byte = in->step->text.p[0];
+	size_t count = 0;
+
+	for (size_t i = 0; i < in->old.len; i++)
+		count += in->old.p[i] == byte;
+	const int rc = bb_buf_reserve(in->out, in->old.len + count * content.len);
+	if (rc)
+		return rc;
+	char *to = in->out->p + in->out->len;
+	for (size_t i = 0; i < in->old.len; i++) {
+		if (in->old.p[i] != byte) {
+			*to++ = in->old.p[i];
+			continue;
+		}
+		memcpy(to, content.p, content.len);
+		to += content.len;
+	}
+	in->out->len = (size_t)(to - in->out->p);
+	return 0;
+}
+
 static int run_text(const struct input *in)
 {
 	const struct bb_str text = in->step->text;
 	const char *const end = in->old.p + in->old.len;
+
+	if (text.len == 1 && !in->from)
+		return run_byte(in);
 	size_t done = 0;
 	int rc = 0;
 

@@ -6,7 +6,7 @@
  * with U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}], V = [\p{Ll}\p{Lm}\p{Lo}\p{M}] and S = the contractions
  * in either case (o200k only).
  */
-#include "text/split_scan.h"
+#include "text/split_block.h"
 
 /*
  * U*V+ at p, with the backtracking of the expression: the end, or NULL. Behind the run of U either
@@ -100,28 +100,23 @@ SPLIT_INLINE const char *cased_piece(const char *p, const char *end, const unsig
 	return split_white(p, end, 1);
 }
 
+static inline const char *o200k_piece(const char *p, const char *end)
+{
+	return cased_piece(p, end, 3, 1);
+}
+
+static inline const char *tekken_piece(const char *p, const char *end)
+{
+	return cased_piece(p, end, 1, 0);
+}
+
 size_t split_run_o200k(struct bb_str text, size_t *at, size_t *ends, size_t max)
 {
-	const char *const end = text.p + text.len, *p = text.p + *at;
-	size_t n = 0;
-
-	while (n < max && p < end) {
-		p = cased_piece(p, end, 3, 1);
-		ends[n++] = (size_t)(p - text.p);
-	}
-	*at = (size_t)(p - text.p);
-	return n;
+	return split_by_blocks(text, at, ends, max, o200k_piece,
+			       RULE_DIGITS_3 | RULE_SUFFIX | RULE_CASED | RULE_SLASH);
 }
 
 size_t split_run_tekken(struct bb_str text, size_t *at, size_t *ends, size_t max)
 {
-	const char *const end = text.p + text.len, *p = text.p + *at;
-	size_t n = 0;
-
-	while (n < max && p < end) {
-		p = cased_piece(p, end, 1, 0);
-		ends[n++] = (size_t)(p - text.p);
-	}
-	*at = (size_t)(p - text.p);
-	return n;
+	return split_by_blocks(text, at, ends, max, tekken_piece, RULE_CASED | RULE_SLASH);
 }

@@ -11,7 +11,7 @@
  * character that belongs to another segment counts as the end of the text. What the third does not
  * match (control characters, say) becomes a piece as it stands.
  */
-#include "text/split_scan.h"
+#include "text/split_block.h"
 
 enum {
 	IS_LETTER = 1, /* L or M */
@@ -137,13 +137,5 @@ static const char *piece(const char *p, const char *end)
 
 size_t split_run_deepseek(struct bb_str text, size_t *at, size_t *ends, size_t max)
 {
-	const char *const end = text.p + text.len, *p = text.p + *at;
-	size_t n = 0;
-
-	while (n < max && p < end) {
-		p = piece(p, end);
-		ends[n++] = (size_t)(p - text.p);
-	}
-	*at = (size_t)(p - text.p);
-	return n;
+	return split_by_blocks(text, at, ends, max, piece, RULE_DIGITS_3 | RULE_NUMBERS_APART);
 }

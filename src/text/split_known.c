@@ -129,5 +129,6 @@ const char *split_name(enum split_pattern pattern)
 size_t split_run(enum split_pattern pattern, struct bb_str text, size_t *at, size_t *ends,
 		 size_t max)
 {
-	return patterns[pattern].run(text, at, ends, max);
+	/* No text may be no pointer either, which nothing may be added to. */
+	return text.len ? patterns[pattern].run(text, at, ends, max) : 0;
 }

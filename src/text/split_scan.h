@@ -120,7 +120,8 @@ SPLIT_INLINE const char *split_run_of(const char *p, const char *end, unsigned c
 SPLIT_INLINE const char *split_letters(const char *p, const char *end, unsigned classes)
 {
 	for (;;) {
-		p = split_ascii_letters(p, end);
+		if (p < end && (uint8_t)*p < 0x80)
+			p = split_ascii_letters(p, end);
 		if (p == end || (uint8_t)*p < 0x80)
 			return p;
 		size_t len;

@@ -1,7 +1,7 @@
 /*
  * split_words.c: the scanners of GPT-2 and of the family that began with cl100k: Llama 3, Qwen 2.
  */
-#include "text/split_scan.h"
+#include "text/split_block.h"
 
 /*
  * 's|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+
@@ -80,32 +80,37 @@ SPLIT_INLINE const char *cl100k_piece(const char *p, const char *end, const unsi
 	return split_white(p, end, 1);
 }
 
-#define SPLIT_LOOP(piece)                                                                          \
-	const char *const begin = text.p, *const end = text.p + text.len, *p = text.p + *at;       \
-	size_t n = 0;                                                                              \
-	while (n < max && p < end) {                                                               \
-		p = (piece);                                                                       \
-		ends[n++] = (size_t)(p - begin);                                                   \
-	}                                                                                          \
-	*at = (size_t)(p - begin);                                                                 \
-	return n
+static inline const char *llama3_piece(const char *p, const char *end)
+{
+	return cl100k_piece(p, end, 3, 0);
+}
+
+static inline const char *qwen2_piece(const char *p, const char *end)
+{
+	return cl100k_piece(p, end, 1, 0);
+}
+
+static inline const char *qwen35_piece(const char *p, const char *end)
+{
+	return cl100k_piece(p, end, 1, 1);
+}
 
 size_t split_run_gpt2(struct bb_str text, size_t *at, size_t *ends, size_t max)
 {
-	SPLIT_LOOP(gpt2_piece(p, end));
+	return split_by_blocks(text, at, ends, max, gpt2_piece, RULE_GPT2 | RULE_CONTRACTION);
 }
 
 size_t split_run_llama3(struct bb_str text, size_t *at, size_t *ends, size_t max)
 {
-	SPLIT_LOOP(cl100k_piece(p, end, 3, 0));
+	return split_by_blocks(text, at, ends, max, llama3_piece, RULE_DIGITS_3 | RULE_CONTRACTION);
 }
 
 size_t split_run_qwen2(struct bb_str text, size_t *at, size_t *ends, size_t max)
 {
-	SPLIT_LOOP(cl100k_piece(p, end, 1, 0));
+	return split_by_blocks(text, at, ends, max, qwen2_piece, RULE_CONTRACTION);
 }
 
 size_t split_run_qwen35(struct bb_str text, size_t *at, size_t *ends, size_t max)
 {
-	SPLIT_LOOP(cl100k_piece(p, end, 1, 1));
+	return split_by_blocks(text, at, ends, max, qwen35_piece, RULE_CONTRACTION);
 }

@@ -109,13 +109,32 @@ static void work_grow(struct template_work *w, size_t more)
 	*w = (struct template_work){ block, size };
 }
 
+static uint64_t steps_max(const struct template_input *in)
+{
+	if (in->steps_max)
+		return in->steps_max;
+	return TEMPLATE_STEPS_BASE + (uint64_t)TEMPLATE_STEPS_PER_BYTE * in->body.len;
+}
+
+static size_t memory_max(const struct template_input *in)
+{
+	const uint64_t size =
+		TEMPLATE_MEMORY_BASE + (uint64_t)TEMPLATE_MEMORY_PER_BYTE * in->body.len;
+
+	if (in->memory_max)
+		return in->memory_max;
+	return size < TEMPLATE_MEMORY_MAX ? size : TEMPLATE_MEMORY_MAX;
+}
+
 int template_render(const struct template *t, const struct template_input *in, struct bb_buf *out,
 		    struct text_error *e)
 {
 	struct trun r = { .t = t, .out = out, .e = e, .raised = in->raised, .now = in->now };
 	const size_t from = out->len;
 
-	tmem_init(&r.mem, in->memory_max ? in->memory_max : TEMPLATE_MEMORY_DEFAULT, RENDER_FIRST);
+	r.steps_max = steps_max(in);
+	tmem_init(&r.mem, memory_max(in), RENDER_FIRST);
+	r.mem.work_max = r.steps_max;
 	/* Marks in it are pointers and lengths: it is never without memory. */
 	r.rc = bb_buf_reserve(out, 1);
 	if (r.rc) {

@@ -25,11 +25,21 @@
 #define TEMPLATE_SOURCE_MAX (1u << 20) /* bytes of a template */
 #define TEMPLATE_NESTING_MAX 120       /* brackets, operators and tags inside of each other */
 #define TEMPLATE_CALLS_MAX 100	       /* macros that call macros, loops that call themselves */
-#define TEMPLATE_DEPTH_MAX 1200	     /* expressions and tags being worked on, all calls together */
-#define TEMPLATE_STEPS_MAX 50000000u /* an expression or tag; 64 bytes or one item gone through */
-#define TEMPLATE_MEMORY_DEFAULT (256u << 20) /* bytes of a rendering, without its output */
-#define TEMPLATE_RANGE_MAX 100000	     /* items of a range(), as in Jinja's sandbox */
-#define TEMPLATE_VALUE_DEPTH_MAX 150	     /* lists in lists, when written or compared */
+#define TEMPLATE_DEPTH_MAX 1200 /* expressions and tags being worked on, all calls together */
+/*
+ * Steps are an expression, a tag, an item or 64 bytes gone through, and more for what takes more:
+ * about 25 ns each, and few take 60. A rendering has as many as the first, and of the second for
+ * each byte of the request: published templates need at most 1.1 a byte for long conversations.
+ */
+#define TEMPLATE_STEPS_BASE 4000000u
+#define TEMPLATE_STEPS_PER_BYTE 4u
+/* Bytes of a rendering without its output, where the caller does not say: the same way, at most …
+ */
+#define TEMPLATE_MEMORY_BASE (32u << 20)
+#define TEMPLATE_MEMORY_PER_BYTE 32u
+#define TEMPLATE_MEMORY_MAX (256u << 20)
+#define TEMPLATE_RANGE_MAX 100000    /* items of a range(), as in Jinja's sandbox */
+#define TEMPLATE_VALUE_DEPTH_MAX 150 /* lists in lists, when written or compared */
 
 #define TEMPLATE_WORK_MAX (8u << 20) /* bytes that a template_work keeps */
 
@@ -81,7 +91,8 @@ struct template_input {
 	time_t now;		    /* for strftime_now, shown in local time */
 	enum template_generation generation;
 	enum template_messages messages;
-	size_t memory_max;	    /* 0: TEMPLATE_MEMORY_DEFAULT */
+	size_t memory_max;	    /* 0: TEMPLATE_MEMORY_BASE and so on */
+	uint64_t steps_max;	    /* 0: TEMPLATE_STEPS_BASE and so on */
 	struct template_work *work; /* NULL, or the calling thread's */
 	struct bb_buf *raised;	    /* NULL, or takes the whole text of raise_exception */
 };

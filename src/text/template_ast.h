@@ -75,14 +75,21 @@ enum binary_op {
 	OP_GE,
 	OP_IN,
 	OP_NOT_IN,
+	/* Short ways: a node whose `op` is one of these is of the kind behind it. */
+	OP_MEMBER, /* E_ATTR, E_ITEM: a is a name, and of a dict this can only be a key */
+	OP_LOCAL,  /* E_NAME: refs[0], of this function, or the template's free name */
+	OP_TEXT,   /* E_COMPARE: a == or != a constant string */
 };
 
 #define LOOP_ATTRS(X)                                                                              \
 	X(INDEX, "index")                                                                          \
-	X(INDEX0, "index0") X(REVINDEX, "revindex") X(REVINDEX0, "revindex0") X(FIRST, "first")    \
-		X(LAST, "last") X(LENGTH, "length") X(PREVITEM, "previtem")                        \
-			X(NEXTITEM, "nextitem") X(DEPTH, "depth") X(DEPTH0, "depth0")              \
-				X(CYCLE, "cycle") X(CHANGED, "changed")
+	X(INDEX0, "index0")                                                                        \
+	X(REVINDEX, "revindex")                                                                    \
+	X(REVINDEX0, "revindex0")                                                                  \
+	X(FIRST, "first")                                                                          \
+	X(LAST, "last")                                                                            \
+	X(LENGTH, "length") X(PREVITEM, "previtem") X(NEXTITEM, "nextitem") X(DEPTH, "depth")      \
+		X(DEPTH0, "depth0") X(CYCLE, "cycle") X(CHANGED, "changed")
 enum loop_attr {
 	LOOP_NONE,
 #define X(name, text) LOOP_##name,
@@ -165,13 +172,20 @@ struct tnode {
 	};
 };
 
+/* A name whose value may come from outside of the template. */
+struct tfree {
+	struct bb_str name;
+	const struct tfunction *function; /* what it is when the input has none; NULL: undefined */
+	uint8_t variable; /* of the input (template_bind.c); 0: none that is known */
+};
+
 struct template
 {
 	struct tmem mem;
 	struct bb_str source;
 	struct tnode *body;
 	struct tfunc func;
-	struct bb_str *names; /* that are not set by the template alone: looked up in the input */
+	struct tfree *names; /* that are not set by the template alone: looked up in the input */
 	uint32_t name_count;
 	enum template_content content;
 };

@@ -90,7 +90,10 @@ void attr_resolve(struct bb_str name, struct tattr *out)
 		.list_unsafe = method_is_unsafe(TV_LIST, name),
 		.dict_unsafe = method_is_unsafe(TV_DICT, name),
 		.is_private = name.len > 1 && name.p[0] == '_' && name.p[1] == '_',
+		.is_short = name.len <= 16,
+		.mark = tv_key_mark(name.p, name.len),
 	};
+	out->is_plain = !out->of_dict && !out->dict_unsafe && !out->is_private;
 }
 
 /* What Python's getattr() finds; TV_MISSING: nothing. */
@@ -111,6 +114,8 @@ static struct tvalue plain_attr(struct trun *r, struct tvalue object, const stru
 
 struct tvalue op_attr(struct trun *r, struct tvalue object, const struct tattr *a)
 {
+	if (object.type == TV_LOOP && a->loop)
+		return loop_attr(r, object.loop, (enum loop_attr)a->loop);
 	if (object.type == TV_UNDEFINED)
 		return run_undefined(r, object);
 	const struct tvalue v = plain_attr(r, object, a);
@@ -128,6 +133,7 @@ struct tvalue op_attr_named(struct trun *r, struct tvalue object, struct bb_str 
 {
 	struct tattr a;
 
+	r->steps += 8;
 	attr_resolve(name, &a);
 	return op_attr(r, object, &a);
 }
@@ -186,6 +192,7 @@ struct tvalue op_item(struct trun *r, struct tvalue object, struct tvalue index,
 		return v;
 	if (index.type == TV_STR) {
 		if (!attr) {
+			r->steps += 8; /* the name is looked up in several tables */
 			attr_resolve(tv_text(index), &own);
 			attr = &own;
 		}

@@ -26,38 +26,54 @@ static const struct bb_str member_names[MEMBER_COUNT] = {
 
 /* ---- variables ---- */
 
-static bool put(struct trun *r, struct tdict *d, const char *name, struct tvalue v)
+/* Those that each rendering has, but for what chat_template_kwargs says. */
+enum variable {
+	VARIABLE_NONE,
+	VARIABLE_MESSAGES,
+	VARIABLE_TOOLS,
+	VARIABLE_DOCUMENTS,
+	VARIABLE_GENERATION,
+	VARIABLE_EFFORT,
+	VARIABLE_BOS,
+	VARIABLE_EOS,
+	VARIABLE_PAD,
+	VARIABLE_UNK,
+	VARIABLE_COUNT,
+};
+
+static const struct bb_str variable_names[VARIABLE_COUNT] = {
+	[VARIABLE_MESSAGES] = BB_STR_INIT("messages"),
+	[VARIABLE_TOOLS] = BB_STR_INIT("tools"),
+	[VARIABLE_DOCUMENTS] = BB_STR_INIT("documents"),
+	[VARIABLE_GENERATION] = BB_STR_INIT("add_generation_prompt"),
+	[VARIABLE_EFFORT] = BB_STR_INIT("reasoning_effort"),
+	[VARIABLE_BOS] = BB_STR_INIT("bos_token"),
+	[VARIABLE_EOS] = BB_STR_INIT("eos_token"),
+	[VARIABLE_PAD] = BB_STR_INIT("pad_token"),
+	[VARIABLE_UNK] = BB_STR_INIT("unk_token"),
+};
+
+void bind_name(struct tfree *f)
 {
-	return !is_fail(v) && run_put(r, d, tv_str(bb_str_of(name)), v);
+	f->function = function_find(f->name);
+	f->variable = VARIABLE_NONE;
+	for (uint8_t i = 1; i < VARIABLE_COUNT; i++)
+		if (bb_str_eq(f->name, variable_names[i]))
+			f->variable = i;
 }
 
-static bool put_token(struct trun *r, struct tdict *d, const char *name, struct bb_str token)
+static struct tvalue token_of(struct bb_str token)
 {
-	return !token.p || put(r, d, name, tv_str(token));
+	return token.p ? tv_str(token) : TV(TV_MISSING);
 }
 
-static bool put_all(struct trun *r, struct tdict *d, struct tvalue v, const char *what)
+/* The object's members as a dict; NULL: there are none. */
+static bool take_object(struct trun *r, struct tvalue v, const char *what, struct tdict **out)
 {
-	if (is_fail(v) || v.type == TV_NONE)
-		return !r->rc;
-	if (v.type != TV_DICT) {
+	*out = v.type == TV_DICT ? v.dict : NULL;
+	if (v.type != TV_DICT && v.type != TV_NONE && !is_fail(v))
 		run_invalid(r, "the request's '%s' must be an object", what);
-		return false;
-	}
-	for (uint32_t i = 0; i < v.dict->count; i++)
-		if (!run_put(r, d, v.dict->pairs[i].key, v.dict->pairs[i].value))
-			return false;
-	return true;
-}
-
-static bool put_tokens(struct trun *r, struct tdict *d, const struct template_input *in)
-{
-	return (!in->special_json.len ||
-		put_all(r, d, bind_json(r, in->special_json), "special tokens")) &&
-	       put_token(r, d, "bos_token", in->bos_token) &&
-	       put_token(r, d, "eos_token", in->eos_token) &&
-	       put_token(r, d, "pad_token", in->pad_token) &&
-	       put_token(r, d, "unk_token", in->unk_token);
+	return !r->rc;
 }
 
 static struct tvalue tools_of(struct tvalue tools, enum template_messages how)
@@ -176,52 +192,81 @@ int template_continue(struct trun *r, size_t from, const struct continuation *c)
 
 /* ---- all of it ---- */
 
-static bool fill_ctx(struct trun *r, struct tdict *vars)
+/* Where a name's value may stand, in order. */
+struct sources {
+	struct tdict *kwargs, *specials; /* NULL: none */
+	struct tvalue known[VARIABLE_COUNT];
+	bool has_fixed_generation;
+};
+
+static struct tvalue name_value(struct trun *r, const struct sources *s, const struct tfree *f)
+{
+	const bool is_fixed = f->variable == VARIABLE_MESSAGES ||
+			      (f->variable == VARIABLE_GENERATION && s->has_fixed_generation);
+	struct tvalue *v = s->kwargs && !is_fixed ? tdict_find_str(s->kwargs, f->name) : NULL;
+
+	if (v)
+		return run_at(r, v);
+	if (s->known[f->variable].type != TV_MISSING)
+		return s->known[f->variable];
+	v = s->specials ? tdict_find_str(s->specials, f->name) : NULL;
+	if (v)
+		return run_at(r, v);
+	return f->function ? TV(TV_FUNC, .func = f->function) : TV(TV_MISSING);
+}
+
+static bool fill_ctx(struct trun *r, const struct sources *s)
 {
 	const struct template *const t = r->t;
 	struct tvalue *const ctx = run_alloc(r, (t->name_count + 1) * sizeof(*ctx));
 
-	if (!ctx)
+	if (!ctx || !run_charge(r, t->name_count))
 		return false;
 	for (uint32_t i = 0; i < t->name_count; i++) {
-		struct tvalue *const v = tdict_find_str(vars, t->names[i]);
-		const struct tfunction *const f = v ? NULL : function_find(t->names[i]);
-		ctx[i] = v ? run_at(r, v) : f ? TV(TV_FUNC, .func = f) : TV(TV_MISSING);
-		if (r->rc)
+		ctx[i] = name_value(r, s, &t->names[i]);
+		if (is_fail(ctx[i]))
 			return false;
 	}
 	r->ctx = ctx;
 	return true;
 }
 
-static bool put_variables(struct trun *r, struct tdict *vars, const struct template_input *in,
-			  const struct tvalue *q, struct tvalue generation)
+static bool take_sources(struct trun *r, const struct template_input *in, const struct tvalue *q,
+			 struct sources *s)
 {
-	return put_tokens(r, vars, in) && put(r, vars, "tools", tools_of(q[TOOLS], in->messages)) &&
-	       put(r, vars, "documents", q[DOCUMENTS]) &&
-	       put(r, vars, "add_generation_prompt", generation) &&
-	       (q[REASONING_EFFORT].type == TV_NONE ||
-		put(r, vars, "reasoning_effort", q[REASONING_EFFORT])) &&
-	       put_all(r, vars, q[CHAT_TEMPLATE_KWARGS], "chat_template_kwargs") &&
-	       (in->generation != TEMPLATE_GENERATION_NO ||
-		put(r, vars, "add_generation_prompt", tv_bool(0))) &&
-	       put(r, vars, "messages", q[MESSAGES]);
+	*s = (struct sources){
+		.has_fixed_generation = in->generation == TEMPLATE_GENERATION_NO,
+		.known = { [VARIABLE_MESSAGES] = q[MESSAGES],
+			   [VARIABLE_TOOLS] = tools_of(q[TOOLS], in->messages),
+			   [VARIABLE_DOCUMENTS] = q[DOCUMENTS],
+			   [VARIABLE_EFFORT] = q[REASONING_EFFORT],
+			   [VARIABLE_BOS] = token_of(in->bos_token),
+			   [VARIABLE_EOS] = token_of(in->eos_token),
+			   [VARIABLE_PAD] = token_of(in->pad_token),
+			   [VARIABLE_UNK] = token_of(in->unk_token) },
+	};
+	if (q[REASONING_EFFORT].type == TV_NONE)
+		s->known[VARIABLE_EFFORT] = TV(TV_MISSING);
+	return take_object(r, q[CHAT_TEMPLATE_KWARGS], "chat_template_kwargs", &s->kwargs) &&
+	       (!in->special_json.len ||
+		take_object(r, bind_json(r, in->special_json), "special tokens", &s->specials));
 }
 
 int template_bind(struct trun *r, const struct template_input *in, struct continuation *c)
 {
-	struct tdict *const vars = run_dict(r, 24);
 	struct tvalue q[MEMBER_COUNT];
+	struct sources s;
 
 	*c = (struct continuation){ .is_wanted = false };
-	if (!vars || !bind_members(r, in->body, member_names, MEMBER_COUNT, q) ||
+	if (!bind_members(r, in->body, member_names, MEMBER_COUNT, q) ||
 	    !bind_messages(r, &q[MESSAGES], in->messages))
 		return r->rc;
 	c->is_wanted = tv_truth(q[CONTINUE_FINAL_MESSAGE]);
 	const struct tvalue generation = generation_of(r, in, q[ADD_GENERATION_PROMPT], c);
 	if (is_fail(generation) ||
 	    (c->is_wanted && !tag_final(r, q[MESSAGES], q[CONTINUE_FINAL_MESSAGE], c)) ||
-	    !put_variables(r, vars, in, q, generation))
+	    !take_sources(r, in, q, &s))
 		return r->rc;
-	return fill_ctx(r, vars) ? 0 : r->rc;
+	s.known[VARIABLE_GENERATION] = generation;
+	return fill_ctx(r, &s) ? 0 : r->rc;
 }

@@ -17,6 +17,8 @@ struct continuation {
 /* What the engine's final message is marked with, to find its end in the prompt. */
 #define CONTINUE_TAG "CONTINUE_FINAL_MESSAGE_TAG "
 
+/* What the name can mean; its text is set. For the parser. */
+void bind_name(struct tfree *f);
 /* Sets r->ctx. */
 BB_MUST int template_bind(struct trun *r, const struct template_input *in, struct continuation *c);
 /* Cuts the prompt, which begins at `from`, behind the final message's text. */

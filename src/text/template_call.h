@@ -71,6 +71,9 @@ struct tattr {
 	const struct tfunction *of_str, *of_list, *of_dict; /* NULL: no method */
 	uint8_t loop;					    /* enum loop_attr */
 	bool list_unsafe, dict_unsafe, is_private;
+	bool is_plain; /* of a dict it can only be a key */
+	bool is_short; /* at most 16 bytes */
+	uint16_t mark; /* as a key */
 };
 void attr_resolve(struct bb_str name, struct tattr *out);
 

@@ -5,33 +5,67 @@
 
 #define ARGS_INLINE 8
 
-/* ---- names ---- */
+/*
+ * Each kind of node keeps to a function of its own: what recurses is then only as large, on the
+ * stack and in its prologue, as the kind needs.
+ */
+#define NOINLINE __attribute__((noinline))
 
-static inline struct tvalue *slot_of(struct trun *r, struct tref ref)
-{
-	struct tframe *f = r->frame;
+/* ---- names and their members ---- */
 
-	for (uint16_t up = ref.up; up; up--)
-		f = f->parent;
-	return &f->slots[ref.slot];
-}
-
-static struct tvalue eval_name(struct trun *r, const struct tnode *n)
+const struct tvalue *name_find_any(const struct trun *r, const struct tnode *n)
 {
 	for (uint16_t i = 0; i < n->count; i++) {
-		const struct tvalue v = *slot_of(r, n->refs[i]);
-		if (v.type != TV_MISSING)
-			return v;
+		const struct tframe *f = r->frame;
+		for (uint16_t up = n->refs[i].up; up; up--)
+			f = f->parent;
+		if (f->slots[n->refs[i].slot].type != TV_MISSING)
+			return &f->slots[n->refs[i].slot];
 	}
-	const struct tvalue v = r->ctx[n->ctx];
-	if (v.type != TV_MISSING)
-		return v;
-	return TV(TV_UNDEFINED, .len = (uint32_t)n->text.len, .p = n->text.p);
+	return &r->ctx[n->ctx];
+}
+
+static NOINLINE struct tvalue member_any(struct trun *r, const struct tnode *n,
+					 struct tvalue object)
+{
+	r->node = n;
+	if (is_fail(object) || n->kind == E_ATTR)
+		return is_fail(object) ? object : op_attr(r, object, n->attr);
+	return op_item(r, object, n->b->value, n->attr);
+}
+
+static NOINLINE struct tvalue member_of_name(struct trun *r, const struct tnode *n)
+{
+	return member_any(r, n, eval_name(r, n->a));
+}
+
+/* Calls nothing but at its end, so that it keeps nothing on the stack. */
+struct tvalue eval_member(struct trun *r, const struct tnode *n)
+{
+	const struct tattr *const a = n->attr;
+
+	r->steps++;
+	if (n->a->op != OP_LOCAL || !a->is_short)
+		return member_of_name(r, n);
+	const struct tvalue *const object = &r->frame->slots[n->a->refs->slot];
+	if ((object->type != TV_DICT && object->type != TV_NAMESPACE) || object->dict->index)
+		return member_of_name(r, n);
+	const struct tpair *pair = object->dict->pairs;
+	for (const struct tpair *const end = pair + object->dict->count; pair < end; pair++) {
+		if (pair->key.len != a->name.len || pair->key.aux != a->mark ||
+		    pair->key.type != TV_STR ||
+		    !tv_same_short(pair->key.p, a->name.p, pair->key.len))
+			continue;
+		return pair->value.type != TV_LAZY ? pair->value : member_of_name(r, n);
+	}
+	if (object->type != TV_DICT || !a->is_plain)
+		return member_of_name(r, n);
+	return TV(TV_UNDEFINED, .aux = TV_DICT, .len = (uint32_t)a->name.len, .p = a->name.p);
 }
 
 /* ---- brackets ---- */
 
-static struct tvalue eval_seq(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_seq(struct trun *r, const struct tnode *n)
 {
 	struct tseq *const s = run_seq(r, n->count);
 
@@ -46,7 +80,7 @@ static struct tvalue eval_seq(struct trun *r, const struct tnode *n)
 	return TV(n->kind == E_LIST ? TV_LIST : TV_TUPLE, .seq = s);
 }
 
-static struct tvalue eval_dict(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_dict(struct trun *r, const struct tnode *n)
 {
 	struct tdict *const d = run_dict(r, n->count / 2u);
 
@@ -61,7 +95,7 @@ static struct tvalue eval_dict(struct trun *r, const struct tnode *n)
 	return TV(TV_DICT, .dict = d);
 }
 
-static struct tvalue eval_slice(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_slice(struct trun *r, const struct tnode *n)
 {
 	const struct tnode *const nodes[3] = { n->b, n->c, n->d };
 	struct tvalue bounds[3];
@@ -78,15 +112,17 @@ static struct tvalue eval_slice(struct trun *r, const struct tnode *n)
 	return op_slice(r, object, bounds);
 }
 
-static struct tvalue eval_item(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_item(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue object = eval(r, n->a);
-	const struct tvalue index = is_fail(object) ? object : eval(r, n->b);
 
+	if (n->attr)
+		return member_any(r, n, object);
+	const struct tvalue index = is_fail(object) ? object : eval(r, n->b);
 	if (is_fail(index))
 		return index;
 	r->node = n;
-	return op_item(r, object, index, n->attr);
+	return op_item(r, object, index, NULL);
 }
 
 /* ---- calls ---- */
@@ -152,7 +188,7 @@ static bool args_room(struct trun *r, const struct tnode *call, struct call_args
 	return *keywords != NULL;
 }
 
-static bool eval_args(struct trun *r, const struct tnode *call, struct call_args *c)
+static NOINLINE bool eval_args_any(struct trun *r, const struct tnode *call, struct call_args *c)
 {
 	struct tvalue *list;
 	struct tkeyword *keywords;
@@ -176,6 +212,30 @@ static bool eval_args(struct trun *r, const struct tnode *call, struct call_args
 			return false;
 	}
 	c->args = (struct targs){ list, count, keywords, keyword_count };
+	return true;
+}
+
+/* All by place, and not many: the usual call. */
+static bool are_plain(const struct tnode *call)
+{
+	for (const struct tnode *a = call->b; a; a = a->next)
+		if (a->kind >= A_KEYWORD)
+			return false;
+	return call->count <= ARGS_INLINE;
+}
+
+static bool eval_args(struct trun *r, const struct tnode *call, struct call_args *c)
+{
+	uint32_t i = 0;
+
+	if (!are_plain(call))
+		return eval_args_any(r, call, c);
+	for (const struct tnode *a = call->b; a; a = a->next) {
+		c->list[i] = eval(r, a);
+		if (is_fail(c->list[i++]))
+			return false;
+	}
+	c->args = (struct targs){ c->list, i, NULL, 0 };
 	return true;
 }
 
@@ -226,7 +286,7 @@ static bool eval_target(struct trun *r, const struct tnode *callee, struct targe
 	return !is_fail(t->callee);
 }
 
-static struct tvalue eval_call(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_call(struct trun *r, const struct tnode *n)
 {
 	struct call_args c;
 	struct target t;
@@ -238,13 +298,11 @@ static struct tvalue eval_call(struct trun *r, const struct tnode *n)
 			: call_value(r, t.callee, &c.args);
 }
 
-static struct tvalue eval_tool(struct trun *r, const struct tnode *n, const struct tfunction *f)
+static NOINLINE struct tvalue tool_call(struct trun *r, const struct tnode *n,
+					const struct tfunction *f, struct tvalue self)
 {
 	struct call_args c;
-	const struct tvalue self = eval(r, n->a);
 
-	if (is_fail(self))
-		return self;
 	if (!f) {
 		r->node = n;
 		return run_invalid(r, "there is no %s named '%.*s'",
@@ -256,16 +314,28 @@ static struct tvalue eval_tool(struct trun *r, const struct tnode *n, const stru
 	return call_function(r, f, self, &c.args);
 }
 
-/* ---- operators ---- */
-
-static struct tvalue eval_not(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_tool(struct trun *r, const struct tnode *n,
+					const struct tfunction *f)
 {
-	const struct tvalue v = eval(r, n->a);
+	const struct tvalue self = eval(r, n->a);
 
-	return is_fail(v) ? v : tv_bool(!tv_truth(v));
+	if (is_fail(self))
+		return self;
+	if (!f || f->max || !f->call || n->b)
+		return tool_call(r, n, f, self);
+	r->node = n;
+	return f->call(r, self, NULL);
 }
 
-static struct tvalue eval_sign(struct trun *r, const struct tnode *n)
+/* ---- operators ---- */
+
+/* What an answer of -1, 0 or 1 is as a value. */
+static inline struct tvalue answer(int rc)
+{
+	return rc < 0 ? TV(TV_FAIL) : tv_bool(rc);
+}
+
+static NOINLINE struct tvalue eval_sign(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue v = eval(r, n->a);
 
@@ -283,26 +353,7 @@ static struct tvalue eval_sign(struct trun *r, const struct tnode *n)
 		       : run_invalid(r, "bad operand type for unary +: '%s'", tv_type_name(v.type));
 }
 
-static struct tvalue eval_compare(struct trun *r, const struct tnode *n)
-{
-	struct tvalue left = eval(r, n->a);
-
-	for (const struct tnode *o = n->b; o && !is_fail(left); o = o->next) {
-		const struct tvalue right = eval(r, o->a);
-		if (is_fail(right))
-			return right;
-		r->node = n;
-		const int rc = op_compare(r, (enum binary_op)o->op, left, right);
-		if (rc < 0)
-			return TV(TV_FAIL);
-		if (!rc)
-			return tv_bool(0);
-		left = right;
-	}
-	return is_fail(left) ? left : tv_bool(1);
-}
-
-static struct tvalue eval_add(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_add(struct trun *r, const struct tnode *n)
 {
 	struct tvalue sum = eval(r, n->a);
 
@@ -316,17 +367,25 @@ static struct tvalue eval_add(struct trun *r, const struct tnode *n)
 	return sum;
 }
 
-static struct tvalue eval_concat(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_concat(struct trun *r, const struct tnode *n)
 {
 	const size_t mark = run_mark(r);
+	const struct tvalue first = eval(r, n->a);
+	const bool is_text = first.type == TV_STR && !(first.flags & TV_MARKUP);
 
-	for (const struct tnode *o = n->a; o; o = o->next)
+	if (is_fail(first) || (!is_text && !run_print(r, first)))
+		return TV(TV_FAIL);
+	for (const struct tnode *o = n->a->next; o; o = o->next)
 		if (!eval_print(r, o))
 			return TV(TV_FAIL);
-	return run_take(r, mark);
+	if (!is_text || r->out->err)
+		return run_take(r, mark);
+	const struct bb_str rest = { r->out->p + mark, r->out->len - mark };
+	r->out->len = mark;
+	return run_append(r, first, rest);
 }
 
-static struct tvalue eval_binary(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_binary(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue a = eval(r, n->a);
 	const struct tvalue b = is_fail(a) ? a : eval(r, n->b);
@@ -344,18 +403,18 @@ static struct tvalue no_else(void)
 	return TV(TV_UNDEFINED, .flags = TV_HINT, .len = sizeof(hint) - 1, .p = hint);
 }
 
-static struct tvalue eval_cond(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_cond(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue test = eval(r, n->a);
+	const int test = eval_truth(r, n->a);
 
-	if (is_fail(test))
-		return test;
-	if (tv_truth(test))
+	if (test < 0)
+		return TV(TV_FAIL);
+	if (test)
 		return eval(r, n->b);
 	return n->c ? eval(r, n->c) : no_else();
 }
 
-static struct tvalue eval_logic(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_logic(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue left = eval(r, n->a);
 
@@ -364,17 +423,12 @@ static struct tvalue eval_logic(struct trun *r, const struct tnode *n)
 	return eval(r, n->b);
 }
 
-static struct tvalue eval_attr(struct trun *r, const struct tnode *n)
+static NOINLINE struct tvalue eval_attr(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue object = eval(r, n->a);
-
-	if (is_fail(object))
-		return object;
-	r->node = n;
-	return op_attr(r, object, n->attr);
+	return member_any(r, n, eval(r, n->a));
 }
 
-static struct tvalue eval_node(struct trun *r, const struct tnode *n)
+struct tvalue eval_node(struct trun *r, const struct tnode *n)
 {
 	switch ((enum node_kind)n->kind) {
 	case E_LIST:
@@ -386,12 +440,12 @@ static struct tvalue eval_node(struct trun *r, const struct tnode *n)
 	case E_CALL: return eval_call(r, n);
 	case E_FILTER: return eval_tool(r, n, n->filter ? &n->filter->f : NULL);
 	case E_TEST: return eval_tool(r, n, n->test ? &n->test->f : NULL);
-	case E_NOT: return eval_not(r, n);
+	case E_NOT:
+	case E_COMPARE: return answer(truth_node(r, n));
 	case E_NEG:
 	case E_POS: return eval_sign(r, n);
 	case E_AND:
 	case E_OR: return eval_logic(r, n);
-	case E_COMPARE: return eval_compare(r, n);
 	case E_ADD: return eval_add(r, n);
 	case E_CONCAT: return eval_concat(r, n);
 	case E_BINARY: return eval_binary(r, n);
@@ -400,13 +454,10 @@ static struct tvalue eval_node(struct trun *r, const struct tnode *n)
 	}
 }
 
-struct tvalue eval(struct trun *r, const struct tnode *n)
+struct tvalue eval_deep(struct trun *r, const struct tnode *n)
 {
-	if (n->kind == E_CONST)
-		return n->value;
-	if (n->kind == E_NAME)
-		return eval_name(r, n);
 	const struct tvalue v = run_enter(r) ? eval_node(r, n) : TV(TV_FAIL);
+
 	run_leave(r);
 	return v;
 }
@@ -414,7 +465,7 @@ struct tvalue eval(struct trun *r, const struct tnode *n)
 /* ---- printing ---- */
 
 /* Strings that are added go out one after the other; anything else is added first. */
-static bool print_add(struct trun *r, const struct tnode *n)
+static NOINLINE bool print_add(struct trun *r, const struct tnode *n)
 {
 	const size_t mark = run_mark(r);
 	const struct tnode *o = n->a;
@@ -450,18 +501,18 @@ add:
 	return !is_fail(v) && run_print(r, v);
 }
 
-static bool print_cond(struct trun *r, const struct tnode *n)
+static NOINLINE bool print_cond(struct trun *r, const struct tnode *n)
 {
-	const struct tvalue test = eval(r, n->a);
+	const int test = eval_truth(r, n->a);
 
-	if (is_fail(test))
+	if (test < 0)
 		return false;
-	if (tv_truth(test))
+	if (test)
 		return eval_print(r, n->b);
 	return !n->c || eval_print(r, n->c);
 }
 
-static bool print_call(struct trun *r, const struct tnode *n)
+static NOINLINE bool print_call(struct trun *r, const struct tnode *n)
 {
 	struct call_args c;
 	struct target t;
@@ -510,6 +561,10 @@ bool eval_print(struct trun *r, const struct tnode *n)
 		return run_print(r, n->value);
 	if (n->kind == E_NAME)
 		return run_print(r, eval_name(r, n));
+	if (n->op == OP_MEMBER) {
+		const struct tvalue v = eval_member(r, n);
+		return !is_fail(v) && run_print(r, v);
+	}
 	const bool ok = run_enter(r) && print_node(r, n);
 	run_leave(r);
 	return ok;

@@ -1,15 +1,21 @@
 /* Tags: template_eval.h. */
 #include "text/template_eval.h"
 
+/* What needs much of the stack keeps it out of the tags around. */
+#define NOINLINE __attribute__((noinline))
+
 static struct tvalue *local_slot(struct trun *r, const struct tscope *s, const struct tlocal *l)
 {
 	return &r->frame->slots[s->base + l->slot];
 }
 
-static void scope_clear(struct trun *r, const struct tscope *s)
+static inline void scope_clear(struct trun *r, const struct tscope *s)
 {
-	if (s->count)
-		memset(&r->frame->slots[s->base], 0, s->count * sizeof(struct tvalue));
+	struct tvalue *const slots = &r->frame->slots[s->base];
+
+	r->steps += s->count >> 2;
+	for (uint32_t i = 0; i < s->count; i++)
+		slots[i] = TV(TV_MISSING);
 }
 
 struct tframe *frame_create(struct trun *r, const struct tfunc *func, struct tframe *parent)
@@ -17,6 +23,7 @@ struct tframe *frame_create(struct trun *r, const struct tfunc *func, struct tfr
 	const size_t size = sizeof(struct tframe) + func->slot_count * sizeof(struct tvalue);
 	struct tframe *const f = run_alloc(r, size);
 
+	r->steps += func->slot_count >> 2;
 	if (f) {
 		memset(f, 0, size); /* TV_MISSING is 0 */
 		f->parent = parent;
@@ -26,7 +33,15 @@ struct tframe *frame_create(struct trun *r, const struct tfunc *func, struct tfr
 
 /* ---- assigning ---- */
 
-static bool assign(struct trun *r, const struct tnode *target, struct tvalue v);
+static bool assign_any(struct trun *r, const struct tnode *target, struct tvalue v);
+
+static inline bool assign(struct trun *r, const struct tnode *target, struct tvalue v)
+{
+	if (target->kind != E_NAME)
+		return assign_any(r, target, v);
+	r->frame->slots[target->refs[0].slot] = v;
+	return true;
+}
 
 static bool assign_tuple(struct trun *r, const struct tnode *target, struct tvalue v)
 {
@@ -54,24 +69,23 @@ static bool assign_tuple(struct trun *r, const struct tnode *target, struct tval
 
 static bool assign_attr(struct trun *r, const struct tnode *target, struct tvalue v)
 {
-	const struct tvalue object = eval(r, target->a);
+	const struct tvalue object = eval_name(r, target->a);
 
 	r->node = target;
 	if (object.type != TV_NAMESPACE) {
 		run_invalid(r, "cannot assign attribute on non-namespace object");
 		return false;
 	}
-	return run_put(r, object.dict, tv_str(target->text), v);
+	struct tvalue *const old = tdict_find_str(object.dict, target->text);
+	if (!old)
+		return run_put(r, object.dict, tv_str(target->text), v);
+	*old = v;
+	return true;
 }
 
-static bool assign(struct trun *r, const struct tnode *target, struct tvalue v)
+static bool assign_any(struct trun *r, const struct tnode *target, struct tvalue v)
 {
-	if (target->kind == E_TUPLE)
-		return assign_tuple(r, target, v);
-	if (target->kind == T_NSATTR)
-		return assign_attr(r, target, v);
-	r->frame->slots[target->refs[0].slot] = v;
-	return true;
+	return target->kind == E_TUPLE ? assign_tuple(r, target, v) : assign_attr(r, target, v);
 }
 
 /* ---- loops ---- */
@@ -87,10 +101,10 @@ static bool filter_items(struct trun *r, const struct tloop_def *def, struct tse
 		const struct tvalue item = run_at(r, &items->items[i]);
 		if (is_fail(item) || !assign(r, def->target, item))
 			return false;
-		const struct tvalue test = eval(r, def->test);
-		if (is_fail(test))
+		const int test = eval_truth(r, def->test);
+		if (test < 0)
 			return false;
-		if (tv_truth(test))
+		if (test)
 			kept->items[kept->count++] = item;
 	}
 	scope_clear(r, def->scope);
@@ -106,6 +120,15 @@ static enum flow loop_else(struct trun *r, const struct tloop_def *def)
 	return exec_body(r, def->otherwise);
 }
 
+static inline bool assign_item(struct trun *r, const struct tnode *target, struct tvalue *item)
+{
+	if (!tv_ready(&r->mem, item)) {
+		run_nomem(r);
+		return false;
+	}
+	return assign(r, target, *item);
+}
+
 /* As in Jinja, the `else` is also for loops of which no turn came to its end. */
 static enum flow loop_run(struct trun *r, const struct tloop_def *def, struct tloop *l)
 {
@@ -114,8 +137,7 @@ static enum flow loop_run(struct trun *r, const struct tloop_def *def, struct tl
 	for (l->index = 0; l->index < l->count; l->index++) {
 		scope_clear(r, def->scope);
 		*local_slot(r, def->scope, def->loop) = TV(TV_LOOP, .loop = l);
-		const struct tvalue item = run_at(r, &l->items[l->index]);
-		if (is_fail(item) || !assign(r, def->target, item))
+		if (!assign_item(r, def->target, &l->items[l->index]))
 			return FLOW_FAIL;
 		const enum flow flow = exec_body(r, def->body);
 		if (flow == FLOW_FAIL)
@@ -148,7 +170,7 @@ static enum flow loop_over(struct trun *r, const struct tloop_def *def, struct t
 	return loop_run(r, def, l);
 }
 
-static enum flow exec_for(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_for(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue over = eval(r, n->loop->iter);
 
@@ -319,7 +341,7 @@ static struct tvalue macro_create(struct trun *r, const struct tmacro_def *def)
 	return TV(TV_MACRO, .macro = m);
 }
 
-static enum flow exec_macro(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_macro(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue m = macro_create(r, n->def);
 
@@ -327,7 +349,7 @@ static enum flow exec_macro(struct trun *r, const struct tnode *n)
 }
 
 /* {% call f(x) %}: the body is a macro that f knows as `caller`. */
-static enum flow exec_call(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_call(struct trun *r, const struct tnode *n)
 {
 	const struct tvalue caller = macro_create(r, n->def);
 	struct tnode call = *n->a,
@@ -383,7 +405,7 @@ static struct tvalue take_body(struct trun *r, const struct tnode *n, enum flow 
 	return is_fail(text) || *flow != FLOW_NEXT ? text : apply_filters(r, n->b, text);
 }
 
-static enum flow exec_set_block(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_set_block(struct trun *r, const struct tnode *n)
 {
 	enum flow flow;
 	const struct tvalue v = take_body(r, n, &flow);
@@ -393,7 +415,7 @@ static enum flow exec_set_block(struct trun *r, const struct tnode *n)
 	return flow;
 }
 
-static enum flow exec_filter(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_filter(struct trun *r, const struct tnode *n)
 {
 	enum flow flow;
 	const struct tvalue v = take_body(r, n, &flow);
@@ -403,7 +425,7 @@ static enum flow exec_filter(struct trun *r, const struct tnode *n)
 	return flow;
 }
 
-static enum flow exec_with(struct trun *r, const struct tnode *n)
+static NOINLINE enum flow exec_with(struct trun *r, const struct tnode *n)
 {
 	const struct tnode *value = n->b;
 
@@ -422,10 +444,10 @@ static enum flow exec_with(struct trun *r, const struct tnode *n)
 static enum flow exec_if(struct trun *r, const struct tnode *n)
 {
 	while (n && n->kind == S_IF) {
-		const struct tvalue test = eval(r, n->a);
-		if (is_fail(test))
+		const int test = eval_truth(r, n->a);
+		if (test < 0)
 			return FLOW_FAIL;
-		if (tv_truth(test))
+		if (test)
 			return exec_body(r, n->b);
 		/* What follows is an elif, or the body of the else. */
 		if (!n->c || n->c->kind != S_IF || n->c->next)

@@ -296,6 +296,7 @@ static struct tvalue filter_int(struct trun *r, struct tvalue v, struct tvalue *
 	if (v.type == TV_STR) {
 		if (number_int(&r->mem, tv_text(v), (int)base, &out) == 0)
 			return out;
+		r->steps += RUN_FLOAT_STEPS;
 		if (number_float(tv_text(v), &f) == 0 && number_of_double(&r->mem, f, &out) == 0)
 			return out;
 		return fallback;
@@ -314,8 +315,10 @@ static struct tvalue filter_float(struct trun *r, struct tvalue v, struct tvalue
 
 	if (v.type == TV_UNDEFINED)
 		return run_undefined(r, v);
-	if (v.type == TV_STR)
+	if (v.type == TV_STR) {
+		r->steps += RUN_FLOAT_STEPS;
 		return number_float(tv_text(v), &f) ? fallback : tv_float(f);
+	}
 	return tv_is_number(v) ? tv_float(tv_double(v)) : fallback;
 }
 

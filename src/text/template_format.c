@@ -169,8 +169,8 @@ static bool write_repr(struct trun *r, struct tvalue v, uint32_t depth)
 	case TV_NONE: bb_buf_lit(r->out, "None"); return true;
 	case TV_BOOL: bb_buf_put_str(r->out, v.i ? BB_STR("True") : BB_STR("False")); return true;
 	case TV_INT:
-	case TV_BIG:
-	case TV_FLOAT: number_put(r->out, v); return true;
+	case TV_BIG: number_put(r->out, v); return true;
+	case TV_FLOAT: number_put(r->out, v); return run_charge(r, RUN_FLOAT_STEPS);
 	case TV_STR:
 		if (!(v.flags & TV_MARKUP))
 			return repr_str(r, tv_text(v));
@@ -243,6 +243,8 @@ bool format_escaped(struct trun *r, struct bb_str s)
 
 /* ---- JSON ---- */
 
+#define JSON_SHORT 16 /* bytes: most names, and many values */
+
 /* The first byte that JSON must escape; with `ascii` also the first that is not ASCII. */
 static const char *json_plain_end(const char *p, const char *end, int ascii)
 {
@@ -287,10 +289,29 @@ static void json_escape(struct bb_buf *out, uint32_t c)
 	put_escape(out, 'u', c, 4);
 }
 
+/* Is a short string written as it is? One pass: it is copied while it is looked at. */
+static bool json_str_short(struct bb_buf *out, struct bb_str s, int ascii)
+{
+	if (s.len > JSON_SHORT || out->cap - out->len < JSON_SHORT + 2)
+		return false;
+	char *const to = out->p + out->len;
+	for (size_t i = 0; i < s.len; i++) {
+		const unsigned char c = (unsigned char)s.p[i];
+		if (c < 0x20 || c == '"' || c == '\\' || (ascii && c >= 0x80))
+			return false;
+		to[i + 1] = (char)c;
+	}
+	to[0] = to[s.len + 1] = '"';
+	out->len += s.len + 2;
+	return true;
+}
+
 static bool json_str(struct trun *r, struct bb_str s, const struct json_style *style)
 {
 	const char *p = s.p, *const end = s.p + s.len;
 
+	if (json_str_short(r->out, s, style->ensure_ascii))
+		return true;
 	bb_buf_lit(r->out, "\"");
 	while (p < end) {
 		const char *const stop = json_plain_end(p, end, style->ensure_ascii);
@@ -303,13 +324,24 @@ static bool json_str(struct trun *r, struct bb_str s, const struct json_style *s
 	return run_charge_bytes(r, s.len);
 }
 
+/* A separator or an indent, which are a few bytes. */
+static inline void put_few(struct bb_buf *out, struct bb_str s)
+{
+	if (s.len > 8 || out->cap - out->len < 8) {
+		bb_buf_put_str(out, s);
+		return;
+	}
+	for (size_t i = 0; i < s.len; i++)
+		out->p[out->len++] = s.p[i];
+}
+
 static void json_line(struct trun *r, const struct json_style *style, uint32_t depth)
 {
 	if (!style->indent.p)
 		return;
 	bb_buf_lit(r->out, "\n");
 	for (uint32_t i = 0; i < depth; i++)
-		bb_buf_put_str(r->out, style->indent);
+		put_few(r->out, style->indent);
 }
 
 static bool json_value(struct trun *r, struct tvalue v, const struct json_style *style,
@@ -364,11 +396,11 @@ static bool json_dict(struct trun *r, const struct tdict *d, const struct json_s
 	bb_buf_lit(r->out, "{");
 	for (uint32_t i = 0; i < d->count; i++) {
 		if (i)
-			bb_buf_put_str(r->out, style->item_separator);
+			put_few(r->out, style->item_separator);
 		json_line(r, style, depth + 1);
 		if (!json_key(r, pairs[i].key, style))
 			return false;
-		bb_buf_put_str(r->out, style->key_separator);
+		put_few(r->out, style->key_separator);
 		if (!json_value(r, pairs[i].value, style, depth + 1))
 			return false;
 	}
@@ -387,7 +419,7 @@ static bool json_list(struct trun *r, const struct tseq *s, const struct json_st
 	bb_buf_lit(r->out, "[");
 	for (uint32_t i = 0; i < s->count; i++) {
 		if (i)
-			bb_buf_put_str(r->out, style->item_separator);
+			put_few(r->out, style->item_separator);
 		json_line(r, style, depth + 1);
 		if (!json_value(r, s->items[i], style, depth + 1))
 			return false;
@@ -399,6 +431,7 @@ static bool json_list(struct trun *r, const struct tseq *s, const struct json_st
 
 static void json_float(struct trun *r, double f)
 {
+	r->steps += RUN_FLOAT_STEPS;
 	if (isnan(f))
 		bb_buf_lit(r->out, "NaN");
 	else if (isinf(f))

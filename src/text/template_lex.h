@@ -19,17 +19,17 @@
 
 #define TEMPLATE_TOKENS(X)                                                                         \
 	X(EOF, "end of template")                                                                  \
-	X(DATA, "template data") X(VARIABLE_BEGIN, "begin of print statement") X(                  \
-		VARIABLE_END, "end of print statement") X(BLOCK_BEGIN, "begin of statement block") \
-		X(BLOCK_END, "end of statement block") X(NAME, "name") X(STRING, "string") X(      \
-			INTEGER, "integer") X(FLOAT, "float") X(ADD, "+") X(SUB, "-") X(DIV, "/")  \
-			X(FLOORDIV, "//") X(MUL, "*") X(MOD, "%") X(POW, "**") X(TILDE, "~")       \
-				X(LBRACKET, "[") X(RBRACKET, "]") X(LPAREN, "(") X(RPAREN, ")")    \
-					X(LBRACE, "{") X(RBRACE, "}") X(EQ, "==") X(NE, "!=")      \
-						X(GT, ">") X(GE, ">=") X(LT, "<") X(LE, "<=")      \
-							X(ASSIGN, "=") X(DOT, ".") X(COLON, ":")   \
-								X(PIPE, "|") X(COMMA, ",")         \
-									X(SEMICOLON, ";")
+	X(DATA, "template data")                                                                   \
+	X(VARIABLE_BEGIN, "begin of print statement") X(VARIABLE_END, "end of print statement") X( \
+		BLOCK_BEGIN, "begin of statement block") X(BLOCK_END, "end of statement block")    \
+		X(NAME, "name") X(STRING, "string") X(INTEGER, "integer") X(FLOAT, "float") X(     \
+			ADD, "+") X(SUB, "-") X(DIV, "/") X(FLOORDIV, "//") X(MUL, "*")            \
+			X(MOD, "%") X(POW, "**") X(TILDE, "~") X(LBRACKET, "[") X(RBRACKET, "]")   \
+				X(LPAREN, "(") X(RPAREN, ")") X(LBRACE, "{") X(RBRACE, "}")        \
+					X(EQ, "==") X(NE, "!=") X(GT, ">") X(GE, ">=") X(LT, "<")  \
+						X(LE, "<=") X(ASSIGN, "=") X(DOT, ".")             \
+							X(COLON, ":") X(PIPE, "|") X(COMMA, ",")   \
+								X(SEMICOLON, ";")
 
 enum token_type {
 #define X(name, text) TOKEN_##name,

@@ -142,7 +142,7 @@ static struct tvalue str_replace(struct trun *r, struct tvalue self, struct tval
 	int64_t count;
 
 	if (!arg_str(r, args[0], &old) || !arg_str(r, args[1], &to) ||
-	    !arg_int(r, args[2], -1, &count) || !run_charge_bytes(r, rest.len))
+	    !arg_int(r, args[2], -1, &count) || !run_charge_find(r, rest.len, old.len))
 		return TV(TV_FAIL);
 	uint64_t left = count < 0 ? UINT64_MAX : (uint64_t)count;
 	ptrdiff_t at = old.len && left ? bb_str_find(rest, old) : -1;

@@ -26,15 +26,10 @@ static struct tvalue too_big(struct trun *r)
 
 static struct tvalue concat_strings(struct trun *r, struct tvalue a, struct tvalue b)
 {
-	if ((uint64_t)a.len + b.len > UINT32_MAX)
-		return run_too_large(r);
-	char *const p = run_alloc(r, (size_t)a.len + b.len + 1);
-	if (!p || !run_charge_bytes(r, (size_t)a.len + b.len))
-		return TV(TV_FAIL);
-	memcpy(p, a.p, a.len);
-	memcpy(p + a.len, b.p, b.len);
-	struct tvalue v = tv_str((struct bb_str){ p, (size_t)a.len + b.len });
-	v.flags = a.flags & b.flags & TV_ASCII;
+	struct tvalue v = run_append(r, a, tv_text(b));
+
+	if (!is_fail(v))
+		v.flags = a.flags & b.flags & TV_ASCII;
 	return v;
 }
 
@@ -252,7 +247,7 @@ int op_in(struct trun *r, struct tvalue item, struct tvalue container)
 				    tv_type_name(item.type));
 			return -1;
 		}
-		if (!run_charge_bytes(r, container.len))
+		if (!run_charge_find(r, container.len, item.len))
 			return -1;
 		return bb_str_find(tv_text(container), tv_text(item)) >= 0;
 	}

@@ -41,6 +41,7 @@ static struct tnode *parse_subscribed(struct parser *p, struct tnode *object,
 	if (n->kind == E_ITEM && start->kind == E_CONST && start->value.type == TV_STR &&
 	    !(n->attr = attr_create(p, tv_text(start->value))))
 		return NULL;
+	n->op = n->kind == E_ITEM && n->attr && object->kind == E_NAME ? OP_MEMBER : 0;
 	return parse_expect(p, TOKEN_RBRACKET) ? n : NULL;
 }
 
@@ -66,7 +67,10 @@ static struct tnode *parse_subscript(struct parser *p, struct tnode *object)
 	n->a = object;
 	n->text = p->at++->text;
 	n->attr = attr_create(p, n->text);
-	return n->attr ? n : NULL;
+	if (!n->attr)
+		return NULL;
+	n->op = object->kind == E_NAME && n->attr->is_plain ? OP_MEMBER : 0;
+	return n;
 }
 
 static struct tnode *parse_argument(struct parser *p)
@@ -385,6 +389,13 @@ static bool take_compare_op(struct parser *p, uint8_t *op)
 	return true;
 }
 
+/* Is this the only operand, compared for equality with a constant string? */
+static bool is_text_operand(const struct tnode *o)
+{
+	return !o->next && (o->op == OP_EQ || o->op == OP_NE) && o->a->kind == E_CONST &&
+	       o->a->value.type == TV_STR;
+}
+
 static struct tnode *parse_compare(struct parser *p)
 {
 	const struct token *const at = p->at;
@@ -405,6 +416,7 @@ static struct tnode *parse_compare(struct parser *p)
 	if (n) {
 		n->a = first;
 		n->b = c.first;
+		n->op = is_text_operand(c.first) ? OP_TEXT : 0;
 	}
 	return n;
 }

@@ -62,12 +62,10 @@ struct tvalue run_undefined(struct trun *r, struct tvalue v)
 	return run_invalid(r, "'%s%s' has no attribute '%.*s'", object, word, BB_ARG(tv_text(v)));
 }
 
-bool run_charge(struct trun *r, uint64_t steps)
+bool run_overcharged(struct trun *r)
 {
-	r->steps += steps;
-	if (__builtin_expect(r->steps + r->mem.work <= TEMPLATE_STEPS_MAX, 1))
-		return true;
-	run_fail(r, -BB_ELIMIT, "the template takes more than %u steps", TEMPLATE_STEPS_MAX);
+	run_fail(r, -BB_ELIMIT, "the template takes more than %llu steps",
+		 (unsigned long long)r->steps_max);
 	return false;
 }
 
@@ -147,6 +145,50 @@ struct tvalue run_take(struct trun *r, size_t mark)
 	return v;
 }
 
+/* Memory for `size` bytes and, if it can be, room to grow to twice as many. */
+static bool tail_create(struct trun *r, size_t size)
+{
+	char *p = tmem_alloc(&r->mem, 2 * size);
+	const size_t room = p ? 2 * size : size;
+
+	if (!p)
+		p = run_alloc(r, size);
+	r->tail = p;
+	r->tail_end = p ? p + room : NULL;
+	return p;
+}
+
+struct tvalue run_append(struct trun *r, struct tvalue a, struct bb_str b)
+{
+	const uint64_t size = (uint64_t)a.len + b.len;
+	const bool has_grown = a.len && a.p + a.len == r->tail;
+	const char *p = a.p;
+
+	if (size > UINT32_MAX)
+		return run_too_large(r);
+	if (!has_grown || b.len > (size_t)(r->tail_end - r->tail)) {
+		if (!run_charge_bytes(r, size))
+			return TV(TV_FAIL);
+		if (!has_grown) {
+			r->tail = run_alloc(r, size + 1);
+			r->tail_end = r->tail ? r->tail + size : NULL;
+		} else if (!tail_create(r, size)) {
+			return TV(TV_FAIL);
+		}
+		if (!r->tail)
+			return TV(TV_FAIL);
+		p = r->tail;
+		memcpy(r->tail, a.p, a.len);
+		r->tail += a.len;
+	} else if (!run_charge_bytes(r, b.len)) {
+		return TV(TV_FAIL);
+	}
+	if (b.len)
+		memcpy(r->tail, b.p, b.len);
+	r->tail += b.len;
+	return tv_str((struct bb_str){ p, size });
+}
+
 struct tvalue run_part(struct tvalue s, struct bb_str part)
 {
 	struct tvalue v = tv_str(part);
@@ -171,7 +213,7 @@ bool run_str(struct trun *r, struct tvalue v, struct tvalue *out)
 	return !is_fail(*out);
 }
 
-bool run_print(struct trun *r, struct tvalue v)
+bool run_print_any(struct trun *r, struct tvalue v)
 {
 	if (!format_str(r, v))
 		return false;

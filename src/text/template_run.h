@@ -29,8 +29,9 @@ struct trun {
 	struct text_error *e;
 	struct bb_buf *raised;
 	int rc;
-	uint64_t steps;
+	uint64_t steps, steps_max;
 	uint32_t depth, calls;
+	char *tail, *tail_end; /* the string that grew last ends here, and has room until there */
 	const struct tnode *node; /* for the place in messages */
 	const struct tvalue *ctx; /* the values of t->names */
 	struct tframe *frame;
@@ -87,17 +88,28 @@ struct tvalue run_too_large(struct trun *r);
 /* An undefined value was used for more than printing it. */
 struct tvalue run_undefined(struct trun *r, struct tvalue v);
 /* Work in proportion to what is gone through; false when that was too much. */
-bool run_charge(struct trun *r, uint64_t steps);
+bool run_overcharged(struct trun *r);
+static inline bool run_charge(struct trun *r, uint64_t steps)
+{
+	r->steps += steps;
+	return __builtin_expect(r->steps + r->mem.work <= r->steps_max, 1) || run_overcharged(r);
+}
 static inline bool run_charge_bytes(struct trun *r, size_t size)
 {
 	return run_charge(r, size >> 6);
+}
+/* A float as text, or back. */
+#define RUN_FLOAT_STEPS 64
+/* Looking for a needle: long ones may take many looks at each place. */
+static inline bool run_charge_find(struct trun *r, size_t size, size_t needle)
+{
+	return run_charge(r, needle <= 16 ? size >> 6 : size >> 3);
 }
 bool run_exhausted(struct trun *r);
 /* One level deeper and one step further. */
 static inline bool run_enter(struct trun *r)
 {
-	if (__builtin_expect(++r->depth <= TEMPLATE_DEPTH_MAX && ++r->steps <= TEMPLATE_STEPS_MAX,
-			     1))
+	if (__builtin_expect(++r->depth <= TEMPLATE_DEPTH_MAX && ++r->steps <= r->steps_max, 1))
 		return true;
 	return run_exhausted(r);
 }
@@ -120,13 +132,29 @@ static inline size_t run_mark(const struct trun *r)
 }
 /* What was appended to r->out since the mark, as a string. */
 struct tvalue run_take(struct trun *r, size_t mark);
+/*
+ * a + b. A string that grows again and again is not copied each time: what follows the string that
+ * grew last is nobody's, so that it can go on there. Whoever has the shorter one keeps it.
+ */
+struct tvalue run_append(struct trun *r, struct tvalue a, struct bb_str b);
 /* A part of string s: keeps what is known of it. */
 struct tvalue run_part(struct tvalue s, struct bb_str part);
 
 /* str(v); strings are themselves. False: failed. */
 bool run_str(struct trun *r, struct tvalue v, struct tvalue *out);
 /* The same, appended to r->out. */
-bool run_print(struct trun *r, struct tvalue v);
+bool run_print_any(struct trun *r, struct tvalue v);
+static inline bool run_print(struct trun *r, struct tvalue v)
+{
+	struct bb_buf *const out = r->out;
+
+	/* The output has memory from the first on. */
+	if (__builtin_expect(v.type != TV_STR || v.len > out->cap - out->len || out->err, 0))
+		return run_print_any(r, v);
+	memcpy(out->p + out->len, v.p, v.len);
+	out->len += v.len;
+	return run_charge_bytes(r, v.len);
+}
 
 /* ---- going through values ---- */
 

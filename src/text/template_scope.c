@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "base/map.h"
+#include "text/template_bind.h"
 #include "text/template_parser.h"
 
 #define SLOTS_MAX 20000u
@@ -89,6 +90,7 @@ static int resolve_slots(struct parser *p, const struct name_use *u)
 	if (!u->node->refs)
 		return -BB_ENOMEM;
 	memcpy(u->node->refs, refs, count * sizeof(refs[0]));
+	u->node->op = count == 1 && !refs[0].up ? OP_LOCAL : 0;
 	return 0;
 }
 
@@ -116,7 +118,9 @@ static int keep_free_names(struct parser *p)
 	if (!t->names)
 		return -BB_ENOMEM;
 	for (const struct name_use *u = p->uses; u; u = u->next)
-		t->names[u->node->ctx] = u->node->text;
+		t->names[u->node->ctx].name = u->node->text;
+	for (uint32_t i = 0; i < t->name_count; i++)
+		bind_name(&t->names[i]);
 	return 0;
 }
 

@@ -97,6 +97,8 @@ static bool put_float(struct trun *r, double f, const struct format_spec *spec)
 
 	if (spec->precision > PRECISION_MAX)
 		return run_fail(r, -BB_ELIMIT, "more than %d digits", PRECISION_MAX), false;
+	if (!run_charge(r, RUN_FLOAT_STEPS + (spec->precision > 0 ? spec->precision : 0)))
+		return false;
 	const double size = fabs(is_percent ? f * 100 : f);
 	if (!type && spec->precision < 0) {
 		number_repr(size, text);

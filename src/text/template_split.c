@@ -57,7 +57,7 @@ static int64_t find(struct trun *r, struct tvalue self, struct tvalue *args, enu
 	struct bb_str needle;
 
 	if (!arg_str(r, args[0], &needle) || !method_range(r, self, args[1], args[2], &range) ||
-	    !run_charge_bytes(r, self.len))
+	    !run_charge_find(r, self.len, needle.len))
 		return -2;
 	const struct bb_str s = { self.p + range.from, range.to - range.from };
 	if (!range.is_valid || needle.len > s.len)
@@ -105,7 +105,7 @@ static struct tvalue str_count(struct trun *r, struct tvalue self, struct tvalue
 	int64_t count = 0;
 
 	if (!arg_str(r, args[0], &needle) || !method_range(r, self, args[1], args[2], &range) ||
-	    !run_charge_bytes(r, self.len))
+	    !run_charge_find(r, self.len, needle.len))
 		return TV(TV_FAIL);
 	struct bb_str s = { self.p + range.from, range.to - range.from };
 	if (!range.is_valid)

@@ -20,7 +20,7 @@
 
 void tmem_init(struct tmem *m, size_t max, size_t first)
 {
-	*m = (struct tmem){ .piece = first };
+	*m = (struct tmem){ .piece = first, .work_max = UINT64_MAX };
 	bb_arena_init(&m->arena, max);
 }
 
@@ -107,9 +107,16 @@ int64_t tv_str_len(struct tvalue s)
 {
 	int64_t count = 0;
 
+	uint32_t i = 0;
+
 	if (tv_is_ascii(&s))
 		return s.len;
-	for (uint32_t i = 0; i < s.len; i++)
+	/* Of each byte the lowest bit of (not bit 7) or bit 6: it is no continuation. */
+	for (uint64_t word; i + 8 <= s.len; i += 8) {
+		memcpy(&word, s.p + i, 8);
+		count += __builtin_popcountll((~word >> 7 | word >> 6) & 0x0101010101010101u);
+	}
+	for (; i < s.len; i++)
 		count += ((unsigned char)s.p[i] & 0xc0) != 0x80;
 	return count;
 }
@@ -353,7 +360,7 @@ static bool is_worn_out(struct tmem *m, struct tvalue v)
 	if (!m)
 		return false;
 	m->work += 1 + (v.type == TV_STR ? v.len >> 6 : 0);
-	return m->work > TEMPLATE_STEPS_MAX;
+	return m->work > m->work_max;
 }
 
 int tv_equal(struct tmem *m, struct tvalue a, struct tvalue b, uint32_t depth)
@@ -459,6 +466,8 @@ static bool key_equal(struct tvalue a, struct tvalue b)
 
 struct tvalue *tdict_find(const struct tdict *d, struct tvalue key)
 {
+	if (!d->index && key.type == TV_STR)
+		return tdict_find_str(d, tv_text(key));
 	if (!d->index) {
 		for (uint32_t i = 0; i < d->count; i++)
 			if (key_equal(d->pairs[i].key, key))
@@ -475,12 +484,7 @@ struct tvalue *tdict_find_str(const struct tdict *d, struct bb_str key)
 {
 	if (d->index)
 		return tdict_find(d, tv_str(key));
-	for (uint32_t i = 0; i < d->count; i++) {
-		const struct tvalue *const k = &d->pairs[i].key;
-		if (k->len == key.len && k->type == TV_STR && memcmp(k->p, key.p, key.len) == 0)
-			return &d->pairs[i].value;
-	}
-	return NULL;
+	return tdict_find_marked(d, key, tv_key_mark(key.p, key.len));
 }
 
 static void index_add(struct tdict *d, uint32_t n)
@@ -525,6 +529,8 @@ bool tdict_put(struct tmem *m, struct tdict *d, struct tvalue key, struct tvalue
 {
 	struct tvalue *const old = tdict_find(d, key);
 
+	if (key.type == TV_STR)
+		key.aux = tv_key_mark(key.p, key.len);
 	if (old) {
 		*old = value;
 		return true;
@@ -537,4 +543,27 @@ bool tdict_put(struct tmem *m, struct tdict *d, struct tvalue key, struct tvalue
 		return true;
 	}
 	return d->count <= DICT_LINEAR_MAX || index_build(m, d);
+}
+
+bool tdict_fill(struct tmem *m, struct tdict *d, struct tpair *pairs, uint32_t count)
+{
+	uint64_t seen = 0;
+	bool are_distinct = count <= DICT_LINEAR_MAX;
+
+	for (uint32_t i = 0; i < count && are_distinct; i++) {
+		struct tvalue *const key = &pairs[i].key;
+		key->aux = tv_key_mark(key->p, key->len);
+		const uint64_t bit = (uint64_t)1 << ((key->aux + (key->aux >> 6) + key->len) & 63);
+		are_distinct = !(seen & bit);
+		seen |= bit;
+	}
+	if (are_distinct) {
+		memcpy(d->pairs, pairs, count * sizeof(*pairs));
+		d->count = count;
+		return true;
+	}
+	for (uint32_t i = 0; i < count; i++)
+		if (!tdict_put(m, d, pairs[i].key, pairs[i].value))
+			return false;
+	return true;
 }

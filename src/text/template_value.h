@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/arena.h"
 #include "base/str.h"
@@ -58,7 +59,7 @@ enum tv_flag {
 struct tvalue {
 	uint8_t type;
 	uint8_t flags;
-	uint16_t aux;
+	uint16_t aux; /* of a string that is a key: its first and last byte */
 	uint32_t len;
 	union {
 		const char *p;
@@ -103,7 +104,8 @@ struct tmem {
 	char *room, *room_end; /* the newest piece */
 	size_t piece;	       /* size of the next one */
 	uint64_t work;	       /* steps that comparing has taken */
-	bool is_full;	       /* the maximum was reached; else there was no memory */
+	uint64_t work_max;
+	bool is_full; /* the maximum was reached; else there was no memory */
 };
 
 void tmem_init(struct tmem *m, size_t max, size_t first);
@@ -215,12 +217,65 @@ bool tv_order(struct tmem *m, struct tvalue a, struct tvalue b, uint32_t depth, 
 /* A number as a double: TV_BOOL to TV_FLOAT. */
 double tv_double(struct tvalue v);
 
+/* Are they the same, at most 16 bytes? */
+static inline bool tv_same_short(const char *a, const char *b, size_t len)
+{
+	uint64_t x, y, u, v;
+
+	if (len >= 8) {
+		memcpy(&x, a, 8);
+		memcpy(&y, b, 8);
+		memcpy(&u, a + len - 8, 8);
+		memcpy(&v, b + len - 8, 8);
+		return ((x ^ y) | (u ^ v)) == 0;
+	}
+	if (len >= 4) {
+		uint32_t first_a, first_b, last_a, last_b;
+		memcpy(&first_a, a, 4);
+		memcpy(&first_b, b, 4);
+		memcpy(&last_a, a + len - 4, 4);
+		memcpy(&last_b, b + len - 4, 4);
+		return ((first_a ^ first_b) | (last_a ^ last_b)) == 0;
+	}
+	while (len && *a == *b)
+		a++, b++, len--;
+	return len == 0;
+}
+
+/* Few bytes, most often: without a call. */
+static inline bool tv_same_bytes(const char *a, const char *b, size_t len)
+{
+	return len > 16 ? memcmp(a, b, len) == 0 : tv_same_short(a, b, len);
+}
+
 /* ---- dicts ---- */
+
+/* Most keys differ in their length, their first or their last byte. */
+static inline uint16_t tv_key_mark(const char *p, size_t len)
+{
+	return len ? (uint16_t)((unsigned char)p[0] | (unsigned char)p[len - 1] << 8) : 0;
+}
 
 /* Can it be a key? Lists, dicts and namespaces cannot. */
 bool tv_is_hashable(struct tvalue v);
 /* The pair's value or NULL. The key must be hashable. */
 struct tvalue *tdict_find(const struct tdict *d, struct tvalue key);
 struct tvalue *tdict_find_str(const struct tdict *d, struct bb_str key);
+/* The same with the key's mark, where that is known. */
+static inline struct tvalue *tdict_find_marked(const struct tdict *d, struct bb_str key,
+					       uint16_t mark)
+{
+	if (__builtin_expect(d->index != NULL, 0))
+		return tdict_find_str(d, key);
+	for (uint32_t i = 0; i < d->count; i++) {
+		const struct tvalue *const k = &d->pairs[i].key;
+		if (k->len == key.len && k->aux == mark && k->type == TV_STR &&
+		    tv_same_bytes(k->p, key.p, key.len))
+			return &d->pairs[i].value;
+	}
+	return NULL;
+}
 /* Sets or replaces; false without memory. */
 bool tdict_put(struct tmem *m, struct tdict *d, struct tvalue key, struct tvalue value);
+/* The same for many pairs whose keys are strings, into an empty dict with room for them. */
+bool tdict_fill(struct tmem *m, struct tdict *d, struct tpair *pairs, uint32_t count);

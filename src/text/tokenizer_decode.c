@@ -32,10 +32,12 @@ static int add_bytes(const struct tokenizer *t, uint32_t id, struct bb_buf *out)
 /* Replaces malformed sequences in what stands behind `from`. */
 static int repair(struct bb_buf *out, size_t from)
 {
-	const struct bb_str added = { out->p + from, out->len - from };
 	struct bb_buf copy;
 
-	if (added.len == 0 || utf8_check(added) == added.len)
+	if (out->len == from)
+		return 0;
+	const struct bb_str added = { out->p + from, out->len - from };
+	if (utf8_check(added) == added.len)
 		return 0;
 	bb_buf_init(&copy, added.len);
 	int rc = bb_buf_add_str(&copy, added);

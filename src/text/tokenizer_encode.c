@@ -67,7 +67,7 @@ static int encode_plain(struct encoder *e, struct bb_str text, const struct text
 	struct piece_list *const pieces = &e->w->pieces;
 
 	e->origins = origins;
-	if (t->split != SPLIT_NONE || t->is_cut_at_metaspace)
+	if (t->split != SPLIT_NONE || t->is_cut_by_model)
 		return encoder_scan(e, text);
 	if (!t->pretokenizer) {
 		const struct piece whole = { 0, (uint32_t)text.len };

@@ -115,9 +115,9 @@ static int make(struct tokenizer *t, const struct members *m, struct text_error 
 	t->is_byte_decoder = decoder_is_byte_level(t->decoder) && t->model.type == MODEL_BPE &&
 			     t->model.bpe->is_byte_level;
 	t->split = pretokenizer_pattern(t->pretokenizer);
-	t->is_cut_at_metaspace = !t->pretokenizer &&
-				 ((t->model.type == MODEL_BPE && t->model.bpe->cuts_metaspace) ||
-				  (t->model.type == MODEL_SPM && spm_cuts_metaspace(t->model.spm)));
+	t->is_cut_by_model = !t->pretokenizer &&
+			     ((t->model.type == MODEL_BPE && t->model.bpe->cuts) ||
+			      (t->model.type == MODEL_SPM && spm_cuts_metaspace(t->model.spm)));
 	return rc;
 }
 

@@ -33,7 +33,7 @@ struct tokenizer {
 	struct added added;
 	struct post_process post;
 	enum split_pattern split; /* the hand-written scanner that does all of the splitting */
-	bool is_cut_at_metaspace; /* no pre-tokenizer, and words end before each U+2581 */
+	bool is_cut_by_model;	  /* no pre-tokenizer, and the model says where words end */
 	bool is_byte_decoder;	  /* decoding is bytes of tokens, one behind the other */
 	uint8_t *kinds;		  /* enum tokenizer_kind of each id below id_end */
 	uint32_t id_end;

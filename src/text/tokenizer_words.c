@@ -5,9 +5,9 @@
 #include "text/tokenizer_parts.h"
 
 /* Words that are cut and then encoded together. */
-#define BATCH 256
+#define BATCH 128
 /* Ids that a batch may give, words longer than WORD_LONG_MAX left aside. */
-#define BATCH_IDS (BATCH * (WORD_LONG_MAX + WORD_SHORT_IDS))
+#define BATCH_IDS (BATCH * WORD_LONG_MAX + WORD_LONG_IDS)
 
 static const char metaspace[] = "\xe2\x96\x81";
 
@@ -91,14 +91,14 @@ static int add_words_with_spans(struct encoder *e, struct bb_str text, size_t be
 /* ---- through the cache ---- */
 
 /* A word of at most WORD_LONG_MAX bytes that the cache does not have. */
-static int encode_missed(struct encoder *e, const char *p, size_t len, uint32_t *ids,
+static int encode_missed(struct encoder *e, const char *p, size_t len, uint64_t hash, uint32_t *ids,
 			 uint32_t *count)
 {
 	const struct token_model *const m = &e->t->model;
 	struct word_tokens tokens;
 
 	if (m->type == MODEL_BPE && m->bpe->has_all_bytes) {
-		*count = bpe_encode_short(m->bpe, p, (uint32_t)len, ids);
+		*count = bpe_encode_short(m->bpe, p, (uint32_t)len, hash, ids);
 		return 0;
 	}
 	const int rc = token_model_encode(m, &e->w->model, (struct bb_str){ p, len }, &tokens);
@@ -111,69 +111,148 @@ static int encode_missed(struct encoder *e, const char *p, size_t len, uint32_t 
 	return 0;
 }
 
-static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p, size_t len,
-						struct word_key key, struct word_short *places)
+/*
+ * A word's way through the cache. A batch takes each step with all of its words, since what a step
+ * needs of memory is seldom near: it is fetched by the step before. What is found stays where it is
+ * until the batch is through; only then the cache takes the words that it did not have.
+ */
+struct word_probe {
+	struct word_key key;
+	struct word_short *places;	/* NULL: a long word */
+	const struct word_short *found; /* or NULL */
+};
+
+/* A short word that the cache does not have. */
+struct word_missed {
+	const struct word_probe *probe;
+	uint64_t hash; /* vocab_hash */
+	size_t at;     /* of its ids in the list */
+	uint32_t count;
+};
+
+struct word_batch {
+	struct word_probe probes[BATCH];
+	struct word_missed missed[BATCH];
+	size_t missed_count;
+};
+
+/* A word that is long, or that has too many ids to be kept among the short ones. */
+static int add_by_long(struct encoder *e, const char *p, size_t len, uint64_t hash, uint32_t *count)
 {
 	struct token_list *const l = e->out;
-	uint32_t count;
-	const int rc = encode_missed(e, p, len, l->ids + l->count, &count);
+	struct word_long *const slot = word_long_slot(e->w->cache, hash);
 
-	if (rc)
-		return rc;
-	word_short_put(places, key, l->ids + l->count, count);
-	l->count += count;
+	if (word_long_is(slot, p, len)) {
+		memcpy(l->ids + l->count, slot->ids, sizeof(slot->ids));
+		*count = slot->count;
+	} else {
+		const int rc = encode_missed(e, p, len, hash, l->ids + l->count, count);
+		if (rc)
+			return rc;
+		if (len > WORD_SHORT_MAX || *count > WORD_SHORT_IDS)
+			word_long_put(slot, p, len, l->ids + l->count, *count);
+	}
+	l->count += *count;
 	return 0;
+}
+
+static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p, size_t len,
+						struct word_missed *missed)
+{
+	missed->at = e->out->count;
+	return add_by_long(e, p, len, missed->hash, &missed->count);
 }
 
 static __attribute__((noinline)) int add_long(struct encoder *e, const char *p, size_t len)
 {
-	struct token_list *const l = e->out;
-
-	if (len > WORD_LONG_MAX) {
-		const int rc = add_word(e, (struct bb_str){ p, len }, 0);
-		return rc ? rc : token_list_room(l, BATCH_IDS);
-	}
-	struct word_long *const slot = word_long_slot(e->w->cache, p, len);
-	if (word_long_is(slot, p, len)) {
-		memcpy(l->ids + l->count, slot->ids, sizeof(slot->ids));
-		l->count += slot->count;
-		return 0;
-	}
 	uint32_t count;
-	const int rc = encode_missed(e, p, len, l->ids + l->count, &count);
-	if (rc)
-		return rc;
-	word_long_put(slot, p, len, l->ids + l->count, count);
-	l->count += count;
-	return 0;
+
+	if (len <= WORD_LONG_MAX)
+		return add_by_long(e, p, len, vocab_hash(p, len), &count);
+	const int rc = add_word(e, (struct bb_str){ p, len }, 0);
+	return rc ? rc : token_list_room(e->out, BATCH_IDS);
+}
+
+static void find_places(struct word_cache *cache, struct bb_str text, size_t begin,
+			const size_t *ends, size_t count, struct word_probe *probes)
+{
+	const char *const limit = text.p + text.len;
+
+	for (size_t i = 0; i < count; begin = ends[i++]) {
+		const size_t len = ends[i] - begin;
+		if (__builtin_expect(len > WORD_SHORT_MAX, 0)) {
+			probes[i].places = NULL;
+			continue;
+		}
+		probes[i].key = word_key(text.p + begin, len, limit);
+		probes[i].places = word_short_places(cache, probes[i].key);
+		__builtin_prefetch(probes[i].places);
+	}
+}
+
+/* Words that the cache does not have are looked for in the vocabulary next. */
+static void find_words(const struct token_model *m, struct bb_str text, size_t begin,
+		       const size_t *ends, size_t count, struct word_batch *batch)
+{
+	batch->missed_count = 0;
+	for (size_t i = 0; i < count; begin = ends[i++]) {
+		struct word_probe *const p = batch->probes + i;
+		p->found = NULL;
+		if (__builtin_expect(!p->places, 0))
+			continue;
+		const struct word_short *const found = word_short_find(p->places, p->key);
+		if (__builtin_expect(word_short_is(found, p->key), 1)) {
+			p->found = found;
+			continue;
+		}
+		const uint64_t hash = vocab_hash(text.p + begin, ends[i] - begin);
+		batch->missed[batch->missed_count++] =
+			(struct word_missed){ .probe = p, .hash = hash };
+		if (m->type == MODEL_BPE)
+			vocab_fetch(&m->bpe->vocab, hash);
+	}
+}
+
+static void keep_words(const struct token_list *l, const struct word_batch *batch)
+{
+	for (size_t i = 0; i < batch->missed_count; i++) {
+		const struct word_missed *const m = batch->missed + i;
+		word_short_put(m->probe->places, m->probe->key, l->ids + m->at, m->count);
+	}
 }
 
 static int add_words(struct encoder *e, struct bb_str text, size_t begin, const size_t *ends,
 		     size_t count)
 {
 	struct token_list *const l = e->out;
-	struct word_cache *const cache = e->w->cache;
-	const char *const limit = text.p + text.len;
+	struct word_batch batch;
 
 	if (l->want == TOKEN_IDS_AND_SPANS)
 		return add_words_with_spans(e, text, begin, ends, count);
 	int rc = token_list_room(l, BATCH_IDS);
-	for (size_t i = 0; !rc && i < count; begin = ends[i++]) {
-		const char *const p = text.p + begin;
-		const size_t len = ends[i] - begin;
-		if (__builtin_expect(len > WORD_SHORT_MAX, 0)) {
-			rc = add_long(e, p, len);
+	if (rc)
+		return rc;
+	find_places(e->w->cache, text, begin, ends, count, batch.probes);
+	find_words(&e->t->model, text, begin, ends, count, &batch);
+	struct word_missed *missed = batch.missed;
+	uint32_t *to = l->ids + l->count;
+	for (size_t i = 0; i < count; i++) {
+		const struct word_probe *const p = batch.probes + i;
+		if (__builtin_expect(p->found != NULL, 1)) {
+			to += word_short_ids(p->found, to);
 			continue;
 		}
-		const struct word_key key = word_key(p, len, limit);
-		struct word_short *const places = word_short_places(cache, key);
-		const struct word_short *const found = word_short_find(places, key);
-		if (__builtin_expect(word_short_is(found, key), 1))
-			l->count += word_short_ids(found, l->ids + l->count);
-		else
-			rc = add_missed(e, p, len, key, places);
+		const size_t at = i ? ends[i - 1] : begin, len = ends[i] - at;
+		l->count = (size_t)(to - l->ids);
+		rc = p->places ? add_missed(e, text.p + at, len, missed++)
+			       : add_long(e, text.p + at, len);
+		if (rc)
+			return rc;
+		to = l->ids + l->count;
 	}
-	return rc ? rc : encoder_settle(e);
+	l->count = (size_t)(to - l->ids);
+	keep_words(l, &batch);
+	return encoder_settle(e);
 }
 
 /* ---- cutting ---- */
@@ -202,12 +281,21 @@ static size_t cut_metaspace(struct bb_str text, size_t *at, size_t *ends, size_t
 	return n;
 }
 
-int encoder_scan(struct encoder *e, struct bb_str text)
+static size_t cut(const struct tokenizer *t, struct bb_str text, size_t *at, size_t *ends)
 {
-	size_t ends[BATCH], at = 0, begin = 0, n;
+	if (t->split != SPLIT_NONE)
+		return split_run(t->split, text, at, ends, BATCH);
+	if (t->model.type == MODEL_BPE)
+		return bpe_cut(t->model.bpe->cuts, text, at, ends, BATCH);
+	return cut_metaspace(text, at, ends, BATCH);
+}
 
-	while ((n = e->t->is_cut_at_metaspace ? cut_metaspace(text, &at, ends, BATCH)
-					      : split_run(e->t->split, text, &at, ends, BATCH))) {
+/* From `at` on. */
+static int scan(struct encoder *e, struct bb_str text, size_t at)
+{
+	size_t ends[BATCH], begin = at, n;
+
+	while ((n = cut(e->t, text, &at, ends))) {
 		const int rc = add_words(e, text, begin, ends, n);
 		if (rc)
 			return rc;
@@ -216,35 +304,24 @@ int encoder_scan(struct encoder *e, struct bb_str text)
 	return 0;
 }
 
-/* Cuts one piece of a model whose words end before each metaspace. */
-static int add_cut_piece(struct encoder *e, struct bb_str text, struct piece piece)
+int encoder_scan(struct encoder *e, struct bb_str text)
 {
-	const struct bb_str whole = { text.p, piece.end };
-	size_t ends[BATCH], at = piece.begin, begin = piece.begin, n;
-
-	while ((n = cut_metaspace(whole, &at, ends, BATCH))) {
-		const int rc = add_words(e, whole, begin, ends, n);
-		if (rc)
-			return rc;
-		begin = at;
-	}
-	return 0;
+	return scan(e, text, 0);
 }
 
 int encoder_pieces(struct encoder *e, struct bb_str text, const struct piece *pieces, size_t count)
 {
-	const bool is_cut = e->t->model.type == MODEL_BPE && e->t->model.bpe->cuts_metaspace;
+	const bool is_cut = e->t->model.type == MODEL_BPE && e->t->model.bpe->cuts;
 
 	for (size_t i = 0; i < count; i++) {
+		const size_t begin = pieces[i].begin, end = pieces[i].end;
 		int rc = 0;
-		if (pieces[i].begin == pieces[i].end)
+		if (begin == end)
 			continue;
-		if (is_cut) {
-			rc = add_cut_piece(e, text, pieces[i]);
-		} else {
-			const size_t end = pieces[i].end;
-			rc = add_words(e, text, pieces[i].begin, &end, 1);
-		}
+		if (is_cut)
+			rc = scan(e, (struct bb_str){ text.p, end }, begin);
+		else
+			rc = add_words(e, text, begin, &end, 1);
 		if (rc)
 			return rc;
 	}

@@ -143,8 +143,8 @@ static void insert(struct vocab *v, uint32_t id)
 
 	while (v->slots[i].id != VOCAB_NONE)
 		i = (i + 1) & v->mask;
-	v->slots[i] =
-		(struct vocab_slot){ id, (uint32_t)hash, v->byte_at[id], (uint32_t)bytes.len };
+	v->slots[i] = (struct vocab_slot){ id, (uint32_t)hash, v->byte_at[id], (uint32_t)bytes.len,
+					   false };
 	if (bytes.len > v->len_max)
 		v->len_max = (uint32_t)bytes.len;
 }
@@ -272,18 +272,45 @@ struct bb_str vocab_content(const struct vocab *v, uint32_t id)
 				v->content_at[id + 1] - v->content_at[id] };
 }
 
-uint32_t vocab_find(const struct vocab *v, struct bb_str bytes)
+static struct vocab_slot find(const struct vocab *v, struct bb_str bytes, uint64_t hash)
 {
-	const uint64_t hash = vocab_hash(bytes.p, bytes.len);
-
 	for (uint32_t i = slot_of(v, hash);; i = (i + 1) & v->mask) {
 		const struct vocab_slot s = v->slots[i];
-		if (s.id == VOCAB_NONE)
-			return VOCAB_NONE;
-		if (s.check == (uint32_t)hash && s.len == bytes.len &&
-		    memcmp(v->bytes + s.at, bytes.p, bytes.len) == 0)
-			return s.id;
+		if (s.id == VOCAB_NONE || (s.check == (uint32_t)hash && s.len == bytes.len &&
+					   memcmp(v->bytes + s.at, bytes.p, bytes.len) == 0))
+			return s;
 	}
+}
+
+uint32_t vocab_find(const struct vocab *v, struct bb_str bytes)
+{
+	return find(v, bytes, vocab_hash(bytes.p, bytes.len)).id;
+}
+
+uint32_t vocab_find_whole(const struct vocab *v, struct bb_str bytes, uint64_t hash)
+{
+	const struct vocab_slot s = find(v, bytes, hash);
+
+	return s.id != VOCAB_NONE && s.is_whole ? s.id : VOCAB_NONE;
+}
+
+void vocab_mark_whole(struct vocab *v, vocab_is_whole *is_whole, const void *user)
+{
+	for (uint32_t i = 0; i <= v->mask; i++)
+		if (v->slots[i].id != VOCAB_NONE)
+			v->slots[i].is_whole = is_whole(user, v->slots[i].id);
+}
+
+uint32_t vocab_find_text(const struct vocab *v, struct bb_str content)
+{
+	char bytes[TOKENIZER_TOKEN_MAX];
+
+	if (content.len > TOKENIZER_TOKEN_MAX)
+		return VOCAB_NONE;
+	if (v->alphabet == VOCAB_CHARS)
+		return vocab_find(v, content);
+	const ptrdiff_t len = vocab_content_bytes(content, bytes);
+	return len < 0 ? VOCAB_NONE : vocab_find(v, (struct bb_str){ bytes, (size_t)len });
 }
 
 uint32_t vocab_find_content(const struct vocab *v, struct bb_str content)

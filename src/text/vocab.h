@@ -24,9 +24,11 @@
 enum vocab_alphabet { VOCAB_CHARS, VOCAB_BYTES };
 
 struct vocab_slot {
-	uint32_t id;	  /* VOCAB_NONE: free */
-	uint32_t check;	  /* bits of the hash that do not choose the slot */
-	uint32_t at, len; /* of its bytes: beside the rest, since memory is what costs here */
+	uint32_t id;	/* VOCAB_NONE: free */
+	uint32_t check; /* bits of the hash that do not choose the slot */
+	uint32_t at;	/* of its bytes: beside the rest, since memory is what costs here */
+	uint32_t len : 31;
+	bool is_whole : 1; /* a word of these bytes is this token */
 };
 
 struct vocab {
@@ -60,7 +62,9 @@ static inline uint32_t vocab_len(const struct vocab *v, uint32_t id)
 struct bb_str vocab_content(const struct vocab *v, uint32_t id);
 /* The id of the token that stands for these bytes of text, or VOCAB_NONE. */
 uint32_t vocab_find(const struct vocab *v, struct bb_str bytes);
-/* The id of the token with this content, or VOCAB_NONE. */
+/* The same for the text as a content writes it. */
+uint32_t vocab_find_text(const struct vocab *v, struct bb_str content);
+/* The id of the token with this content, also one that stands for no text, or VOCAB_NONE. */
 uint32_t vocab_find_content(const struct vocab *v, struct bb_str content);
 
 /*
@@ -102,3 +106,17 @@ static inline uint64_t vocab_hash(const char *p, size_t len)
 	h = (h ^ b) * k1;
 	return h ^ h >> 32;
 }
+
+/* ---- words that are tokens ---- */
+
+/* Has what vocab_find_whole will see fetched. */
+static inline void vocab_fetch(const struct vocab *v, uint64_t hash)
+{
+	__builtin_prefetch(v->slots + ((uint32_t)(hash >> 32) & v->mask));
+}
+
+/* The token that these bytes are as a word, by their vocab_hash; VOCAB_NONE when it is not known. */
+uint32_t vocab_find_whole(const struct vocab *v, struct bb_str bytes, uint64_t hash);
+/* Says once what vocab_find_whole finds. */
+typedef bool vocab_is_whole(const void *user, uint32_t id);
+void vocab_mark_whole(struct vocab *v, vocab_is_whole *is_whole, const void *user);

@@ -2,11 +2,11 @@
  * word_cache.h: the ids of words met before.
  *
  * For: tokenizer. Words of up to 15 bytes and 4 ids are kept in entries of 32 bytes, found by the
- * word's own bytes; words of up to 62 bytes and 16 ids in entries of 128. A short word has two
+ * word's own bytes; words of up to 126 bytes and 32 ids in entries of 256. A short word has two
  * places in one line of the processor's cache: a newer word takes the first, and what was there
- * moves to the second. A long word has one. What is in it depends on the word alone, so that one
- * cache serves all texts of a tokenizer. Threads: one owner. Memory: WORD_CACHE_SIZE, zeroed at
- * creation. Errors: none; a word that is not there is a miss.
+ * moves to the second. A long word has one, and so has a short one with more ids. What is in it
+ * depends on the word alone, so that one cache serves all texts of a tokenizer. Threads: one owner.
+ * Memory: WORD_CACHE_SIZE, zeroed at creation. Errors: none; a word that is not there is a miss.
  */
 #pragma once
 
@@ -18,11 +18,11 @@
 #include "text/vocab.h"
 
 #define WORD_SHORT_BITS 14
-#define WORD_LONG_BITS 12
+#define WORD_LONG_BITS 11
 #define WORD_SHORT_MAX 15
 #define WORD_SHORT_IDS 4
-#define WORD_LONG_MAX 62
-#define WORD_LONG_IDS 16
+#define WORD_LONG_MAX 126
+#define WORD_LONG_IDS 32
 /* Ids are below 2^20; the count of a short word is kept above its first id. */
 #define WORD_ID_BITS 20
 #define WORD_ID_MASK ((1u << WORD_ID_BITS) - 1)
@@ -51,20 +51,20 @@ struct word_key {
 	uint64_t low, high;
 };
 
-/* A word of 1 to 15 bytes. Up to `limit` may be read. */
+/* Of 16 bytes, what keeps the first 0 to 15: from the byte at 15 - n on. */
+#define WORD_KEEP_SIZE 31
+extern const uint8_t word_keep[WORD_KEEP_SIZE];
+
+/* A word of 1 to 15 bytes. Up to `limit` may be read. No branch depends on its length. */
 static inline struct word_key word_key(const char *p, size_t len, const char *limit)
 {
-	struct word_key k = { 0, 0 };
+	struct word_key k = { 0, 0 }, keep;
 
 	if (__builtin_expect(limit - p >= 16, 1)) {
 		memcpy(&k, p, 16);
-		const uint64_t bits = len * 8;
-		if (len < 8) {
-			k.low &= ((uint64_t)1 << bits) - 1;
-			k.high = 0;
-		} else {
-			k.high &= ((uint64_t)1 << (bits - 64)) - 1;
-		}
+		memcpy(&keep, word_keep + WORD_SHORT_MAX - len, 16);
+		k.low &= keep.low;
+		k.high &= keep.high;
 	} else {
 		memcpy(&k, p, len);
 	}
@@ -114,10 +114,10 @@ static inline void word_short_put(struct word_short *places, struct word_key k, 
 	places[0].ids[0] |= count << WORD_ID_BITS;
 }
 
-/* A word of 16 to WORD_LONG_MAX bytes. */
-static inline struct word_long *word_long_slot(struct word_cache *c, const char *p, size_t len)
+/* A word of at most WORD_LONG_MAX bytes, with its vocab_hash. */
+static inline struct word_long *word_long_slot(struct word_cache *c, uint64_t hash)
 {
-	return &c->longs[vocab_hash(p, len) >> (64 - WORD_LONG_BITS)];
+	return &c->longs[hash >> (64 - WORD_LONG_BITS)];
 }
 
 static inline bool word_long_is(const struct word_long *s, const char *p, size_t len)

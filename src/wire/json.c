@@ -62,6 +62,49 @@ static const char *scan_escape(struct scan *s, const char *p)
 	}
 }
 
+/* What may stand behind a backslash, but for the u of \\uXXXX. */
+static const bool is_simple_escape[256] = {
+	['"'] = true, ['\\'] = true, ['/'] = true, ['b'] = true,
+	['f'] = true, ['n'] = true,  ['r'] = true, ['t'] = true,
+};
+
+/*
+ * p is at a backslash: goes on over simple escapes and what is between them, to the string's end
+ * or to something that takes a closer look. Where there is one escape there are more, so each block
+ * is looked at once for all of its escapes.
+ */
+static const char *scan_simple_escapes(struct scan *s, const char *p, bool *high)
+{
+#if defined(__x86_64__)
+	const __m128i edge = _mm_set1_epi8(0x1f);
+	int above = 0;
+
+	while (s->end - p > 16) {
+		const __m128i v = _mm_loadu_si128((const __m128i *)p);
+		__m128i stops = _mm_cmpeq_epi8(_mm_max_epu8(v, edge), edge);
+		stops = _mm_or_si128(stops, _mm_cmpeq_epi8(v, _mm_set1_epi8('"')));
+		stops = _mm_or_si128(stops, _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+		unsigned mask = (unsigned)_mm_movemask_epi8(stops), size = 16;
+		/* Bytes behind the string's end may be among them: then its check is for nothing.
+		 */
+		above |= _mm_movemask_epi8(v);
+		while (mask) {
+			const unsigned n = (unsigned)__builtin_ctz(mask);
+			if (p[n] != '\\' || !is_simple_escape[(unsigned char)p[n + 1]]) {
+				*high |= above != 0;
+				return p + n;
+			}
+			s->escape_count++;
+			mask &= ~(3u << n);
+			size = n == 15 ? 17 : 16;
+		}
+		p += size;
+	}
+	*high |= above != 0;
+#endif
+	return p;
+}
+
 /* p is behind the opening quote; returns behind the closing one. */
 static const char *scan_string(struct scan *s, const char *p)
 {
@@ -74,13 +117,14 @@ static const char *scan_string(struct scan *s, const char *p)
 			return fail(s, p, "a string is not closed");
 		if (*p == '"')
 			break;
-		if (*p != '\\')
-			return fail(s, p, "a control byte in a string");
-		do
+		if (*p == '\\')
+			p = scan_simple_escapes(s, p, &high);
+		while (p && p < s->end && *p == '\\')
 			p = scan_escape(s, p);
-		while (p && p < s->end && *p == '\\');
 		if (!p)
 			return NULL;
+		if (p < s->end && (unsigned char)*p < 0x20)
+			return fail(s, p, "a control byte in a string");
 	}
 	if (__builtin_expect(high, 0)) {
 		const struct bb_str all = { start, (size_t)(p - start) };

@@ -16,13 +16,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 	"\"arguments\":\"{\\\"a\\\": 1.5}\"}}]}],\"tools\":[{\"type\":\"function\"}]}"
 #define OUT_MAX 65536
 #define MEMORY_MAX (8u << 20)
+#define STEPS_MAX 50000 /* an endless loop is found as well by its first turns */
 
 static void render(const struct template *t, struct bb_str body, enum template_messages how)
 {
 	const struct template_input in = { .body = body,
 					   .bos_token = BB_STR_INIT("<s>"),
 					   .messages = how,
-					   .memory_max = MEMORY_MAX };
+					   .memory_max = MEMORY_MAX,
+					   .steps_max = STEPS_MAX };
 	struct text_error e = { "" };
 	struct bb_buf first, again;
 

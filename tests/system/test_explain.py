@@ -279,8 +279,8 @@ def test_status_of_the_index():
             send(gateway)
         code, out, err = busbar("status", "--admin", gateway.admin, "--index")
         assert code == 0 and err == ""
-        for text in ("prefix index", "pairs of block and engine", "bytes each", sims[0].url,
-                     sims[1].url, "approximate", "it tells no events", "MS/1K TOKENS", "SHADOW",
+        for text in ("prefix index", "pairs of block and engine", sims[0].url,
+                     sims[1].url, "approximate", "assumed: ", "MS/1K TOKENS", "SHADOW",
                      "round_robin"):
             assert text in out, (text, out)
         status = gateway.status()

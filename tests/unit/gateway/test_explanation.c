@@ -171,7 +171,8 @@ static void a_whole_one(void **state)
 		"\"wait_ms\":1.3,\"prefill_ms\":8.0,\"limit_ms\":0.0,\"ttft_ms\":9.3,"
 		"\"total_ms\":100.0},"
 		"{\"engine\":\"http://b\\\"\",\"cached\":0,\"pending\":4294967295,\"requests\":3,"
-		"\"wait_ms\":0.0,\"prefill_ms\":400.0,\"limit_ms\":0.0,\"ttft_ms\":421.4}],"
+		"\"wait_ms\":0.0,\"prefill_ms\":400.0,\"limit_ms\":0.0,\"ttft_ms\":421.4,"
+		"\"total_ms\":0.0}],"
 		"\"left_out\":[{\"engine\":\"unknown\",\"why\":\"not ready\"}],"
 		"\"left_out_count\":4,\"failed\":[{\"engine\":\"http://b\\\"\",\"why\":\"cut\"}]}");
 	explanation_reason(&b, &e, &names);

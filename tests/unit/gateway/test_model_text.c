@@ -119,7 +119,7 @@ static void expect_refused(const char *path, const char *template_path, const ch
 static void what_cannot_be_used(void **state)
 {
 	expect_refused("/no/such", NULL, "/no/such cannot be read: No such file");
-	expect_refused("/tmp", NULL, "tokenizer.json cannot be read");
+	expect_refused("tests", NULL, "tokenizer.json cannot be read");
 	expect_refused("tests/README.md", NULL, "tests/README.md: ");
 	expect_refused(TINY, "/no/such.jinja", "/no/such.jinja cannot be read");
 	char path[] = "/tmp/busbar-template-XXXXXX";

@@ -102,6 +102,114 @@ static void test_batches(void **state)
 	}
 }
 
+/* Cut piece by piece, which goes from character to character, and all at once, by blocks. */
+static void assert_same(enum split_pattern pattern, struct bb_str text)
+{
+	size_t all[512], at = 0, n = 0, one = 0, end, more;
+
+	while (at < text.len) {
+		more = split_run(pattern, text, &at, all + n, UNIT_COUNT(all) - n);
+		assert_true(more > 0);
+		n += more;
+	}
+	for (size_t i = 0; i < n; i++) {
+		assert_int_equal(split_run(pattern, text, &one, &end, 1), 1);
+		if (end != all[i])
+			fail_msg("%s: piece %zu of \"%.*s\" ends at %zu, by blocks at %zu",
+				 split_name(pattern), i, BB_ARG(text), end, all[i]);
+	}
+	assert_int_equal(one, text.len);
+}
+
+/* Every text of up to 5 of these, before, at and behind the end of a block. */
+static void test_blocks_all(void **state)
+{
+	static const char *const parts[] = { "a", "S", "1", " ", "\t", "\n", ".", "'", "/" };
+	static const size_t pads[] = { 0, 57, 59, 60, 61, 62, 63 };
+	char text[160];
+
+	for (unsigned number = 0; number < 9 * 9 * 9 * 9 * 9; number++) {
+		for (size_t k = 0; k < UNIT_COUNT(pads); k++) {
+			size_t len = pads[k];
+			memset(text, 'x', len);
+			if (len)
+				text[len - 1] = ' ';
+			for (unsigned i = 0, rest = number; i < 5; i++, rest /= 9)
+				text[len++] = parts[rest % 9][0];
+			if (number & 1)
+				text[len++] = 'y';
+			const enum split_pattern p =
+				1 + (enum split_pattern)((number + k) % (SPLIT_COUNT - 1));
+			assert_same(p, (struct bb_str){ text, len });
+		}
+	}
+}
+
+static void test_blocks_random(void **state)
+{
+	static const char *const parts[] = {
+		"a",
+		"B",
+		"re",
+		"'s",
+		"'S",
+		"'ll",
+		"'L",
+		"'t",
+		"'re",
+		"'",
+		"d",
+		"s",
+		" ",
+		"  ",
+		"\n",
+		"\r\n",
+		"\t",
+		"\v",
+		"/",
+		"//",
+		".",
+		"..",
+		";\n",
+		"{",
+		"1",
+		"22",
+		"333",
+		"4444",
+		"word",
+		"Word",
+		"WORD",
+		"\x01",
+		"\x7f",
+		"\xc3\xa9",
+		"\xe4\xb8\xad",
+		"\xcc\x81",
+		"\xc5\xbf",
+		"\xc2\xa0",
+		"\xd9\xa3",
+		"\xe2\x80\xa9",
+		"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklmnop",
+		"                                                                    ",
+	};
+	struct bb_rng r;
+	char text[4096];
+
+	bb_rng_seed(&r, 7);
+	for (int round = 0; round < 60000; round++) {
+		const size_t kinds = 2 + bb_rng_below(&r, UNIT_COUNT(parts) - 2);
+		const size_t first = bb_rng_below(&r, UNIT_COUNT(parts));
+		size_t len = 0;
+		for (uint64_t i = 3 + bb_rng_below(&r, 40); i > 0; i--) {
+			const struct bb_str part = bb_str_of(
+				parts[(first + bb_rng_below(&r, kinds)) % UNIT_COUNT(parts)]);
+			memcpy(text + len, part.p, part.len);
+			len += part.len;
+		}
+		for (enum split_pattern p = SPLIT_NONE + 1; p < SPLIT_COUNT; p++)
+			assert_same(p, (struct bb_str){ text, len });
+	}
+}
+
 static int setup(void **state)
 {
 	unicode_init();
@@ -114,6 +222,7 @@ int main(void)
 		cmocka_unit_test(test_gpt2),	   cmocka_unit_test(test_llama3),
 		cmocka_unit_test(test_cased),	   cmocka_unit_test(test_deepseek),
 		cmocka_unit_test(test_recognised), cmocka_unit_test(test_batches),
+		cmocka_unit_test(test_blocks_all), cmocka_unit_test(test_blocks_random),
 	};
 
 	return cmocka_run_group_tests(tests, setup, NULL);

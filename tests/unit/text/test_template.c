@@ -54,6 +54,46 @@ static void test_statements(void **state)
 	assert_renders("{% print 1, 'a' %}", "1a");
 }
 
+/* A string that grows is not copied, and whoever has an earlier state of it keeps that. */
+static void test_growing(void **state)
+{
+	assert_renders(
+		"{% set a = 'ab' ~ 'cd' %}{% set b = a ~ 'e' %}{% set c = a ~ 'f' %}"
+		"{% set d = b + 'g' %}{% set e = b + 'h' %}{{ a }} {{ b }} {{ c }} {{ d }} {{ e }}",
+		"abcd abcde abcdf abcdeg abcdeh");
+	assert_renders(
+		"{% set ns = namespace(s='', l=[]) %}{% for i in range(6) %}"
+		"{% set ns.s = ns.s ~ i ~ ns.s[1:] %}{% set ns.l = ns.l + [ns.s] %}{% endfor %}"
+		"{{ ns.l | join(',') }} {{ ns.s[:4] + 'x' }} {{ ns.s }}",
+		"0,01,0121,01213121,0121312141213121,01213121412131215121312141213121 "
+		"0121x 01213121412131215121312141213121");
+	assert_renders(
+		"{% set a = '<' ~ 'b' %}{% set b = a ~ ('>' | e) %}{{ b }}{{ a ~ 1 ~ none }}",
+		"<b&gt;<b1None");
+}
+
+/* Members by short ways and by long ones are the same. */
+static void test_members(void **state)
+{
+	assert_renders(
+		"{% set d = {'role': 1, 'items': 2, 'a_name_of_more_than_16_bytes': 3, 'x': 4} %}"
+		"{{ d.role }}{{ d['role'] }}{{ d['items'] }}{{ d.a_name_of_more_than_16_bytes }}"
+		"{{ d.x }}{{ d.y is defined }}{{ d['y'] is defined }}{{ d.rolf is defined }}"
+		"{{ d.items() | length }}",
+		"11234FalseFalseFalse4");
+	assert_renders("{% set d = {} %}{{ d.a is defined }}{% set ns = namespace(a=1) %}{{ ns.a }}"
+		       "{{ ns['a'] }}{{ ns.b is defined }}{% set ns.b = 2 %}{{ ns.b }}",
+		       "False11False2");
+	assert_renders(
+		"{% set d = dict(a=1,b=2,c=3,d=4,e=5,f=6,g=7,h=8,i=9,j=10) %}{{ d.j }}{{ d['a'] "
+		"}}{{ d.k is defined }}",
+		"101False");
+	assert_renders("{{ 'a' == 'a' }}{{ 'a' != 'a' }}{{ 1 == 'a' }}{{ none != 'a' }}{{ missing "
+		       "== 'a' }}"
+		       "{{ 'abcdefghijklmnopqrst' == 'abcdefghijklmnopqrsu' }}",
+		       "TrueFalseFalseTrueFalseFalse");
+}
+
 static void test_macros(void **state)
 {
 	assert_renders("{% macro m(a, b=a ~ '!') %}{{ a }}{{ b }}{% endmacro %}{{ m(1) }}{{ m(b=2, "
@@ -148,6 +188,7 @@ static void test_filters(void **state)
 	assert_renders(
 		"{{ 'x' | default('y') }}{{ missing | d('z') }}{{ '' | default('e', true) }}",
 		"xze");
+	assert_renders("{{ 3 | float }} {{ true | float }} {{ none | float(2) }}", "3.0 1.0 2");
 	assert_renders("{{ '12' | int + 1 }} {{ 'q' | int(7) }} {{ '1.5' | float }} {{ 2.5 | round "
 		       "}} {{ 3.7 | int }}",
 		       "13 7 1.5 2.0 3");
@@ -245,6 +286,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_white_space),   cmocka_unit_test(test_statements),
+		cmocka_unit_test(test_growing),	      cmocka_unit_test(test_members),
 		cmocka_unit_test(test_macros),	      cmocka_unit_test(test_expressions),
 		cmocka_unit_test(test_reprs),	      cmocka_unit_test(test_filters),
 		cmocka_unit_test(test_methods),	      cmocka_unit_test(test_refusals),

@@ -101,6 +101,54 @@ static void test_hidden_work(void **state)
 		       -BB_ELIMIT, "steps");
 }
 
+/* What takes longer than other steps is charged more: the whole stays a fraction of a second. */
+static void test_dear_work(void **state)
+{
+	assert_refused(FOREVER("('x' * 1000 + 'y') in a"), -BB_ELIMIT, "steps");
+	assert_refused(FOREVER("a.count('xy')"), -BB_ELIMIT, "steps");
+	assert_refused(FOREVER("(1 / 3) | string"), -BB_ELIMIT, "steps");
+	assert_refused(FOREVER("'%.300f' % 1e300"), -BB_ELIMIT, "steps");
+	assert_refused("{% for i in range(99999) %}{% for j in range(99) %}{% set x = 1 / 3 %}"
+		       "{% set y = {'a': x} | tojson %}{% endfor %}{% endfor %}",
+		       -BB_ELIMIT, "steps");
+	/* 800 slots that are cleared each time. */
+	char *p = stpcpy(text, "{% for i in range(99999) %}{% for j in range(99) %}{% if false %}");
+	for (int i = 0; i < 800; i++)
+		p += snprintf(p, 32, "{%% set v%d = 1 %%}", i);
+	stpcpy(p, "{% endif %}{% endfor %}{% endfor %}");
+	assert_refused(text, -BB_ELIMIT, "steps");
+}
+
+/* A long request has more steps and memory than a short one. */
+static void test_limits_grow(void **state)
+{
+	static const char source[] =
+		"{% for i in range(99999) %}{% for j in range(22) %}{% endfor %}"
+		"{% endfor %}{{ messages | length }}";
+	struct template *t = NULL;
+	struct bb_buf body, out;
+
+	assert_int_equal(template_create(BB_STR(source), &t, NULL), 0);
+	bb_buf_init(&body, 4u << 20);
+	bb_buf_init(&out, 64);
+	bb_buf_lit(&body, "{\"messages\":[{\"role\":\"user\",\"content\":\"");
+	for (int i = 0; i < 300000; i++)
+		bb_buf_lit(&body, "0123456789");
+	const size_t len = body.len;
+	bb_buf_lit(&body, "\"}]}");
+	const struct template_input large = { .body = bb_buf_str(&body) };
+	assert_int_equal(template_render(t, &large, &out, NULL), 0);
+	assert_str(bb_buf_str(&out), "1");
+	body.len = 50;
+	bb_buf_lit(&body, "\"}]}");
+	assert_true(len > body.len);
+	const struct template_input small = { .body = bb_buf_str(&body) };
+	assert_int_equal(template_render(t, &small, &out, NULL), -BB_ELIMIT);
+	template_destroy(t);
+	bb_buf_fini(&body);
+	bb_buf_fini(&out);
+}
+
 static void test_memory_max(void **state)
 {
 	const struct template_input in = { .memory_max = 1u << 20 };
@@ -171,6 +219,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_source),	   cmocka_unit_test(test_nesting),
 		cmocka_unit_test(test_work),	   cmocka_unit_test(test_hidden_work),
+		cmocka_unit_test(test_dear_work),  cmocka_unit_test(test_limits_grow),
 		cmocka_unit_test(test_memory_max), cmocka_unit_test(test_out_is_kept),
 		cmocka_unit_test(test_torture),
 	};

@@ -1,0 +1,227 @@
+/*
+ * bpe_merges.c: the merges of a BPE model, read into the table of pairs. See bpe_reduce.h for what
+ * is left out.
+ */
+#include "base/alloc.h"
+#include "text/bpe_reduce.h"
+#include "text/tokenizer.h"
+#include "wire/json.h"
+
+/* A merge's two contents, decoded. */
+#define MERGE_TEXT_MAX (2 * TOKENIZER_TOKEN_MAX)
+
+/* ---- one merge ---- */
+
+struct reading {
+	struct bpe *b;
+	struct bpe_reduction *reduction; /* or NULL: all merges, with ids as symbols */
+	struct text_error *e;
+	struct bb_buf text; /* of parts with escapes */
+	struct bb_str raw, unk;
+	size_t prefix_len;
+	uint32_t number, last; /* last: what the merge before makes */
+};
+
+static int invalid(struct reading *r, const char *why)
+{
+	return text_error_invalid(r->e, "tokenizer.json: model: merges: number %u, %.*s: %s",
+				  r->number, (int)(r->raw.len < 100 ? r->raw.len : 100), r->raw.p,
+				  why);
+}
+
+/* A string's content: in the file, or behind what r->text holds. */
+static int decode(struct reading *r, struct bb_str raw, struct bb_str *out)
+{
+	const struct bb_str inner = json_string_inner(raw);
+	const size_t at = r->text.len;
+
+	*out = inner;
+	if (!memchr(inner.p, '\\', inner.len))
+		return 0;
+	const int rc = json_string_decode_buf(raw, &r->text);
+	*out = (struct bb_str){ r->text.p + at, r->text.len - at };
+	return rc && rc != -BB_ENOMEM ? invalid(r, "too long or malformed") : rc;
+}
+
+static int split_parts(struct reading *r, struct bb_str *left, struct bb_str *right)
+{
+	struct bb_str both;
+	const int rc = decode(r, r->raw, &both);
+
+	if (rc)
+		return rc;
+	const char *const space = memchr(both.p, ' ', both.len);
+	*left = (struct bb_str){ both.p, space ? (size_t)(space - both.p) : 0 };
+	if (!space || memchr(space + 1, ' ', both.len - left->len - 1))
+		return invalid(r, "must be two tokens with one space between them");
+	*right = bb_str_skip(both, left->len + 1);
+	return 0;
+}
+
+static int parts(struct reading *r, enum json_type type, struct bb_str *left, struct bb_str *right)
+{
+	struct json_pull j;
+	struct bb_str part[2] = { 0 }, raw;
+	int n = 0;
+
+	bb_buf_clear(&r->text);
+	if (type == JSON_STRING)
+		return split_parts(r, left, right);
+	json_pull_init(&j, r->raw);
+	for (bool ok = json_pull_array(&j); ok && json_pull_more(&j); n++) {
+		if (!json_pull_value(&j, &raw, &type) || type != JSON_STRING || n == 2)
+			return invalid(r, "must be two tokens");
+		const int rc = decode(r, raw, part + n);
+		if (rc)
+			return rc;
+	}
+	*left = part[0];
+	*right = part[1];
+	return n == 2 ? 0 : invalid(r, "must be two tokens");
+}
+
+/* The id of two contents one behind the other. Most often it is the one before, or the next. */
+static uint32_t find_whole(struct reading *r, struct bb_str left, struct bb_str right)
+{
+	const struct vocab *const v = &r->b->vocab;
+	char whole[2 * TOKENIZER_TOKEN_MAX];
+
+	for (uint32_t id = r->last; id < r->last + 2; id++) {
+		const struct bb_str content = vocab_content(v, id);
+		if (content.len == left.len + right.len &&
+		    memcmp(content.p, left.p, left.len) == 0 &&
+		    memcmp(content.p + left.len, right.p, right.len) == 0)
+			return id;
+	}
+	if (left.len + right.len > TOKENIZER_TOKEN_MAX)
+		return BPE_NONE;
+	memcpy(whole, left.p, left.len);
+	memcpy(whole + left.len, right.p, right.len);
+	return vocab_find_text(v, (struct bb_str){ whole, left.len + right.len });
+}
+
+static int unknown(struct reading *r, struct bb_str left, struct bb_str right)
+{
+	const struct vocab *const v = &r->b->vocab;
+
+	if (vocab_find_text(v, left) == BPE_NONE || vocab_find_text(v, right) == BPE_NONE)
+		return invalid(r, "a part is not in the vocab, or not of the byte-level alphabet");
+	return invalid(r, "what it makes is not in the vocab");
+}
+
+static bool is_odd(const struct reading *r, struct bb_str content)
+{
+	return bpe_is_special(r->b, content) || bb_str_eq(content, r->unk);
+}
+
+static int take_merge(struct reading *r, enum json_type type)
+{
+	struct bpe *const b = r->b;
+	struct bb_str left, right, rest;
+
+	const int rc = parts(r, type, &left, &right);
+	if (rc)
+		return rc;
+	if (right.len < r->prefix_len)
+		return invalid(r, "the second part has no prefix");
+	rest = bb_str_skip(right, r->prefix_len);
+	const uint32_t whole = find_whole(r, left, rest);
+	if (whole == BPE_NONE)
+		return unknown(r, left, right);
+	r->last = whole;
+	if (r->reduction) {
+		/* What stands for a byte or for the unknown has more than one spelling. */
+		if (!left.len || !right.len || is_odd(r, left) || is_odd(r, right) ||
+		    whole == b->unk)
+			r->reduction->is_possible = false;
+		if (bpe_reduction_has(r->reduction, whole))
+			return bpe_reduction_add_other(r->reduction, whole, r->number, left.len);
+	}
+	const struct bpe_merge m = { vocab_find_text(&b->vocab, left),
+				     vocab_find_text(&b->vocab, right), whole, r->number };
+	if (m.left == BPE_NONE || m.right == BPE_NONE)
+		return unknown(r, left, right);
+	if (r->reduction)
+		return bpe_reduction_add(r->reduction, &m, left.len);
+	bpe_pairs_put(&b->pairs, &m);
+	return 0;
+}
+
+/* ---- all merges ---- */
+
+static int read_all(struct bpe *b, struct bb_str merges, struct bpe_reduction *reduction,
+		    struct text_error *e)
+{
+	struct reading r = { .b = b,
+			     .reduction = reduction,
+			     .e = e,
+			     .unk = b->unk == BPE_NONE ? (struct bb_str){ 0 }
+						       : vocab_content(&b->vocab, b->unk),
+			     .prefix_len = b->prefix ? strlen(b->prefix) : 0 };
+	struct json_pull j;
+	enum json_type type;
+	int rc = 0;
+
+	bb_buf_init(&r.text, MERGE_TEXT_MAX);
+	json_pull_init(&j, merges);
+	for (bool ok = json_pull_array(&j); ok && json_pull_more(&j); r.number++) {
+		ok = json_pull_value(&j, &r.raw, &type);
+		if (ok)
+			rc = take_merge(&r, type);
+		if (reduction && r.number == BPE_MERGES_MAX)
+			reduction->is_possible = false;
+		ok = ok && !rc && !(reduction && !reduction->is_possible);
+	}
+	bb_buf_fini(&r.text);
+	return rc;
+}
+
+/* How many elements, without looking into them. */
+static size_t count_elements(struct bb_str array)
+{
+	struct json_pull j;
+	size_t n = 0;
+
+	json_pull_init(&j, array);
+	for (bool ok = json_pull_array(&j); ok && json_pull_more(&j); n++)
+		ok = json_pull_skip(&j);
+	return n;
+}
+
+static int read_unreduced(struct bpe *b, struct bb_str merges, struct text_error *e)
+{
+	const size_t count = count_elements(merges);
+
+	if (count > BPE_MERGES_MAX)
+		return text_error_invalid(e, "tokenizer.json: model: merges: more than %u",
+					  BPE_MERGES_MAX);
+	bpe_pairs_fini(&b->pairs);
+	const int rc = bpe_pairs_init(&b->pairs, count);
+	return rc ? rc : read_all(b, merges, NULL, e);
+}
+
+static bool every(const void *user, uint32_t id)
+{
+	return true;
+}
+
+int bpe_merges_read(struct bpe *b, struct bb_str merges, struct text_error *e)
+{
+	struct bpe_reduction reduction;
+
+	if (json_type_of(merges) != JSON_ARRAY)
+		return text_error_invalid(e, "tokenizer.json: model: merges: must be an array");
+	int rc = bpe_reduction_init(&reduction, b);
+	if (!rc && reduction.is_possible)
+		rc = read_all(b, merges, &reduction, e);
+	if (!rc && reduction.is_possible)
+		rc = bpe_reduction_finish(&reduction);
+	if (!rc && !reduction.is_possible)
+		rc = read_unreduced(b, merges, e);
+	if (!rc && b->ignore_merges)
+		vocab_mark_whole(&b->vocab, every, NULL);
+	else if (!rc && reduction.is_possible)
+		vocab_mark_whole(&b->vocab, bpe_reduction_is_whole, &reduction);
+	bpe_reduction_fini(&reduction);
+	return rc;
+}
