@@ -13,6 +13,7 @@
 #include "base/err.h"
 #include "base/str.h"
 #include "brain/policy/policy.h"
+#include "cmd/bench_whole.h"
 #include "os/clock.h"
 
 #define ENGINES_MAX 100000
@@ -36,6 +37,9 @@ static const char usage[] =
 	"waiting\n"
 	"  --policy NAME   (the default policy); all: each of them\n"
 	"  --rounds N      decisions (20000)\n"
+	"  --whole         all that the brain does: filters, look-up, choice, reservation, "
+	"reasons; a\n"
+	"                  prompt of 64 whose first four fifths were seen before\n"
 	"  --json          one JSON object a policy instead of a table\n"
 	"  --help          this text\n"
 	"\n"
@@ -46,6 +50,7 @@ enum output { OUTPUT_TABLE, OUTPUT_JSON };
 struct bench {
 	uint64_t engines, tokens, streams, rounds;
 	enum output output;
+	bool is_whole;
 	struct candidates c;
 	struct lane *lanes;
 	struct lane_request *rows; /* one more than are in flight: the one that is decided on */
@@ -203,10 +208,20 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void measure(struct bench *b, const struct policy *p)
+static int measure(struct bench *b, const struct policy *p)
 {
-	fill(b);
-	for (uint64_t i = 0; i < b->rounds; i++)
+	const struct whole_plan whole = { .engines = (uint32_t)b->engines,
+					  .tokens = (uint32_t)b->tokens,
+					  .streams = (uint32_t)b->streams,
+					  .rounds = b->rounds,
+					  .policy = p->name };
+	const int rc = b->is_whole ? bench_whole(&whole, b->ns) : 0;
+
+	if (rc)
+		return rc;
+	if (!b->is_whole)
+		fill(b);
+	for (uint64_t i = 0; i < b->rounds && !b->is_whole; i++)
 		decide(b, p, i);
 	qsort(b->ns, b->rounds, sizeof(*b->ns), by_value);
 	const uint64_t p50 = b->ns[b->rounds / 2], p99 = b->ns[b->rounds * 99 / 100];
@@ -218,14 +233,13 @@ static void measure(struct bench *b, const struct policy *p)
 		       (unsigned long long)p50, (unsigned long long)p99);
 	else
 		printf("%-16s %10.2f %10.2f\n", p->name, (double)p50 / 1e3, (double)p99 / 1e3);
+	return 0;
 }
 
 static int bench(struct bench *b, const struct policy *policy)
 {
-	const int rc = set_up(b);
+	int rc = set_up(b);
 
-	if (rc)
-		fprintf(stderr, "busbar bench decision: %s\n", bb_error_info(rc)->text);
 	if (!rc && b->output == OUTPUT_TABLE)
 		printf("%llu engines, %llu tokens, %llu streams at each; %llu decisions\n\n"
 		       "%-16s %10s %10s\n",
@@ -234,7 +248,9 @@ static int bench(struct bench *b, const struct policy *policy)
 		       "p99");
 	for (unsigned n = 0; !rc && policy_at(n); n++)
 		if (!policy || policy == policy_at(n))
-			measure(b, policy_at(n));
+			rc = measure(b, policy_at(n));
+	if (rc)
+		fprintf(stderr, "busbar bench decision: %s\n", bb_error_info(rc)->text);
 	tear_down(b);
 	return rc ? 1 : 0;
 }
@@ -252,6 +268,7 @@ int bench_decision(int argc, char **argv)
 		{ "streams", required_argument, NULL, 's' },
 		{ "policy", required_argument, NULL, 'p' },
 		{ "rounds", required_argument, NULL, 'r' },
+		{ "whole", no_argument, NULL, 'w' },
 		{ "json", no_argument, NULL, 'j' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -269,6 +286,7 @@ int bench_decision(int argc, char **argv)
 		case 's': ok &= number(optarg, STREAMS_MAX, &b.streams); break;
 		case 'p': name = optarg; break;
 		case 'r': ok &= number(optarg, ROUNDS_MAX, &b.rounds) && b.rounds; break;
+		case 'w': b.is_whole = true; break;
 		case 'j': b.output = OUTPUT_JSON; break;
 		case 'h': return fputs(usage, stdout) < 0;
 		default: ok = false;

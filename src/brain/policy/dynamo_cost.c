@@ -3,8 +3,8 @@
  *   1.0 × max((pending prefill tokens + prompt) ÷ B − 1.0 × cached blocks, 0) + active blocks
  * with its defaults: overlap credit 1, decay 0, prefill load scale 1, no weight for active
  * requests, temperature 0 (the least cost, ties at random). Active blocks are those of the prompts
- * in flight and of this one, shared ones counted once, generated tokens not counted (its default).
- * Pending tokens do not decay with time, as there.
+ * in flight and of this one, shared ones counted once (what is cached is taken to be in use), and
+ * generated tokens are not counted (its default). Pending tokens do not decay with time, as there.
  */
 #include "brain/policy/policy.h"
 
@@ -20,7 +20,7 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 		const double cached = c->cached[i] < prompt ? c->cached[i] : prompt;
 		const double pending = (double)c->pending_prefill[i] + c->promised[i];
 		const double prefill = (pending + prompt) / block - cached / block;
-		const double active = (double)(l->unique_tokens - l->generated) + prompt;
+		const double active = (double)(l->unique_tokens - l->generated) + prompt - cached;
 		cost[i] = (prefill > 0 ? prefill : 0) + active / block;
 	}
 }
