@@ -203,6 +203,10 @@ static void end_print(yyjson_val *root, yyjson_val *d)
 		       number(root, "age_ms"));
 		return;
 	}
+	if (strcmp(text(root, "state"), "refused") == 0) {
+		printf("now       it is being refused\n");
+		return;
+	}
 	printf("then      %s (%.0f%s%s) after %.1f ms", text(root, "outcome"),
 	       number(root, "status"), has(root, "error") ? ", " : "", text(root, "error"),
 	       number(root, "duration_ms"));

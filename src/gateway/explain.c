@@ -34,7 +34,7 @@ static const char *state_name(const struct explanation *e)
 	switch ((enum explained_state)e->state) {
 	case EXPLAINED_HELD: return "held";
 	case EXPLAINED_SENT: return "sent";
-	case EXPLAINED_REFUSED:
+	case EXPLAINED_REFUSED: return "refused";
 	case EXPLAINED_OVER: break;
 	}
 	return "over";

@@ -1,5 +1,6 @@
 #include "gateway/explanation_write.h"
 
+#include "base/log.h"
 #include "gateway/record_write.h"
 
 static void engine_add(struct bb_buf *b, struct bb_str key, struct engine_id id,
@@ -63,18 +64,82 @@ static const char *failure_name(uint32_t why)
 	return names[why];
 }
 
-/* What was known of the prompt. */
-static void prompt_write(struct bb_buf *b, const struct explanation *e)
+/* Names of our own: they are short and need no escapes. */
+static char *name_add(char *to, const char *name)
 {
-	record_count(b, BB_STR(",\"prompt\":"), e->prompt_tokens);
-	bb_buf_put_str(b, e->is_exact ? BB_STR(",\"exact\":true") : BB_STR(",\"exact\":false"));
-	bb_buf_lit(b, ",\"hashed\":\"");
-	bb_buf_put_str(b, bb_str_of(hashed_names[e->hashed]));
-	bb_buf_lit(b, "\"");
-	if (e->blocks)
-		record_count(b, BB_STR(",\"blocks\":"), e->blocks);
+	const size_t len = strlen(name);
+
+	return (char *)memcpy(to, name, len) + len;
+}
+
+/* What was known of the prompt. */
+static char *prompt_write(char *to, const struct explanation *e)
+{
+	RECORD_LIT(to, ",\"prompt\":");
+	to = record_digits(to, e->prompt_tokens);
+	if (e->is_exact)
+		RECORD_LIT(to, ",\"exact\":true,\"hashed\":\"");
+	else
+		RECORD_LIT(to, ",\"exact\":false,\"hashed\":\"");
+	to = name_add(to, hashed_names[e->hashed]);
+	if (e->blocks) {
+		RECORD_LIT(to, "\",\"blocks\":");
+		to = record_digits(to, e->blocks);
+	} else {
+		RECORD_LIT(to, "\"");
+	}
 	if (e->has_session)
-		bb_buf_lit(b, ",\"session\":true");
+		RECORD_LIT(to, ",\"session\":true");
+	return to;
+}
+
+/* What it was expected to take, and what it took. */
+static char *expected_write(char *to, const struct explanation *e)
+{
+	RECORD_LIT(to, ",\"cached\":");
+	to = record_digits(to, e->cached);
+	RECORD_LIT(to, ",\"possible\":");
+	to = record_digits(to, e->possible);
+	if (e->has_cached) {
+		RECORD_LIT(to, ",\"reported\":");
+		to = record_digits(to, e->reported_cached);
+	}
+	if (explanation_ttft_ms(e) > 0) {
+		RECORD_LIT(to, ",\"ttft_ms\":");
+		to = record_decimal(to, explanation_ttft_ms(e));
+	}
+	if (e->first_ms > 0) {
+		RECORD_LIT(to, ",\"actual_ttft_ms\":");
+		to = record_decimal(to, e->first_ms);
+	}
+	return to;
+}
+
+#define CHOICE_ROOM 600 /* three names of at most 24 characters, ten numbers, and their keys */
+
+static void choice_write(struct bb_buf *b, const struct explanation *e)
+{
+	if (bb_buf_reserve(b, CHOICE_ROOM))
+		return;
+	char *to = b->p + b->len;
+	RECORD_LIT(to, "{\"policy\":\"");
+	to = name_add(to, e->policy ? e->policy : "none");
+	RECORD_LIT(to, "\",\"reason\":\"");
+	to = name_add(to, decision_reason_name((enum decision_reason)e->reason));
+	RECORD_LIT(to, "\"");
+	if (e->held_ms > 0) {
+		RECORD_LIT(to, ",\"held_ms\":");
+		to = record_decimal(to, e->held_ms);
+	}
+	to = prompt_write(to, e);
+	to = expected_write(to, e);
+	RECORD_LIT(to, ",\"engines\":");
+	to = record_digits(to, e->engines);
+	RECORD_LIT(to, ",\"of\":");
+	to = record_digits(to, e->candidates);
+	RECORD_LIT(to, ",\"candidates\":[");
+	b->len = (size_t)(to - b->p);
+	BB_ASSERT(b->len <= b->cap);
 }
 
 /* Those that could not take it, and those that failed it; most requests have neither. */
@@ -106,24 +171,7 @@ static void others_write(struct bb_buf *b, const struct explanation *e,
 void explanation_write(struct bb_buf *b, const struct explanation *e,
 		       const struct engine_names *names)
 {
-	record_text(b, BB_STR("{\"policy\":"), bb_str_of(e->policy ? e->policy : "none"));
-	bb_buf_lit(b, ",\"reason\":\"");
-	bb_buf_put_str(b, bb_str_of(decision_reason_name((enum decision_reason)e->reason)));
-	bb_buf_lit(b, "\"");
-	if (e->held_ms > 0)
-		record_tenths(b, BB_STR(",\"held_ms\":"), e->held_ms);
-	prompt_write(b, e);
-	record_count(b, BB_STR(",\"cached\":"), e->cached);
-	record_count(b, BB_STR(",\"possible\":"), e->possible);
-	if (e->has_cached)
-		record_count(b, BB_STR(",\"reported\":"), e->reported_cached);
-	if (explanation_ttft_ms(e) > 0)
-		record_tenths(b, BB_STR(",\"ttft_ms\":"), explanation_ttft_ms(e));
-	if (e->first_ms > 0)
-		record_tenths(b, BB_STR(",\"actual_ttft_ms\":"), e->first_ms);
-	record_count(b, BB_STR(",\"engines\":"), e->engines);
-	record_count(b, BB_STR(",\"of\":"), e->candidates);
-	bb_buf_lit(b, ",\"candidates\":[");
+	choice_write(b, e);
 	for (uint32_t i = 0; i < e->best_count; i++) {
 		bb_buf_put(b, ",", i ? 1 : 0);
 		candidate_write(b, e, &e->best[i], names);

@@ -17,6 +17,11 @@ static struct engine_names names_of(const struct request *r)
 	return (struct engine_names){ engine_name, r->snapshot };
 }
 
+static uint32_t tokens_32(uint64_t tokens)
+{
+	return tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)tokens;
+}
+
 /* What is known before any engine is looked at. */
 static void begin(struct request *r)
 {
@@ -27,7 +32,7 @@ static void begin(struct request *r)
 		return;
 	e->api = r->api;
 	e->tenant = r->tenant ? r->tenant->ledger : UINT32_MAX;
-	e->prompt_tokens = r->prompt_tokens > UINT32_MAX ? UINT32_MAX : (uint32_t)r->prompt_tokens;
+	e->prompt_tokens = tokens_32(r->prompt_tokens);
 	e->is_exact = r->tokens_exact;
 	e->hashed = r->hashed;
 	e->blocks = r->hash_count;
@@ -88,6 +93,9 @@ void request_why_fields(const struct request *r, struct bb_buf *text)
 	bb_buf_lit(text, "\r\n");
 }
 
+#define RATIO_ONE 1e9f /* as histograms keep it: bounds_ratio */
+#define RATIO_MAX 1e6f
+
 /* How well it went: of requests that an engine has worked at. */
 static void judge(const struct request *r, const struct explanation *e)
 {
@@ -100,9 +108,11 @@ static void judge(const struct request *r, const struct explanation *e)
 	metric_add(&r->series->hit_tokens, hit);
 	metric_add(&r->series->possible_tokens, e->possible > hit ? e->possible : hit);
 	metric_add(&r->series->regret_tokens, e->possible - e->cached);
-	if (e->first_ms > 0 && predicted_ms > 0)
+	if (e->first_ms > 0 && predicted_ms > 0) {
+		const float ratio = e->first_ms / predicted_ms;
 		histogram_add(&r->worker->metrics->ttft_ratio, &bounds_ratio,
-			      (uint64_t)(1e9f * e->first_ms / predicted_ms));
+			      (uint64_t)(RATIO_ONE * (ratio < RATIO_MAX ? ratio : RATIO_MAX)));
+	}
 }
 
 void request_why_ended(struct request *r, uint64_t now_ns, enum status_class class)
@@ -122,9 +132,9 @@ void request_why_ended(struct request *r, uint64_t now_ns, enum status_class cla
 	e->duration_ms = (float)(now_ns - r->begin_ns) / 1e6f;
 	e->has_usage = r->usage.known;
 	e->has_cached = r->usage.has_cached;
-	e->reported_prompt = (uint32_t)r->usage.prompt;
-	e->reported_cached = (uint32_t)r->usage.cached;
-	e->output_tokens = (uint32_t)(r->usage.known ? r->usage.completion : r->events);
+	e->reported_prompt = tokens_32(r->usage.prompt);
+	e->reported_cached = tokens_32(r->usage.cached);
+	e->output_tokens = tokens_32(r->usage.known ? r->usage.completion : r->events);
 	judge(r, e);
 	e->state = EXPLAINED_OVER;
 	explain_unlock(&r->worker->explained);

@@ -181,6 +181,36 @@ static void a_whole_one(void **state)
 	bb_buf_fini(&b);
 }
 
+static void ranks_are_named(void **state)
+{
+	struct explanation e = { 0 };
+	struct decision d = decision();
+	struct bb_buf b;
+
+	d.ranks = 2;
+	d.best_count = 1;
+	d.best[0].rank = 1;
+	d.best[0].ttft_ms = 0; /* and a policy that predicts nothing */
+	d.best[0].cost = 41.96;
+	d.left_count = 0;
+	d.left_out[LEFT_OUT_NOT_READY] = 0;
+	bb_buf_init(&b, 65536);
+	explanation_decide(&e, &d);
+	explanation_write(&b, &e, &names);
+	text_is(&b, "{\"policy\":\"lookahead\",\"reason\":\"warm\",\"held_ms\":1.5,\"prompt\":0,"
+		    "\"exact\":false,\"hashed\":\"nothing\",\"cached\":7936,\"possible\":7936,"
+		    "\"engines\":5,\"of\":4,\"candidates\":[{\"engine\":\"http://a\",\"rank\":1,"
+		    "\"cached\":7936,\"pending\":0,\"requests\":0,\"cost\":42.0}]}");
+	bb_buf_fini(&b);
+	/* No room: the record is lost as a whole, and nothing is written beyond. */
+	bb_buf_init(&b, 700);
+	for (int i = 0; i < 3; i++)
+		explanation_write(&b, &e, &names);
+	assert_int_equal(b.err, -BB_ELIMIT);
+	assert_true(b.len <= 700);
+	bb_buf_fini(&b);
+}
+
 static void a_held_and_a_refused_one(void **state)
 {
 	struct explanation e = { 0 };
@@ -240,6 +270,7 @@ int main(void)
 		cmocka_unit_test(the_ring_keeps_the_last),
 		cmocka_unit_test(no_ring_and_no_memory),
 		cmocka_unit_test(a_whole_one),
+		cmocka_unit_test(ranks_are_named),
 		cmocka_unit_test(a_held_and_a_refused_one),
 		cmocka_unit_test(sentences),
 	};
