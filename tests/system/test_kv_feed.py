@@ -106,6 +106,7 @@ def test_lost_for_good(fault, replay):
     options = {} if replay else {"kv_replay": []}
     with simulated(**options) as sim, Gateway(config=config_for(sim.url)) as gateway:
         gateway.wait_engine(sim.url, "ready")
+        sim.wait(lambda s: s["kv_subscribers"] >= 1)  # nobody would repeat what came before
         ask(gateway, 0)
         wait_equal(gateway, sim)
         sim.fault(fault)
