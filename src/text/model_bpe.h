@@ -12,7 +12,8 @@
  * with as many tokens before it as it takes until the seam holds.
  * Threads: a bpe is read by any once it is made; a bpe_work belongs to one thread.
  * Memory: the bpe owns its tables: 8 bytes a merge at a load of at most 2/3, 4 more for its result,
- * the vocabulary. A work grows with the longest word, 16 bytes for each of its bytes.
+ * the vocabulary. A work grows with the longest word, 16 bytes for each of its bytes, and with the
+ * longest window, 76 bytes for each of its symbols.
  * Errors: -BB_EINVALID with a message, -BB_ENOMEM.
  */
 #pragma once
