@@ -121,6 +121,8 @@ def texts(tokenizer, size):
         'spaces and newlines': any_of(' \n\t', size, 3),
         'digits': any_of('0123456789', size, 4),
         'one sign': many('-', size),
+        'two signs in turn': many('-=', size),
+        'long rows of one letter or sign': any_of([c * n for c in ' -=a#' for n in (127, 300, 1000)], size, 14),
         'signs': any_of('!"#$%&()*+,-./:;<=>?@[]^_`{|}~', size, 5),
         'apostrophes': many("'s't're", size),
         'entries of the vocabulary': any_of(pieces, size, 6),

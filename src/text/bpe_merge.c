@@ -16,6 +16,9 @@
 #define PAIR_MAX (2 * TOKENIZER_TOKEN_MAX + 2)
 #define KEY_NONE UINT32_MAX
 #define KEY_END (BPE_NO_RANK << 8)
+#define RUN_FIELDS 7
+/* Each merge takes one entry and adds five at the most, each symbol begins with one. */
+#define HEAP_PER_SYMBOL 6
 
 /* ---- up to BPE_SHORT_MAX symbols ---- */
 
@@ -113,7 +116,7 @@ bool bpe_has_avx2(void)
 }
 #endif
 
-/* ---- any number: a heap of rank and place ---- */
+/* ---- any number: runs, and a heap of rank and place ---- */
 
 static void heap_push(uint64_t *heap, size_t *size, uint64_t value)
 {
@@ -144,11 +147,11 @@ static int window_reserve(struct bpe_work *w, size_t count)
 {
 	if (count <= w->window_cap)
 		return 0;
-	uint32_t *const links = bb_realloc(w->links, count * 5 * sizeof(*links));
+	uint32_t *const links = bb_realloc(w->links, count * RUN_FIELDS * sizeof(*links));
 	if (!links)
 		return -BB_ENOMEM;
 	w->links = links;
-	uint64_t *const heap = bb_realloc(w->heap, count * 3 * sizeof(*heap));
+	uint64_t *const heap = bb_realloc(w->heap, count * HEAP_PER_SYMBOL * sizeof(*heap));
 	if (!heap)
 		return -BB_ENOMEM;
 	w->heap = heap;
@@ -156,21 +159,128 @@ static int window_reserve(struct bpe_work *w, size_t count)
 	return 0;
 }
 
-struct big_window {
-	uint32_t *ids, *next, *prev, *rank,
-		*whole; /* rank, whole: of the symbol and its next one */
+/*
+ * The symbols as runs of equal tokens, each at the place of its first symbol: of a long row of
+ * blanks or hyphens, half are merged at once. In the heap are the ranks of neighbours within a run
+ * and of neighbours at a run's end; an entry whose rank is no longer the run's is stale.
+ */
+struct runs {
+	const struct bpe *b;
+	uint32_t *ids, *next, *prev, *times, *width; /* width: symbols of one token */
+	uint32_t *inner, *outer;		     /* ranks */
 	uint64_t *heap;
 	size_t heap_size;
+	uint32_t count; /* of symbols */
 };
 
-static void set_rank(const struct bpe *b, struct big_window *g, uint32_t i, uint32_t next)
-{
-	const struct bpe_joint joint = bpe_pairs_join(&b->pairs, g->ids[i], g->ids[next]);
+enum { AT_INNER, AT_OUTER };
 
-	g->rank[i] = joint.rank;
-	g->whole[i] = joint.whole;
-	if (g->rank[i] != BPE_NO_RANK)
-		heap_push(g->heap, &g->heap_size, (uint64_t)g->rank[i] << 32 | i);
+static uint32_t rank_of(const struct bpe *b, uint32_t left, uint32_t right)
+{
+	return bpe_pairs_join(&b->pairs, left, right).rank;
+}
+
+static void set_inner(struct runs *g, uint32_t i)
+{
+	g->inner[i] = g->times[i] > 1 ? rank_of(g->b, g->ids[i], g->ids[i]) : BPE_NO_RANK;
+	if (g->inner[i] != BPE_NO_RANK)
+		heap_push(g->heap, &g->heap_size, (uint64_t)g->inner[i] << 32 | i << 1 | AT_INNER);
+}
+
+static void set_outer(struct runs *g, uint32_t i)
+{
+	const uint32_t next = g->next[i];
+
+	g->outer[i] = next < g->count ? rank_of(g->b, g->ids[i], g->ids[next]) : BPE_NO_RANK;
+	if (g->outer[i] != BPE_NO_RANK)
+		heap_push(g->heap, &g->heap_size, (uint64_t)g->outer[i] << 32 | i << 1 | AT_OUTER);
+}
+
+static void put_run(struct runs *g, uint32_t i, uint32_t id, uint32_t times, uint32_t width)
+{
+	g->ids[i] = id;
+	g->times[i] = times;
+	g->width[i] = width;
+	g->inner[i] = g->outer[i] = BPE_NO_RANK;
+}
+
+static void link_runs(struct runs *g, uint32_t i, uint32_t next)
+{
+	g->next[i] = next;
+	if (next < g->count)
+		g->prev[next] = i;
+}
+
+/* Within run i: two and two from the left, as long as nothing new comes ahead of them. */
+static void merge_inner(struct runs *g, uint32_t i)
+{
+	const struct bpe *const b = g->b;
+	const uint32_t rank = g->inner[i], old = g->ids[i];
+	const uint32_t id = bpe_pairs_join(&b->pairs, old, old).whole;
+	const uint32_t next = g->next[i], width = g->width[i], times = g->times[i];
+	const bool all = rank < rank_of(b, id, old) && rank < rank_of(b, id, id) &&
+			 (i == 0 || rank < rank_of(b, g->ids[g->prev[i]], id));
+	const uint32_t merged = all ? times / 2 : 1, rest = i + 2 * merged * width;
+
+	put_run(g, i, id, merged, 2 * width);
+	if (times > 2 * merged) {
+		put_run(g, rest, old, times - 2 * merged, width);
+		link_runs(g, i, rest);
+		link_runs(g, rest, next);
+		set_inner(g, rest);
+		set_outer(g, rest);
+	}
+	set_inner(g, i);
+	set_outer(g, i);
+	if (i > 0)
+		set_outer(g, g->prev[i]);
+}
+
+/* The last token of run i with the first one of the next run. */
+static void merge_outer(struct runs *g, uint32_t i)
+{
+	const uint32_t j = g->next[i];
+	const uint32_t id = bpe_pairs_join(&g->b->pairs, g->ids[i], g->ids[j]).whole;
+	const uint32_t at = i + (g->times[i] - 1) * g->width[i];
+	const uint32_t width = g->width[i] + g->width[j], rest = j + g->width[j];
+	const uint32_t more = g->times[j] - 1;
+
+	link_runs(g, at, g->next[j]);
+	if (more) {
+		const uint32_t next = g->next[j];
+		put_run(g, rest, g->ids[j], more, g->width[j]);
+		link_runs(g, at, rest);
+		link_runs(g, rest, next);
+	}
+	g->inner[j] = g->outer[j] = BPE_NO_RANK;
+	if (at != i) {
+		link_runs(g, i, at);
+		if (--g->times[i] == 1)
+			g->inner[i] = BPE_NO_RANK;
+	}
+	put_run(g, at, id, 1, width);
+	set_outer(g, at);
+	if (more) {
+		set_inner(g, rest);
+		set_outer(g, rest);
+	}
+	if (at > 0)
+		set_outer(g, g->prev[at]);
+}
+
+static void make_runs(struct runs *g, const uint32_t *symbols)
+{
+	for (uint32_t i = 0, end, last = 0; i < g->count; last = i, i = end) {
+		for (end = i + 1; end < g->count && symbols[end] == symbols[i];)
+			end++;
+		put_run(g, i, symbols[i], end - i, 1);
+		g->prev[i] = last;
+		g->next[i] = end;
+	}
+	for (uint32_t i = 0; i < g->count; i = g->next[i]) {
+		set_inner(g, i);
+		set_outer(g, i);
+	}
 }
 
 static int merge_big(const struct bpe *b, struct bpe_work *w, const uint32_t *symbols,
@@ -180,47 +290,37 @@ static int merge_big(const struct bpe *b, struct bpe_work *w, const uint32_t *sy
 
 	if (rc)
 		return rc;
-	struct big_window g = { w->links,
-				w->links + count,
-				w->links + 2 * (size_t)count,
-				w->links + 3 * (size_t)count,
-				w->links + 4 * (size_t)count,
-				w->heap,
-				0 };
-	for (uint32_t i = 0; i < count; i++) {
-		g.ids[i] = symbols[i];
-		g.next[i] = i + 1;
-		g.prev[i] = i - 1;
-		g.rank[i] = BPE_NO_RANK;
-	}
-	for (uint32_t i = 0; i + 1 < count; i++)
-		set_rank(b, &g, i, i + 1);
+	uint32_t *const f = w->links;
+	const size_t n = count;
+	struct runs g = { b,	     f,		f + n,	 f + 2 * n, f + 3 * n, f + 4 * n,
+			  f + 5 * n, f + 6 * n, w->heap, 0,	    count };
+	make_runs(&g, symbols);
 	while (g.heap_size) {
 		const uint64_t top = heap_pop(g.heap, &g.heap_size);
-		const uint32_t i = (uint32_t)top, rank = (uint32_t)(top >> 32);
-		if (g.rank[i] != rank)
-			continue;
-		const uint32_t j = g.next[i], after = g.next[j];
-		g.ids[i] = g.whole[i];
-		g.next[i] = after;
-		g.rank[i] = g.rank[j] = BPE_NO_RANK;
-		if (after < count) {
-			g.prev[after] = i;
-			set_rank(b, &g, i, after);
+		const uint32_t i = (uint32_t)top >> 1, rank = (uint32_t)(top >> 32);
+		if ((top & 1) == AT_INNER && g.inner[i] == rank)
+			merge_inner(&g, i);
+		else if ((top & 1) == AT_OUTER && g.outer[i] == rank)
+			merge_outer(&g, i);
+	}
+	uint32_t tokens = 0;
+	for (uint32_t i = 0; i < count; i = g.next[i])
+		for (uint32_t k = 0; k < g.times[i]; k++) {
+			out[tokens] = g.ids[i];
+			from[tokens++] = i + k * g.width[i];
 		}
-		if (i > 0)
-			set_rank(b, &g, g.prev[i], i);
-	}
-	uint32_t n = 0;
-	for (uint32_t i = 0; i < count; i = g.next[i]) {
-		out[n] = g.ids[i];
-		from[n++] = i;
-	}
-	*out_count = n;
+	*out_count = tokens;
 	return 0;
 }
 
 /* ---- windows ---- */
+
+/* Do they look like a row of one and the same? */
+static bool are_equal(const uint32_t *symbols, uint32_t count)
+{
+	return count >= 64 && symbols[0] == symbols[1] && symbols[0] == symbols[count / 2] &&
+	       symbols[0] == symbols[count - 1];
+}
 
 /* Merges symbols [begin, end) of the word to out; from[] counts symbols of the word. */
 static int merge_range(const struct bpe *b, struct bpe_work *w, uint32_t begin, uint32_t end,
@@ -230,7 +330,7 @@ static int merge_range(const struct bpe *b, struct bpe_work *w, uint32_t begin, 
 	uint32_t ids[BPE_SHORT_MAX], keys[BPE_SHORT_MAX], wholes[BPE_SHORT_MAX];
 	uint16_t short_from[BPE_SHORT_MAX];
 
-	if (count > BPE_SHORT_MAX) {
+	if (count > BPE_SHORT_MAX || are_equal(w->ids + begin, count)) {
 		const int rc = merge_big(b, w, w->ids + begin, count, out, from, out_count);
 		for (uint32_t i = 0; !rc && i < *out_count; i++)
 			from[i] += begin;

@@ -13,7 +13,8 @@
  * Threads: a bpe is read by any once it is made; a bpe_work belongs to one thread.
  * Memory: the bpe owns its tables: 16 bytes a pair at a load of at most 2/3, as many pairs as
  * tokens (bpe_reduce.h); the vocabulary. A work grows with the longest word, 16 bytes for each of
- * its bytes. Errors: -BB_EINVALID with a message, -BB_ENOMEM.
+ * its bytes, and with the longest window, 76 bytes for each of its symbols.
+ * Errors: -BB_EINVALID with a message, -BB_ENOMEM.
  */
 #pragma once
 

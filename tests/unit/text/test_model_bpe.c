@@ -273,6 +273,75 @@ static void test_any_merges(void **state)
 	bpe_work_fini(&w);
 }
 
+/* Strings of a and b of up to 5 letters: number `n` of 62, by length. */
+static size_t letters_of(unsigned n, char *out)
+{
+	size_t len = 1;
+
+	while (n >= (1u << len))
+		n -= 1u << len++;
+	for (size_t i = 0; i < len; i++)
+		out[i] = n >> i & 1 ? 'b' : 'a';
+	out[len] = '\0';
+	return len;
+}
+
+/* A model whose merges come in any order, several of them giving the same token. */
+static struct bpe *make_random(struct bb_rng *r, struct plain *plain)
+{
+	char lefts[40][8], rights[40][8];
+	char json[16384], text[8], *p = json, *const end = json + sizeof(json);
+	struct bpe *b = NULL;
+	struct text_error e;
+
+	p += snprintf(p, (size_t)(end - p), "{\"type\":\"BPE\",\"vocab\":{");
+	for (unsigned i = 0; i < 62; i++) {
+		letters_of(i, text);
+		p += snprintf(p, (size_t)(end - p), "%s\"%s\":%u", i ? "," : "", text, i);
+	}
+	p += snprintf(p, (size_t)(end - p), "},\"merges\":[");
+	const unsigned count = 1 + (unsigned)bb_rng_below(r, 40);
+	for (unsigned i = 0; i < count; i++) {
+		const size_t len = letters_of(2 + (unsigned)bb_rng_below(r, 60), text);
+		const int cut = 1 + (int)bb_rng_below(r, len - 1);
+		snprintf(lefts[i], sizeof(lefts[i]), "%.*s", cut, text);
+		snprintf(rights[i], sizeof(rights[i]), "%s", text + cut);
+		p += snprintf(p, (size_t)(end - p), "%s[\"%.*s\",\"%s\"]", i ? "," : "", cut, text,
+			      text + cut);
+	}
+	snprintf(p, (size_t)(end - p), "]}");
+	assert_int_equal(bpe_create(bb_str_of(json), VOCAB_CHARS, &b, &e), 0);
+	plain->count = 0;
+	for (unsigned i = 0; i < count; i++)
+		take_plain(plain, b, lefts[i], rights[i]);
+	return b;
+}
+
+/* Words of long runs, through models in which what is merged last may be what comes first. */
+static void test_runs(void **state)
+{
+	static struct plain plain;
+	struct bpe_work w;
+	struct bb_rng r;
+	char word[1500];
+
+	bpe_work_init(&w);
+	bb_rng_seed(&r, 17);
+	for (int round = 0; round < 1500; round++) {
+		struct bpe *const b = make_random(&r, &plain);
+		const size_t len = 60 + bb_rng_below(&r, round % 10 ? 300 : sizeof(word) - 60);
+		for (size_t i = 0; i < len;) {
+			const char c = (char)('a' + bb_rng_below(&r, 2));
+			const size_t run = 1 + bb_rng_below(&r, round & 1 ? 8 : 600);
+			for (size_t end = i + run; i < end && i < len; i++)
+				word[i] = c;
+		}
+		check_word(b, &plain, &w, word, len);
+		bpe_destroy(b);
+	}
+	bpe_work_fini(&w);
+}
+
 static void assert_ids(struct bpe *b, const char *word, size_t n, const uint32_t *ids)
 {
 	struct bpe_work w;
@@ -341,6 +410,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_merging),
 		cmocka_unit_test(test_any_merges),
+		cmocka_unit_test(test_runs),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_refused),
 	};
