@@ -137,7 +137,7 @@ def test_a_session_leads_back(how):
     with fleet("lookahead") as (sims, gateway):
         engines = {}
         for number in range(30):
-            session = f"session {number % 6}"
+            session = f"session {number % 10}"
             body = {"model": "m", "messages": [{"role": "user", "content": f"question {number}"}],
                     "max_tokens": 2}
             headers = {}
@@ -150,7 +150,7 @@ def test_a_session_leads_back(how):
             record = gateway.wait_record(answered["x-request-id"])
             engines.setdefault(session, set()).add(record["engine"])
         assert all(len(e) == 1 for e in engines.values()), engines
-        assert len(set.union(*engines.values())) >= 3
+        assert len(set.union(*engines.values())) >= 2  # of 4, by chance: all at one once in 260,000
 
 
 def hot_prompt(policy):
