@@ -218,7 +218,7 @@ def test_configured_endpoints():
 def test_load_is_pushed():
     """SGLang's load comes by itself, and metrics are read the less often."""
     with Sim(["small"], kind="sglang", load_push="tcp://127.0.0.1:0", max_seqs=1, ttft="300ms") as sim, \
-            Gateway([sim]) as gateway:
+            Gateway([sim], policy="least_tokens") as gateway:  # one that lets engines queue
         threads = [threading.Thread(target=ask, args=(gateway, n)) for n in range(3)]
         for t in threads:
             t.start()
