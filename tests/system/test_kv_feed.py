@@ -2,6 +2,7 @@
 every kind of engine, restarts, lost events with and without a replay; and an engine whose events are
 mad or hostile harms neither the others nor the gateway's answers. What cannot be followed is said."""
 
+import json
 import os
 import socket
 import struct
@@ -11,7 +12,7 @@ import time
 import pytest
 
 from engine_process import ENGINE, TINY, Engine
-from gateway_process import Gateway, wait_until
+from gateway_process import ROOT, Gateway, wait_until
 from sim_process import Sim
 
 zmq = pytest.importorskip("zmq", reason="pyzmq is not installed")
@@ -217,7 +218,7 @@ def test_configured_endpoints():
 def test_load_is_pushed():
     """SGLang's load comes by itself, and metrics are read the less often."""
     with Sim(["small"], kind="sglang", load_push="tcp://127.0.0.1:0", max_seqs=1, ttft="300ms") as sim, \
-            Gateway([sim]) as gateway:
+            Gateway([sim], policy="least_tokens") as gateway:  # one that lets engines queue
         threads = [threading.Thread(target=ask, args=(gateway, n)) for n in range(3)]
         for t in threads:
             t.start()
@@ -242,6 +243,50 @@ def test_load_in_answers():
         asked = [dict((k.lower(), v) for k, v in r["headers"]) for r in sim.requests()
                  if r["path"] == "/v1/completions"]
         assert [h.get("endpoint-load-metrics-format") for h in asked] == ["JSON"]
+
+
+# ---- what a real vLLM sent ----
+
+def serve_replay(router, frames, is_over):
+    """Answers replay requests as vLLM's publisher does, out of its own captured frames."""
+    while not is_over.is_set():
+        if not router.poll(50):
+            continue
+        client, _, start = router.recv_multipart()
+        for f in frames[:-1]:
+            if f[2] >= start:
+                router.send_multipart([client, *f])
+        router.send_multipart([client, *frames[-1]])
+
+
+def test_captured_events_of_vllm():
+    """The batches that vLLM 0.32 published, through libzmq: half by replay, half live, one lost."""
+    lines = (ROOT / "tests/data/vllm-kv-events/frames.jsonl").read_text().splitlines()
+    frames = [[bytes.fromhex(part) for part in json.loads(line)["frames_hex"]] for line in lines]
+    context, is_over = zmq.Context(), threading.Event()
+    pub, router = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
+    ports = [s.bind_to_random_port("tcp://127.0.0.1") for s in (pub, router)]
+    half = frames[:20] + frames[-1:]
+    thread = threading.Thread(target=serve_replay, args=(router, half, is_over))
+    with Sim(["small"], tokenizer=TINY, **QUICK) as sim:
+        config = config_for(sim.url, kv_events=f"tcp://*:{ports[0]}", kv_replay=f"tcp://*:{ports[1]}",
+                            kv_topic="kv@test-pod")
+        with Gateway(config=config) as gateway:
+            thread.start()
+            wait_kv(gateway, sim.url, lambda r: r.get("batches") == 20)
+            half[:] = frames
+            for number, f in enumerate(frames[20:-1]):
+                if number != 7:  # a gap, filled from the ROUTER
+                    pub.send_multipart(f[1:])
+            row = wait_kv(gateway, sim.url, lambda r: r["batches"] == len(frames) - 1)
+            assert row["removed"] == 67 and row["stored"] - row["removed"] == row["blocks"] > 0, row
+            assert row["block_tokens"] == 32 and row["mode"] == "exact", row
+            assert row["gaps"] >= 1 and row["lost_gaps"] == row["restarts"] == row["odd"] == 0, row
+    is_over.set()
+    thread.join()
+    for s in (pub, router):
+        s.close(0)
+    context.term()
 
 
 # ---- hostile events ----
