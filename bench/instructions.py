@@ -44,11 +44,21 @@ def streams(few_tokens, many_tokens):
             "many": base + ["--max-tokens", str(many_tokens)], "key": "chunks_all"}
 
 
+def inside(function, per, arguments, number):
+    """A function of `busbar bench index`, which needs no gateway; `number` says how often from its JSON."""
+    base = ["--engines", "50", "--blocks", "2000", "--depth", "1000", "--matches", "100", "--events", "6400"]
+    return {"function": function, "per": per, "arguments": base + arguments, "number": number}
+
+
 WORKS = {
     "request_1k": whole("1k", 100, 1100),
     "request_32k": whole("32k", 50, 350),
     "request_256k": whole("256k", 20, 100),
     "chunk": streams(20, 1020),
+    "index_match": inside("index_match", "prompt of 1,000 blocks, 50 engines", [], lambda said: 110),
+    "index_store": inside("index_store", "block", [], lambda said: said["stored"]),
+    "mirror": inside("kv_mirror_apply", "block of 16 tokens, without the index and with it",
+                     ["--engines", "1"], lambda said: 2 * said["mirror"]["blocks"]),
 }
 
 
@@ -96,6 +106,17 @@ def measure(settings, gateway, backend, work):
     if number <= 0 or many <= few:
         raise SystemExit(f"{gateway.name}: nothing was counted; is valgrind working?")
     return round((many - few) / number)
+
+
+def measure_inside(settings, work):
+    pattern = os.path.join(settings.work, "callgrind-inside")
+    for path in glob.glob(pattern + ".*"):
+        os.remove(path)
+    done = subprocess.run(
+        ["valgrind", "-q", "--tool=callgrind", f"--toggle-collect={work['function']}",
+         f"--callgrind-out-file={pattern}.%p", settings.busbar, "bench", "index", "--json",
+         *work["arguments"]], capture_output=True, text=True, check=True)
+    return round(counted(pattern + ".*") / work["number"](json.loads(done.stdout)))
 
 
 def compiler_of(program):
@@ -154,7 +175,12 @@ def main():
             gateways.make_certificate(settings.work)
             others.append(gateways.TlsClient(settings, split_cores()[2], [gateway]).process)
         for name in settings.works.split(","):
-            found[name] = measure(settings, gateway, backend, WORKS[name])
+            if "function" not in WORKS[name]:
+                found[name] = measure(settings, gateway, backend, WORKS[name])
+            elif settings.gateway == "busbar":
+                found[name] = measure_inside(settings, WORKS[name])
+            else:
+                continue
             budget = budgets.get(name)
             print(f"{settings.gateway:8} {name:14} {found[name]:9,} instructions per "
                   f"{WORKS[name]['per']}" + (f", budget {budget:,}" if budget else ""), flush=True)

@@ -42,9 +42,10 @@ struct index_config {
 
 struct index_stats {
 	uint64_t bytes, bytes_max;
-	uint64_t blocks;			       /* different hashes */
-	uint64_t pairs;				       /* (block, row) */
-	uint64_t stores, removals, evictions, refused; /* since the start, pairs */
+	uint64_t blocks; /* different hashes */
+	uint64_t pairs;	 /* (block, row) */
+	/* Since the start, pairs: pairs = stores − removals − evictions; refused: not taken in. */
+	uint64_t stores, removals, evictions, refused;
 };
 
 BB_MUST int index_create(const struct index_config *config, struct index **out);
@@ -68,10 +69,13 @@ bool index_sweep(struct index *x);
 /* How much of a prompt a row holds, in blocks from the start. */
 struct index_depth {
 	uint32_t held;	 /* in any tier, or promised */
-	uint32_t device; /* of these the first so many on the device (or promised) */
+	uint32_t device; /* of these the first so many on the device (or promised); with holes among
+			  * them the end of one of the runs */
 };
 
 /*
+ * What is looked up for it counts as used (the coarse steps of index_match.c that somebody holds).
+ *
  * Fills in depths[row] for rows 0 … row_count − 1. hashes[i] is the prompt's block i. What a row
  * holds at strides only is found at these depths.
  */

@@ -46,7 +46,8 @@ static uint32_t age_of(const struct index *x, const struct index_slot *s)
 {
 	const uint16_t age = (uint16_t)(x->epoch - s->epoch);
 
-	if (s->value <= UINT16_MAX && s->value && index_is_dead(x, s->value >> 4))
+	if (s->value <= UINT16_MAX && !index_value_is_set(s->value) &&
+	    index_is_dead(x, s->value >> 4))
 		return AGES - 1;
 	return age < AGES - 2 ? age : AGES - 2;
 }

@@ -26,6 +26,7 @@ static const char usage[] =
 	"  --shared F       the part of a chain that begins as that of an eighth of the engines\n"
 	"                   does, 0 to 1 (0.5)\n"
 	"  --matches N      (20000)\n"
+	"  --events N       blocks through a mirror, in events of 64 (400000)\n"
 	"  --memory SIZE    the index's cap (4GiB)\n"
 	"  --seed N         (1)\n"
 	"  --trace FILE     a trace of requests instead, JSON lines with \"hash_ids\" "
@@ -54,6 +55,7 @@ enum option_id {
 	OPTION_DEPTH,
 	OPTION_SHARED,
 	OPTION_MATCHES,
+	OPTION_EVENTS,
 	OPTION_MEMORY,
 	OPTION_SEED,
 	OPTION_TRACE,
@@ -70,6 +72,7 @@ static const struct option option_table[] = {
 	{ "depth", required_argument, NULL, OPTION_DEPTH },
 	{ "shared", required_argument, NULL, OPTION_SHARED },
 	{ "matches", required_argument, NULL, OPTION_MATCHES },
+	{ "events", required_argument, NULL, OPTION_EVENTS },
 	{ "memory", required_argument, NULL, OPTION_MEMORY },
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "trace", required_argument, NULL, OPTION_TRACE },
@@ -126,6 +129,7 @@ static int take_option(struct options *o, int id, const char *value)
 	case OPTION_DEPTH: return number(value, 1, 1000000, &o->load.depth);
 	case OPTION_SHARED: return fraction(value, &o->load.shared);
 	case OPTION_MATCHES: return number(value, 1, 100000000, &o->load.matches);
+	case OPTION_EVENTS: return number(value, 1, 10000000, &o->load.events);
 	case OPTION_MEMORY: return memory(value, &o->load.bytes_max);
 	case OPTION_SEED: return bb_parse_u64(bb_str_of(value), &o->load.seed);
 	case OPTION_TRACE: o->trace.path = value; return 0;
@@ -169,14 +173,14 @@ static void print_json(const struct index_load *l, const struct index_figures *f
 	       "\"blocks\":%llu,\"pairs\":%llu,\"bytes\":%llu,"
 	       "\"clear_ns\":%.0f,\"sweep_max_ns\":%.0f,\"sweep_ns_per_pair\":%.1f,"
 	       "\"mirror\":{\"store_per_s\":%.0f,\"with_index_store_per_s\":%.0f,"
-	       "\"bytes_per_block\":%.1f,\"blocks\":%llu}}\n",
+	       "\"bytes_per_block\":%.1f,\"blocks\":%llu},\"stored\":%llu}\n",
 	       l->engines, l->blocks, l->depth, l->shared, f->match_p50_ns, f->match_p99_ns,
 	       f->match_p999_ns, f->match_mean_ns, f->held_mean, f->store_per_s, f->remove_per_s,
 	       f->bytes_per_entry, f->bytes_per_shared_entry, (unsigned long long)f->blocks,
 	       (unsigned long long)f->pairs, (unsigned long long)f->bytes, f->clear_ns,
 	       f->sweep_max_ns, f->sweep_ns_per_pair, f->mirror_store_per_s,
 	       f->mirror_index_store_per_s, f->mirror_bytes_per_block,
-	       (unsigned long long)f->mirror_blocks);
+	       (unsigned long long)f->mirror_blocks, (unsigned long long)f->stored);
 }
 
 static void print_table(const struct index_load *l, const struct index_figures *f)
@@ -239,6 +243,7 @@ static int run_load(struct options *o)
 		o->load.engines = 1000;
 	if (!o->load.blocks)
 		o->load.blocks = 10000;
+	o->load.events = (o->load.events + 63) / 64 * 64;
 	const int rc = index_load_run(&o->load, &figures);
 	if (!rc)
 		(o->is_json ? print_json : print_table)(&o->load, &figures);
@@ -250,6 +255,7 @@ int bench_index(int argc, char **argv)
 	struct options o = { .load = { .depth = 6250,
 				       .shared = 0.5,
 				       .matches = 20000,
+				       .events = 400000,
 				       .seed = 1,
 				       .bytes_max = INDEX_BYTES_MAX },
 			     .trace = { .scale = 1, .rounds = 5 } };

@@ -15,7 +15,6 @@
 #define EVENT_BLOCKS 64u /* in one event, as of a prompt of 1,024 tokens */
 #define BLOCK_TOKENS 16u
 #define VOCABULARY 128000u
-#define MIRROR_BLOCKS 400000u
 #define BATCH_MAX ((size_t)1 << 30)
 
 /* ---- chains ---- */
@@ -98,6 +97,7 @@ static int measure_distinct(const struct index_load *l, uint64_t *chain, struct 
 	if (rc)
 		return rc;
 	fill(l, x, 0, chain, &ns);
+	f->stored += 2ull * l->engines * l->blocks + l->events; /* here, and further down */
 	index_stats(x, &s);
 	f->store_per_s = per_s(s.stores, ns);
 	f->bytes_per_entry = (double)s.bytes / (double)s.pairs;
@@ -133,6 +133,7 @@ static int measure_shared(const struct index_load *l, uint64_t *chain, struct bb
 				chain[i] = block_of(l->seed, k, i);
 			const uint64_t part = e ? bb_rng_below(rng, l->depth) : l->depth - 1;
 			store_run(x, e, chain, (uint32_t)part + 1);
+			f->stored += part + 1;
 		}
 		if (e == 0)
 			index_stats(x, &one);
@@ -266,7 +267,7 @@ static int encode(const struct index_load *l, struct bb_rng *rng, struct bb_buf 
 	uint64_t hashes[EVENT_BLOCKS], parent = 0;
 	struct kv_encoder e;
 
-	for (uint32_t at = 0; at < MIRROR_BLOCKS; at += EVENT_BLOCKS) {
+	for (uint32_t at = 0; at < l->events; at += EVENT_BLOCKS) {
 		for (uint32_t i = 0; i < EVENT_BLOCKS; i++)
 			hashes[i] = block_of(l->seed, 1, at + i);
 		for (uint32_t i = 0; i < EVENT_BLOCKS * BLOCK_TOKENS; i++)
@@ -306,20 +307,20 @@ static int apply_all(const struct index_load *l, const struct bb_buf *buf, const
 	if (rc)
 		return rc;
 	const uint64_t begin = clock_thread_cpu_ns();
-	for (uint32_t i = 0; !rc && i < MIRROR_BLOCKS / EVENT_BLOCKS; at = ends[i++])
+	for (uint32_t i = 0; !rc && i < l->events / EVENT_BLOCKS; at = ends[i++])
 		rc = kv_mirror_apply(m, (struct bb_str){ buf->p + at, ends[i] - at }, NULL);
-	*store_per_s = per_s(MIRROR_BLOCKS, clock_thread_cpu_ns() - begin);
+	*store_per_s = per_s(l->events, clock_thread_cpu_ns() - begin);
 	kv_mirror_stats(m, &s);
 	f->mirror_blocks = s.blocks;
 	f->mirror_bytes_per_block = s.blocks ? (double)s.bytes / (double)s.blocks : 0;
-	BB_ASSERT(rc || sink.blocks == MIRROR_BLOCKS);
+	BB_ASSERT(rc || sink.blocks == l->events);
 	kv_mirror_destroy(m);
 	return rc;
 }
 
 static int measure_mirror(const struct index_load *l, struct bb_rng *rng, struct index_figures *f)
 {
-	size_t *const ends = bb_alloc((MIRROR_BLOCKS / EVENT_BLOCKS + 1) * sizeof(*ends));
+	size_t *const ends = bb_alloc((l->events / EVENT_BLOCKS + 1) * sizeof(*ends));
 	struct index *x = NULL;
 	struct bb_buf buf;
 

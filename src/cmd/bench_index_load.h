@@ -13,6 +13,7 @@ struct index_load {
 	uint32_t engines, blocks, depth; /* blocks: of one engine; depth: of one chain */
 	double shared;			 /* of a chain: the begin that other engines hold too */
 	uint32_t matches;
+	uint32_t events; /* blocks through a mirror */
 	uint64_t seed, bytes_max;
 };
 
@@ -27,6 +28,7 @@ struct index_figures {
 	double mirror_store_per_s, mirror_index_store_per_s; /* from encoded batches */
 	double mirror_bytes_per_block;
 	uint64_t mirror_blocks;
+	uint64_t stored; /* calls of index_store, in blocks: for counts of instructions */
 };
 
 BB_MUST int index_load_run(const struct index_load *load, struct index_figures *out);
