@@ -188,7 +188,7 @@ def test_status_command(sims):
         g.post_json(CHAT, chat())
         code, out, messages = busbar(g, "status")
         assert code == 0 and messages == ""
-        assert out.startswith("busbar 0.") and "policy least_tokens" in out
+        assert out.startswith("busbar 0.") and "policy lookahead" in out
         for url in (one.url, two.url):
             row = next(line for line in out.splitlines() if line.startswith(url))
             assert " vllm " in row and " ready " in row
