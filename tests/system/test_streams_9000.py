@@ -90,7 +90,7 @@ def test_nine_thousand_streams(capsys):
             "messages": [{"role": "user", "content": "go on"}]}
     try:
         with Sim(["m"], ttft="1ms", itl=f"{ITL_MS}ms", max_seqs=STREAMS, output_tokens=5000,
-                 kv_blocks=STREAMS * 8) as sim, \
+                 kv_blocks=STREAMS * 20) as sim, \
                 Gateway([sim], config={"probe": {"timeout": "30s"}}, threads=2) as g:
             client = Client(g.port, body)
             client.open(200)  # what is there once and for all is not counted
