@@ -126,6 +126,10 @@ $(O)/third/yyjson.o: $(YYJSON)/yyjson.h
 	$(Q)$(CC) $(BASE) $(OPT) -w -c -o $@ $(YYJSON)/yyjson.c
 # Where the build's identity goes in; nothing else is rebuilt when the commit changes.
 $(O)/cmd/version.o: EXTRA_CFLAGS += -DBUSBAR_VERSION='"$(VERSION)"' -DBUSBAR_COMMIT='"$(COMMIT)"' -DBUSBAR_VARIANT='"$(B)"'
+# It is called only where the processor has it.
+ifeq ($(shell uname -m),x86_64)
+$(O)/base/hash_wide.o: EXTRA_CFLAGS += -mavx2
+endif
 # Without libseccomp there is no filter of system calls; `busbar --version` and the log say so.
 ifneq ($(SECCOMP),)
 $(O)/os/sandbox.o: EXTRA_CFLAGS += -DBB_WITH_SECCOMP $(shell pkg-config --cflags libseccomp)

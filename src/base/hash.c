@@ -1,10 +1,26 @@
 #include "base/hash.h"
 
+#include "base/hash_wide.h"
+
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+/* From here on XXH3 goes through its input in stripes. */
+#define STRIPES_MIN 241
+
+static bool has_avx2(void)
+{
+#if defined(__x86_64__)
+	return bb_hash_is_wide && __builtin_cpu_supports("avx2");
+#else
+	return false;
+#endif
+}
+
 uint64_t bb_hash(const void *data, size_t size, uint64_t key)
 {
+	if (size >= STRIPES_MIN && has_avx2())
+		return bb_hash_wide(data, size, key);
 	return XXH3_64bits_withSeed(data, size, key);
 }
 
