@@ -40,10 +40,12 @@ static bool columns_create(struct brain *b)
 	b->promised = columns_alloc(sizeof(*b->promised));
 	b->lanes = columns_alloc(sizeof(*b->lanes));
 	b->owners = columns_alloc(sizeof(*b->owners));
+	b->identities = columns_alloc(sizeof(*b->identities));
 	b->kv_lanes = columns_alloc(sizeof(*b->kv_lanes));
 	return c->slot && c->lane && c->requests && c->tokens && c->pending_prefill && c->cached &&
 	       c->promised && c->lora_ms && c->identity && c->terms && b->binding && b->cost &&
-	       b->depths && b->raw_cached && b->promised && b->lanes && b->owners && b->kv_lanes;
+	       b->depths && b->raw_cached && b->promised && b->lanes && b->owners && b->identities &&
+	       b->kv_lanes;
 }
 
 static void columns_destroy(struct brain *b)
@@ -69,6 +71,7 @@ static void columns_destroy(struct brain *b)
 	bb_free(b->promised);
 	bb_free(b->lanes);
 	bb_free(b->owners);
+	bb_free(b->identities);
 	bb_free(b->kv_lanes);
 }
 

@@ -63,7 +63,6 @@ struct flight {
 struct lane_owner {
 	struct engine_id engine;
 	uint32_t rank;
-	uint64_t identity; /* of the engine's name and the rank */
 	uint32_t kind;     /* row of the table of kinds */
 	struct kind_key key; /* what that was chosen by */
 };
@@ -86,6 +85,7 @@ struct brain {
 	/* lanes are the rows of the index */
 	struct lane *lanes;
 	struct lane_owner *owners;
+	uint64_t *identities; /* of each lane: of its engine's name and its rank */
 	struct kv_lane *kv_lanes;
 	uint32_t lane_count; /* ever used */
 	struct index *index;
@@ -104,6 +104,7 @@ struct brain {
 	double *cost;
 	struct index_depth *depths;
 	uint32_t *raw_cached;   /* of each candidate, before trust */
+	uint32_t cached_most;   /* of all candidates, as far as trusted */
 	uint32_t *promised;     /* of each lane, in a walk of the queue */
 	struct shadow shadows[BRAIN_SHADOWS_MAX];
 	uint32_t shadow_count;
@@ -128,6 +129,10 @@ struct lane_table flight_table(struct brain *b);
 
 /* Gives an engine as many lanes as it has ranks. False: there are none left. */
 bool lanes_assign(struct brain *b, struct engine *e);
+static inline bool lanes_are_assigned(const struct engine *e)
+{
+	return e->lane_count && e->lane_count == (e->dp_ranks ? e->dp_ranks : 1);
+}
 /* A lane of a living engine; UINT32_MAX: it has no such rank. */
 uint32_t lane_of(const struct brain *b, struct engine_id id, uint32_t rank);
 /* What the engine says about its limits, also to lanes, and of which kind they are then. */

@@ -25,9 +25,10 @@ static void leave_out(struct decision *d, struct engine_id id, enum decision_lef
 	d->left[d->left_count++].why = why;
 }
 
-static void add_lanes(struct brain *b, const struct engine *e, uint32_t slot, uint32_t binding)
+static inline void add_lanes(struct brain *b, const struct engine *e, uint32_t slot,
+			     uint32_t binding)
 {
-	struct candidates *c = &b->columns;
+	struct candidates *const c = &b->columns;
 
 	for (uint32_t k = 0; k < e->lane_count; k++) {
 		const uint32_t at = e->lane_first + k;
@@ -40,9 +41,23 @@ static void add_lanes(struct brain *b, const struct engine *e, uint32_t slot, ui
 		c->pending_prefill[i] = l->pending;
 		c->promised[i] = b->promised[at];
 		c->lora_ms[i] = 0;
-		c->identity[i] = b->owners[at].identity;
+		c->identity[i] = b->identities[at];
 		b->binding[i] = binding;
 	}
+}
+
+/* With many engines each is a cache miss: those that come next are fetched in good time. */
+#define ENGINES_AHEAD 12
+#define LANES_AHEAD 6
+
+static inline void look_ahead(const struct brain *b, const struct model *m, uint32_t i)
+{
+	if (i + ENGINES_AHEAD >= m->bound.count)
+		return;
+	__builtin_prefetch(&b->fleet.engines[m->bound.list[i + ENGINES_AHEAD].engine]);
+	const struct engine *e = &b->fleet.engines[m->bound.list[i + LANES_AHEAD].engine];
+	__builtin_prefetch(&b->lanes[e->lane_first]);
+	__builtin_prefetch((const char *)&b->lanes[e->lane_first] + 64);
 }
 
 /* Fills in the columns with the lanes of `m` that may take the request; `d` with the others. */
@@ -54,11 +69,13 @@ static void collect(struct brain *b, const struct model *m, const struct brain_r
 	b->columns.count = 0;
 	for (uint32_t i = 0; i < m->bound.count; i++) {
 		const uint32_t slot = m->bound.list[i].engine;
+		look_ahead(b, m, i);
 		struct engine *e = &b->fleet.engines[slot];
 		const struct engine_id id = { slot, e->generation };
 		if ((e->api_mask && !(e->api_mask & bit)) || e->api_lacks & bit)
 			leave_out(d, id, LEFT_OUT_LACKS);
-		else if (e->state != ENGINE_READY || !lanes_assign(b, e))
+		else if (e->state != ENGINE_READY ||
+			 (!lanes_are_assigned(e) && !lanes_assign(b, e)))
 			leave_out(d, id, LEFT_OUT_NOT_READY);
 		else if (is_excluded(r, id))
 			leave_out(d, id, LEFT_OUT_FAILED);
@@ -90,6 +107,7 @@ static void match(struct brain *b, const struct brain_request *r)
 {
 	struct candidates *c = &b->columns;
 
+	b->cached_most = 0;
 	if (r->hash_count == 0 || r->hashed == HASHES_NONE) {
 		memset(c->cached, 0, c->count * sizeof(*c->cached));
 		memset(b->raw_cached, 0, c->count * sizeof(*b->raw_cached));
@@ -98,8 +116,12 @@ static void match(struct brain *b, const struct brain_request *r)
 	index_match(b->index, r->hashes, r->hash_count, b->depths, b->lane_count);
 	for (uint32_t i = 0; i < c->count; i++) {
 		const uint32_t lane = (uint32_t)(c->lane[i] - b->lanes);
-		c->cached[i] =
-			credit(&b->depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
+		c->cached[i] = b->raw_cached[i] = 0;
+		if (!b->depths[lane].held)
+			continue; /* most of many */
+		c->cached[i] = credit(&b->depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
+		if (c->cached[i] > b->cached_most)
+			b->cached_most = c->cached[i];
 	}
 }
 
@@ -158,6 +180,8 @@ static void best_say(const struct brain *b, const struct policy_input *in, uint3
 	uint32_t count = 1;
 
 	for (uint32_t i = 0; i < b->columns.count; i++) {
+		if (count == DECISION_BEST_MAX && b->cost[i] >= b->cost[rows[count - 1]])
+			continue;
 		if (i == chosen || b->cost[i] == POLICY_NEVER)
 			continue;
 		uint32_t at = count;
@@ -200,11 +224,8 @@ static void say(const struct brain *b, const struct policy_input *in, uint32_t c
 	const struct candidates *c = &b->columns;
 	const struct engine *e = &b->fleet.engines[c->slot[chosen]];
 	const struct lane_owner *o = &b->owners[c->lane[chosen] - b->lanes];
-	uint32_t most = 0;
+	const uint32_t most = b->cached_most;
 
-	for (uint32_t i = 0; i < c->count; i++)
-		if (c->cached[i] > most)
-			most = c->cached[i];
 	d->engine = o->engine;
 	d->rank = o->rank;
 	d->ranks = e->lane_count;
@@ -251,7 +272,8 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 		return false;
 	}
 	match(b, r);
-	memset(c->terms, 0, c->count * sizeof(*c->terms));
+	if (!b->policy->predicts)
+		memset(c->terms, 0, c->count * sizeof(*c->terms));
 	const struct policy_input in = decision_input(&b->rng, now_ns, m, r);
 	b->policy->score(c, &in, b->cost);
 	const uint32_t k = policy_pick(b->cost, c->count, &b->rng, &d->next_cost);
@@ -282,7 +304,8 @@ static void promise(struct brain *b, const struct engine *e, struct flight *f)
 		return;
 	f->is_promised = kv_lane_is_told(kv, hashed);
 	if (f->is_promised)
-		marks_store(b->index, f->lane_index, INDEX_PROMISED, f->hashes, f->hash_count);
+		marks_store_from(b->index, f->lane_index, INDEX_PROMISED, f->hashes, 0,
+				 f->hash_count);
 	else
 		kv_lane_assume(kv, b->index, f->lane_index, e->kv_tokens_max / e->lane_count,
 			       hashed, f->hashes, f->hash_count);

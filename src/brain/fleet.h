@@ -26,10 +26,18 @@ struct engine_plan {
 	uint32_t only_count;
 };
 
+/* What a decision reads of each engine stands together, on one cache line. */
 struct engine {
 	uint32_t generation; /* 0: free slot */
-	char *name;
 	enum engine_state state;
+	uint32_t lane_first, lane_count; /* lane_list.h, one for each data-parallel rank; count 0: none yet */
+	uint32_t dp_ranks;
+	uint32_t requests; /* counted here */
+	uint64_t api_mask;
+	uint64_t api_lacks;
+	uint64_t tokens; /* counted here */
+	uint64_t pending_prefill;
+	char *name;
 	uint64_t state_since_ns;
 	struct engine_plan plan;
 	struct engine_plan next; /* while a plan is put into force: the other one */
@@ -37,23 +45,15 @@ struct engine {
 	struct engine_model *listed; /* what it says it serves */
 	uint32_t listed_count;
 	bool has_listed;             /* it has said so at least once */
-	uint64_t api_mask;
-	uint64_t api_lacks;
 	uint32_t sequences_max;
 	uint64_t kv_tokens_max;
 	bool has_load;
 	uint32_t running, waiting;
 	double kv_usage;
-	/* counted here */
-	uint32_t requests;
-	uint64_t tokens;
-	uint64_t pending_prefill;
-	uint64_t served, failed;
+	uint64_t served, failed; /* counted here */
 	uint32_t failed_in_row;
-	/* its lanes (lane_list.h), one for each data-parallel rank */
-	uint32_t lane_first, lane_count; /* count 0: none yet */
 	uint32_t model; /* the first that is bound to it */
-	uint32_t step_tokens, block_tokens, dp_ranks, kind;
+	uint32_t step_tokens, block_tokens, kind;
 };
 
 struct binding {

@@ -154,6 +154,11 @@ void index_remove(struct index *x, uint32_t row, enum index_tier tier, const uin
 	}
 }
 
+uint64_t index_eviction_count(const struct index *x)
+{
+	return x->stats.evictions;
+}
+
 void index_stats(const struct index *x, struct index_stats *out)
 {
 	*out = x->stats;

@@ -81,6 +81,8 @@ struct index_depth {
  */
 void index_match(struct index *x, const uint64_t *hashes, uint32_t count,
 		 struct index_depth *depths, uint32_t row_count);
+/* Pairs that were evicted since the start. */
+uint64_t index_eviction_count(const struct index *x);
 /* Pairs of one row. */
 uint64_t index_row_pairs(const struct index *x, uint32_t row);
 void index_stats(const struct index *x, struct index_stats *out);

@@ -181,20 +181,25 @@ void kv_assumed_use(struct kv_assumed *a, enum prompt_hashes hashed, const uint6
 	while (count && marks_tokens(hashed, count) > a->capacity)
 		count--;
 	/* The deepest first, so that the beginning is the newest. */
+	uint32_t known = 0; /* marks from the beginning on that were there */
 	for (uint32_t i = count; i-- > 0;) {
 		uint32_t *place = a->table ? place_of(a, marks[i]) : NULL;
 		if (place && *place) {
 			const uint32_t k = *place - 1;
 			unlink_mark(a, k);
 			link_newest(a, k);
+			known = known ? known : i + 1;
 		} else if (!add(a, marks[i],
 				(uint32_t)(marks_tokens(hashed, i + 1) - marks_tokens(hashed, i)))) {
 			return;
+		} else {
+			known = 0;
 		}
 	}
-	/* Also those that are there: the index may have evicted them. */
-	if (count)
-		marks_store(a->index, a->row, INDEX_DEVICE, marks, count);
+	/* An index at its cap may have evicted what is assumed: all of it goes in again. */
+	if (index_eviction_count(a->index))
+		known = 0;
+	marks_store_from(a->index, a->row, INDEX_DEVICE, marks, known, count);
 	evict(a);
 }
 

@@ -52,10 +52,10 @@ static void lane_begin(struct brain *b, const struct engine *e, uint32_t i, uint
 	const uint32_t kind = kinds_get(b->kinds, &key);
 	lane_init(&b->lanes[i], kinds_rates(b->kinds, kind), &b->lengths[e->model]);
 	kv_lane_init(&b->kv_lanes[i]);
+	b->identities[i] = bb_hash(e->name, strlen(e->name), rank);
 	b->owners[i] = (struct lane_owner){
 		.engine = { slot, e->generation },
 		.rank = rank,
-		.identity = bb_hash(e->name, strlen(e->name), rank),
 		.kind = kind,
 		.key = key,
 	};

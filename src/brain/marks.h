@@ -42,15 +42,15 @@ static inline uint64_t marks_tokens(enum prompt_hashes hashed, uint32_t count)
 	return hashes_tokens(hashed, mark_block(count - 1) + 1);
 }
 
-/* Marks go into the index; `count` from the prompt's beginning. */
-static inline void marks_store(struct index *x, uint32_t row, enum index_tier tier,
-			       const uint64_t *marks, uint32_t count)
+/* Marks `from` … count − 1 of a prompt go into the index. */
+static inline void marks_store_from(struct index *x, uint32_t row, enum index_tier tier,
+				    const uint64_t *marks, uint32_t from, uint32_t count)
 {
 	const uint32_t dense = count < MARKS_DENSE ? count : MARKS_DENSE;
 
-	if (dense)
-		index_store(x, row, tier, 0, marks, dense, 1);
-	if (count > dense)
-		index_store(x, row, tier, mark_block(dense), marks + dense, count - dense,
-			    INDEX_STRIDE);
+	if (from < dense)
+		index_store(x, row, tier, from, marks + from, dense - from, 1);
+	const uint32_t far = from > dense ? from : dense;
+	if (far < count)
+		index_store(x, row, tier, mark_block(far), marks + far, count - far, INDEX_STRIDE);
 }

@@ -35,5 +35,6 @@ const struct policy policy_cost_ms = {
 		"token",
 	.holds = true,
 	.uses_cache = true,
+	.predicts = true,
 	.score = score,
 };

@@ -96,6 +96,7 @@ struct estimate estimate_all(const struct candidates *c, const struct policy_inp
 			out_ms = lane_is_full(l) ? ESTIMATE_FULL : ESTIMATE_AFTER;
 		}
 		c->terms[i].ttft_ms = ttft_ms;
+		c->terms[i].total_ms = 0;
 		cost[i] = out_ms + ttft_ms;
 		if (out_ms == ESTIMATE_AFTER && ttft_ms < least) {
 			least = ttft_ms;

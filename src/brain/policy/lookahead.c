@@ -46,6 +46,8 @@ static void choose(struct best *b, const struct candidates *c, const struct poli
 
 	for (uint32_t k = 0; k < c->count; k++) {
 		const uint32_t i = from + k < c->count ? from + k : from + k - c->count;
+		if (c->terms[i].ttft_ms - e->bound_ms > e->copy_ms_most)
+			continue; /* most of many: out of the question */
 		const double price_ms = estimate_price_ms(c, in, e, i);
 		if (price_ms < POLICY_NEVER)
 			best_add(b, i, price_ms, price_ms + c->terms[i].total_ms);
@@ -77,5 +79,6 @@ const struct policy policy_lookahead = {
 		"token",
 	.holds = true,
 	.uses_cache = true,
+	.predicts = true,
 	.score = score,
 };

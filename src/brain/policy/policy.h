@@ -60,6 +60,7 @@ struct policy {
 	const char *name;
 	const char *text; /* one sentence for --help and the docs */
 	bool holds;	  /* late binding: requests wait in the gateway for an open engine */
+	bool predicts;	  /* sets ttft_ms and total_ms of every candidate's terms (0: not computed) */
 	bool uses_cache;  /* wants block hashes */
 	void (*score)(const struct candidates *c, const struct policy_input *in, double *cost);
 };
