@@ -35,7 +35,7 @@ COMMIT := $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 WARN := -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes -Wmissing-prototypes \
 	-Wvla -Wundef -Wwrite-strings -Wformat=2 -Wno-unused-parameter -Wimplicit-fallthrough
 BASE := -std=gnu17 -D_GNU_SOURCE -Isrc -isystem $(LLHTTP)/include -isystem $(YYJSON) -g -MMD -MP \
-	-fno-strict-aliasing -fno-common -pthread -ffile-prefix-map=$(CURDIR)=. \
+	-fno-strict-aliasing -fno-common -ffp-contract=off -pthread -ffile-prefix-map=$(CURDIR)=. \
 	-ffile-prefix-map=$(CACHE)=deps
 HARDEN := -fstack-protector-strong -D_FORTIFY_SOURCE=2 -fPIE -fstack-clash-protection
 LDHARDEN := -pie -Wl,-z,relro,-z,now,-z,noexecstack

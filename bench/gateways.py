@@ -42,6 +42,13 @@ GATEWAYS = {
                     "-c", "{work}/busbar-keys.yaml"],
         "wrapped_options": ["--no-sandbox"],
     },
+    "busbar_journal": {
+        "program": "{busbar}", "conf": "busbar-journal.yaml",
+        "command": ["{busbar}", "serve", "--listen", "127.0.0.1:{port}", "--admin",
+                    "127.0.0.1:{admin_port}", "--threads", "1", "--engine", "{backend}",
+                    "-c", "{work}/busbar-journal.yaml"],
+        "wrapped_options": ["--no-sandbox"],
+    },
     "nginx": {
         "program": "nginx", "package": "nginx-light", "conf": "nginx.conf", "has_tls": True,
         "command": ["nginx", "-p", "{work}", "-e", "{work}/nginx-error.log", "-c",

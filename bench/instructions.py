@@ -5,6 +5,7 @@
     python3 bench/instructions.py --check             and fails when a budget is exceeded
     python3 bench/instructions.py --write             and sets the budgets 10 % above
     python3 bench/instructions.py --gateway haproxy   for comparison
+    python3 bench/instructions.py --gateway busbar_journal   with a journal of decisions
     python3 bench/instructions.py --tls --gateway nginx
 
 The gateway runs under callgrind, which counts instructions in user space: the same on a busy
@@ -144,7 +145,7 @@ def write_budgets(found, compiler):
 
 def read_arguments():
     parser = argparse.ArgumentParser(description="Counts instructions per request and chunk.")
-    parser.add_argument("--gateway", default="busbar", choices=["busbar", "nginx", "haproxy"])
+    parser.add_argument("--gateway", default="busbar", choices=["busbar", "busbar_journal", "nginx", "haproxy"])
     parser.add_argument("--tls", action="store_true", help="it speaks TLS, as in run.py --tls")
     parser.add_argument("--works", default=",".join(WORKS))
     parser.add_argument("--busbar", default=os.path.join(ROOT, "build", "busbar"))

@@ -6,6 +6,7 @@
 
 static uint64_t alloc_count;
 static uint64_t alloc_failed;
+static uint64_t alloc_refused; /* touched only when there is no memory */
 static uint64_t fail_at; /* 0: never */
 static enum bb_alloc_fail fail_how;
 
@@ -41,9 +42,21 @@ uint64_t bb_alloc_failed_count(void)
 	return __atomic_load_n(&alloc_failed, __ATOMIC_RELAXED);
 }
 
+uint64_t bb_alloc_refused_count(void)
+{
+	return __atomic_load_n(&alloc_refused, __ATOMIC_RELAXED);
+}
+
+static void *counted(void *got)
+{
+	if (__builtin_expect(!got, 0))
+		__atomic_add_fetch(&alloc_refused, 1, __ATOMIC_RELAXED);
+	return got;
+}
+
 void *bb_alloc(size_t size)
 {
-	return is_failing() ? NULL : malloc(size ? size : 1);
+	return counted(is_failing() ? NULL : malloc(size ? size : 1));
 }
 
 void *bb_alloc_zero(size_t count, size_t size)
@@ -51,13 +64,13 @@ void *bb_alloc_zero(size_t count, size_t size)
 	size_t bytes;
 
 	if (__builtin_mul_overflow(count, size, &bytes) || is_failing())
-		return NULL;
-	return calloc(1, bytes ? bytes : 1);
+		return counted(NULL);
+	return counted(calloc(1, bytes ? bytes : 1));
 }
 
 void *bb_realloc(void *ptr, size_t size)
 {
-	return is_failing() ? NULL : realloc(ptr, size ? size : 1);
+	return counted(is_failing() ? NULL : realloc(ptr, size ? size : 1));
 }
 
 void bb_free(void *ptr)

@@ -19,6 +19,9 @@ void *bb_realloc(void *ptr, size_t size) __attribute__((alloc_size(2), warn_unus
 void bb_free(void *ptr);
 char *bb_strndup(const char *text, size_t len) __attribute__((malloc, warn_unused_result));
 
+/* Requests that got NULL, since the start: what depends on them is not to be reproduced. */
+uint64_t bb_alloc_refused_count(void);
+
 /* Torture: let allocation number `nth` from now (1 = the next) fail, and with `forever` all after it. */
 enum bb_alloc_fail { BB_FAIL_ONCE, BB_FAIL_FOREVER };
 void bb_alloc_fail_at(uint64_t nth, enum bb_alloc_fail how);

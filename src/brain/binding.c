@@ -135,21 +135,16 @@ static void engines_note_model(struct fleet *f)
 			f->engines[f->models[i].bound.list[k].engine].model = i;
 }
 
-int fleet_bind(struct fleet *f, uint64_t now_ns)
+/* The new bindings come into force, with the names that follow from them. */
+static int rebound_commit(struct fleet *f)
 {
-	const uint32_t model_count = f->model_count;
 	struct bb_map names;
 	uint32_t catch_all;
-	int rc = models_bind(f, now_ns);
 
 	bb_map_init(&names, f->names.key);
-	if (!rc)
-		rc = names_build(f, &names, &catch_all);
+	const int rc = names_build(f, &names, &catch_all);
 	if (rc) {
 		bb_map_fini(&names);
-		for (uint32_t i = 0; i < f->model_count; i++)
-			bindings_free(&f->models[i].rebound);
-		fleet_models_drop(f, model_count);
 		return rc;
 	}
 	for (uint32_t i = 0; i < f->model_count; i++) {
@@ -164,4 +159,33 @@ int fleet_bind(struct fleet *f, uint64_t now_ns)
 	f->catch_all = catch_all;
 	f->is_stale = false;
 	return 0;
+}
+
+static void rebound_drop(struct fleet *f)
+{
+	for (uint32_t i = 0; i < f->model_count; i++)
+		bindings_free(&f->models[i].rebound);
+}
+
+int fleet_bind(struct fleet *f, uint64_t now_ns)
+{
+	const uint32_t model_count = f->model_count;
+	int rc = models_bind(f, now_ns);
+
+	if (!rc)
+		rc = rebound_commit(f);
+	if (rc) {
+		rebound_drop(f);
+		fleet_models_drop(f, model_count);
+	}
+	return rc;
+}
+
+int fleet_bind_as_read(struct fleet *f)
+{
+	const int rc = rebound_commit(f);
+
+	if (rc)
+		rebound_drop(f);
+	return rc;
 }

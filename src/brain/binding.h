@@ -12,4 +12,6 @@
 
 /* Computes the bindings of all models and the map of their names. */
 BB_MUST int fleet_bind(struct fleet *f, uint64_t now_ns);
+/* Puts those into force that were read from a checkpoint (model.rebound). */
+BB_MUST int fleet_bind_as_read(struct fleet *f);
 void bindings_free(struct bindings *b);

@@ -5,6 +5,7 @@
 #include "brain/binding.h"
 #include "brain/brain_core.h"
 #include "brain/kv_mirror.h"
+#include "brain/record_inner.h"
 
 #define ENGINES_MAX_DEFAULT 1024
 #define MODELS_MAX_DEFAULT 4096
@@ -75,12 +76,27 @@ static void columns_destroy(struct brain *b)
 	bb_free(b->kv_lanes);
 }
 
-static void limits_set(struct brain *b, const struct brain_limits *l)
+/* Zeros are the defaults. */
+static struct brain_limits limits_of(const struct brain_limits *l)
 {
-	b->flights_max = l->requests_max ? l->requests_max : REQUESTS_MAX_DEFAULT;
-	b->held_max = l->held_max ? l->held_max : HELD_MAX_DEFAULT;
-	b->held_ns_max = l->held_ns_max ? l->held_ns_max : HELD_NS_MAX_DEFAULT;
-	b->hash_bytes_max = l->hash_bytes ? l->hash_bytes : HASH_BYTES_DEFAULT;
+	return (struct brain_limits){
+		.engines_max = l->engines_max ? l->engines_max : ENGINES_MAX_DEFAULT,
+		.models_max = l->models_max ? l->models_max : MODELS_MAX_DEFAULT,
+		.requests_max = l->requests_max ? l->requests_max : REQUESTS_MAX_DEFAULT,
+		.held_max = l->held_max ? l->held_max : HELD_MAX_DEFAULT,
+		.held_ns_max = l->held_ns_max ? l->held_ns_max : HELD_NS_MAX_DEFAULT,
+		.index_bytes = l->index_bytes ? l->index_bytes : INDEX_BYTES_DEFAULT,
+		.hash_bytes = l->hash_bytes ? l->hash_bytes : HASH_BYTES_DEFAULT,
+	};
+}
+
+uint64_t brain_index_seed(uint64_t seed)
+{
+	struct bb_rng rng;
+
+	bb_rng_seed(&rng, seed);
+	(void)bb_rng_next(&rng); /* the fleet's */
+	return bb_rng_next(&rng);
 }
 
 static int lengths_create(struct brain *b, uint32_t models_max)
@@ -93,7 +109,7 @@ static int lengths_create(struct brain *b, uint32_t models_max)
 	return 0;
 }
 
-static void policy_use(struct brain *b, const struct policy *policy)
+void brain_use_policy(struct brain *b, const struct policy *policy)
 {
 	b->policy = policy;
 	for (b->policy_row = 0; policy_at(b->policy_row) != policy;)
@@ -102,7 +118,7 @@ static void policy_use(struct brain *b, const struct policy *policy)
 
 int brain_create(const struct brain_config *config, struct brain **out)
 {
-	const struct brain_limits *l = &config->limits;
+	const struct brain_limits l = limits_of(&config->limits);
 	const struct policy *policy = policy_find(config->policy ? config->policy : POLICY_DEFAULT);
 
 	if (!policy)
@@ -110,15 +126,17 @@ int brain_create(const struct brain_config *config, struct brain **out)
 	struct brain *b = bb_alloc_zero(1, sizeof(*b));
 	if (!b)
 		return -BB_ENOMEM;
-	policy_use(b, policy);
+	brain_use_policy(b, policy);
 	b->free_head = b->released_head = b->released_tail = UINT32_MAX;
-	limits_set(b, l);
+	b->origin = (struct event_start){ .seed = config->seed, .limits = l };
+	b->flights_max = l.requests_max;
+	b->held_max = l.held_max;
+	b->held_ns_max = l.held_ns_max;
+	b->hash_bytes_max = l.hash_bytes;
 	bb_rng_seed(&b->rng, config->seed);
-	const uint32_t models_max = l->models_max ? l->models_max : MODELS_MAX_DEFAULT;
-	int rc = fleet_init(&b->fleet, l->engines_max ? l->engines_max : ENGINES_MAX_DEFAULT,
-			    models_max, bb_rng_next(&b->rng));
+	int rc = fleet_init(&b->fleet, l.engines_max, l.models_max, bb_rng_next(&b->rng));
 	const struct index_config ic = {
-		.bytes_max = l->index_bytes ? l->index_bytes : INDEX_BYTES_DEFAULT,
+		.bytes_max = l.index_bytes,
 		.rows_max = INDEX_ROWS_MAX,
 		.seed = bb_rng_next(&b->rng),
 	};
@@ -129,7 +147,7 @@ int brain_create(const struct brain_config *config, struct brain **out)
 	if (!rc)
 		rc = shares_create(&b->shares);
 	if (!rc)
-		rc = lengths_create(b, models_max);
+		rc = lengths_create(b, l.models_max);
 	if (!rc && !columns_create(b))
 		rc = -BB_ENOMEM;
 	if (rc) {
@@ -144,6 +162,7 @@ void brain_destroy(struct brain *b)
 {
 	if (!b)
 		return;
+	record_destroy(b);
 	for (uint32_t i = 0; i < b->flights_used; i++) {
 		bb_free(b->flights[i].hashes);
 		bb_free(b->flights[i].held);
@@ -166,9 +185,11 @@ int brain_configure(struct brain *b, uint64_t now_ns, const struct plan *plan, s
 
 	if (!policy)
 		return -BB_EINVALID;
+	if (b->record)
+		record_plan(b, now_ns, plan);
 	int rc = fleet_apply_plan(&b->fleet, now_ns, plan, ids);
 	if (!rc) {
-		policy_use(b, policy);
+		brain_use_policy(b, policy);
 		held_walk(b, now_ns);
 	}
 	return rc;
@@ -182,6 +203,8 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 
 	if (!e || e->state == ENGINE_GONE)
 		return false;
+	if (b->record)
+		record_report(b, now_ns, id, r);
 	if (r->has_models) {
 		const int listed = fleet_set_listed(e, r->models, r->model_count);
 		if (listed == 1)
@@ -260,22 +283,30 @@ static int settle(struct brain *b, uint64_t now_ns, struct model *m, const struc
 	return 0;
 }
 
-void brain_request_arrived(struct brain *b, uint64_t now_ns, const struct brain_request *r,
-			   struct decision *d)
+void brain_arrive(struct brain *b, uint64_t now_ns, struct model *m, const struct brain_request *r,
+		  struct decision *d)
 {
-	struct model *m = fleet_resolve(&b->fleet, r->model);
 	struct choice c;
 
+	if (b->record)
+		record_arrived(b, now_ns, m, r);
 	decision_begin(b, d);
 	if (!m) {
 		if (is_anything_starting(&b->fleet))
 			decision_reject(d, -BB_ENOENGINE, RETRY_AFTER_MS);
 		else
 			decision_reject(d, -BB_ENOMODEL, 0);
-		return;
-	}
-	if (decide(b, now_ns, m, r, &c, d) && settle(b, now_ns, m, r, &c, d))
+	} else if (decide(b, now_ns, m, r, &c, d) && settle(b, now_ns, m, r, &c, d)) {
 		decision_reject(d, -BB_EBUSY, RETRY_AFTER_MS);
+	}
+	if (b->record)
+		record_made(b, now_ns, d->request, d);
+}
+
+void brain_request_arrived(struct brain *b, uint64_t now_ns, const struct brain_request *r,
+			   struct decision *d)
+{
+	brain_arrive(b, now_ns, fleet_resolve(&b->fleet, r->model), r, d);
 }
 
 static struct flight *flight_sent(struct brain *b, struct request_id id)
@@ -292,6 +323,8 @@ void brain_first_token(struct brain *b, uint64_t now_ns, struct request_id id)
 
 	if (!f || f->lane.is_generating)
 		return;
+	if (b->record)
+		record_request(b, EVENT_FIRST_TOKEN, now_ns, id);
 	struct engine *e = fleet_engine(&b->fleet, f->engine);
 	if (e) {
 		BB_ASSERT(e->pending_prefill >= f->pending_prefill);
@@ -305,13 +338,29 @@ void brain_first_token(struct brain *b, uint64_t now_ns, struct request_id id)
 	held_walk(b, now_ns);
 }
 
+static bool is_progress(const struct flight *f, uint64_t generated)
+{
+	return f && f->lane.is_generating && generated > f->lane.generated &&
+	       generated < UINT32_MAX;
+}
+
+static void progress(struct brain *b, uint64_t now_ns, struct flight *f, uint64_t generated)
+{
+	const struct lane_table t = flight_table(b);
+
+	lane_progress(&b->lanes[f->lane_index], &t, (uint32_t)(f - b->flights), now_ns,
+		      (uint32_t)generated);
+}
+
 void brain_progress(struct brain *b, uint64_t now_ns, struct request_id id, uint64_t generated)
 {
 	struct flight *f = flight_sent(b, id);
-	const struct lane_table t = flight_table(b);
 
-	if (f && f->lane.is_generating && generated > f->lane.generated && generated < UINT32_MAX)
-		lane_progress(&b->lanes[f->lane_index], &t, id.slot, now_ns, (uint32_t)generated);
+	if (!is_progress(f, generated))
+		return;
+	if (b->record)
+		record_progress(b, now_ns, id, generated);
+	progress(b, now_ns, f, generated);
 }
 
 /* Is there a model that would have no engine ready without this one? */
@@ -364,11 +413,13 @@ void brain_request_ended(struct brain *b, uint64_t now_ns, struct request_id id,
 
 	if (!f)
 		return;
+	if (b->record)
+		record_ended(b, now_ns, id, result);
 	if (f->held)
 		held_forget(b, id.slot);
 	if (f->state == FLIGHT_SENT || (f->held && f->held->is_dispatched)) {
-		if (result->output_tokens && f->lane.is_generating)
-			brain_progress(b, now_ns, id, result->output_tokens);
+		if (f->state == FLIGHT_SENT && is_progress(f, result->output_tokens))
+			progress(b, now_ns, f, result->output_tokens);
 		flight_leave(b, now_ns, f, result);
 		struct engine *e = fleet_engine(&b->fleet, f->engine);
 		if (e)
@@ -382,12 +433,17 @@ void brain_engine_lacks(struct brain *b, struct engine_id id, uint32_t api)
 {
 	struct engine *e = fleet_engine(&b->fleet, id);
 
-	if (e)
-		e->api_lacks |= 1ull << api;
+	if (!e)
+		return;
+	if (b->record)
+		record_lacks(b, id, api);
+	e->api_lacks |= 1ull << api;
 }
 
 void brain_tick(struct brain *b, uint64_t now_ns)
 {
+	if (b->record)
+		record_tick(b, now_ns);
 	held_expire(b, now_ns);
 	held_walk(b, now_ns);
 	index_sweep(b->index);
@@ -402,6 +458,8 @@ void brain_kv_change(struct brain *b, uint64_t now_ns, struct engine_id id, uint
 
 	if (lane == UINT32_MAX || b->kv_lanes[lane].mode != KV_EXACT)
 		return;
+	if (b->record)
+		record_change(b, now_ns, id, rank, c);
 	b->kv_lanes[lane].told_ns = now_ns;
 	b->kv_lanes[lane].silent = 0;
 	switch (c->kind) {
@@ -420,7 +478,11 @@ void brain_kv_mode(struct brain *b, uint64_t now_ns, struct engine_id id, uint32
 {
 	struct engine *e = fleet_engine(&b->fleet, id);
 
-	if (!e || !lanes_assign(b, e) || rank >= e->lane_count)
+	if (!e)
+		return;
+	if (b->record)
+		record_mode(b, now_ns, id, rank, mode);
+	if (!lanes_assign(b, e) || rank >= e->lane_count)
 		return;
 	const uint32_t lane = e->lane_first + rank;
 	kv_lane_set_mode(&b->kv_lanes[lane], b->index, lane, mode);

@@ -15,6 +15,7 @@
 #include "brain/lane.h"
 #include "brain/marks.h"
 #include "brain/policy/policy.h"
+#include "brain/record.h"
 #include "brain/shares.h"
 
 #define RETRY_AFTER_MS 1000
@@ -73,6 +74,8 @@ struct shadow {
 	uint32_t choice; /* scratch: row of the columns */
 };
 
+struct record;
+
 struct brain {
 	struct fleet fleet;
 	const struct policy *policy;
@@ -111,7 +114,21 @@ struct brain {
 	struct bb_rng shadow_rng; /* their own, so that real decisions stay as they are */
 	double *shadow_cost;      /* NULL until there are shadows */
 	struct policy_terms *shadow_terms;
+	/* for journals */
+	struct event_start origin;
+	struct record *record;  /* NULL: nobody listens */
+	brain_watch_fn *watch;  /* NULL: nobody watches */
+	void *watch_user;
 };
+
+/* ---- brain.c, for retell.c ---- */
+
+/* brain_request_arrived for a model that is known (or NULL). */
+void brain_arrive(struct brain *b, uint64_t now_ns, struct model *m, const struct brain_request *r,
+		  struct decision *out);
+void brain_use_policy(struct brain *b, const struct policy *policy);
+/* What the index's hashes are mixed with, in a brain of this seed. */
+uint64_t brain_index_seed(uint64_t seed);
 
 /* ---- flights.c ---- */
 

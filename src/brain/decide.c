@@ -277,6 +277,8 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 	const struct policy_input in = decision_input(&b->rng, now_ns, m, r);
 	b->policy->score(c, &in, b->cost);
 	const uint32_t k = policy_pick(b->cost, c->count, &b->rng, &d->next_cost);
+	if (b->watch)
+		b->watch(b->watch_user, c, &in, b->cost, k);
 	const uint32_t prompt = tokens_32(r->prompt_tokens);
 	say(b, &in, k, d);
 	*out = (struct choice){

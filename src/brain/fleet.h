@@ -118,3 +118,7 @@ void fleet_models_drop(struct fleet *f, uint32_t count);
 /* The model that a client's name means; an empty name the only one. NULL when there is none. */
 struct model *fleet_resolve(const struct fleet *f, struct bb_str name);
 void engine_set_state(struct engine *e, enum engine_state state, uint64_t now_ns);
+
+/* Engines and models as bytes (fleet_pack.c); reading, into a fleet that has none yet. */
+struct pack;
+void fleet_pack(struct fleet *f, struct pack *k);

@@ -10,6 +10,7 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "brain/brain_core.h"
+#include "brain/record_inner.h"
 
 /* Decisions in one walk: with many engines each costs more. */
 #define WALK_MAX 32
@@ -92,6 +93,8 @@ bool brain_released(struct brain *b, struct request_id *id, uint64_t *cookie)
 	f->held->is_listed = false;
 	*id = (struct request_id){ slot, f->generation };
 	*cookie = f->held->ask.cookie;
+	if (b->record)
+		record_fetch(b, EVENT_RELEASED, *id);
 	return true;
 }
 
@@ -102,6 +105,8 @@ bool brain_request_decision(struct brain *b, struct request_id id, struct decisi
 	if (!f || f->state != FLIGHT_RELEASED)
 		return false;
 	BB_ASSERT(!f->held->is_listed);
+	if (b->record)
+		record_fetch(b, EVENT_FETCHED, id);
 	*out = f->held->decision;
 	if (f->held->is_dispatched) {
 		f->state = FLIGHT_SENT;
@@ -118,7 +123,7 @@ uint32_t brain_held(const struct brain *b)
 }
 
 /* Decided: for brain_released. */
-static void release(struct brain *b, uint32_t slot)
+static void release(struct brain *b, uint64_t now_ns, uint32_t slot)
 {
 	struct flight *f = &b->flights[slot];
 
@@ -132,6 +137,9 @@ static void release(struct brain *b, uint32_t slot)
 	else
 		b->flights[b->released_tail].next_free = slot;
 	b->released_tail = slot;
+	if (b->record)
+		record_made(b, now_ns, (struct request_id){ slot, f->generation },
+			    &f->held->decision);
 }
 
 static double key_of(const struct flight *f, uint64_t now_ns)
@@ -190,10 +198,10 @@ static void look_at(struct brain *b, uint64_t now_ns, uint32_t slot)
 	decision_begin(b, d);
 	d->held_ns = now_ns - h->since_ns;
 	if (!decide(b, now_ns, m, &h->ask, &c, d)) {
-		release(b, slot);
+		release(b, now_ns, slot);
 	} else if (c.is_open) {
 		dispatch(b, now_ns, m, &h->ask, &c, id, d);
-		release(b, slot);
+		release(b, now_ns, slot);
 	} else {
 		promise_tokens(b, &c, h);
 	}
@@ -228,6 +236,6 @@ void held_expire(struct brain *b, uint64_t now_ns)
 		}
 		h->decision.held_ns = now_ns - h->since_ns;
 		decision_reject(&h->decision, -BB_EBUSY, RETRY_AFTER_MS);
-		release(b, slot);
+		release(b, now_ns, slot);
 	}
 }

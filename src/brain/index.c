@@ -25,6 +25,8 @@ static uint32_t id_of(struct index *x, uint32_t row)
 void index_clear(struct index *x, uint32_t row)
 {
 	BB_ASSERT(row < x->row_count);
+	if (x->watch)
+		x->watch(x->watch_user, INDEX_CHANGE_CLEAR, row, INDEX_DEVICE, 0, NULL, 0, 1);
 	const uint32_t id = x->id_of_row[row];
 	if (id == INDEX_ID_NONE || !x->pairs_of_id[id])
 		return;
@@ -109,6 +111,8 @@ void index_store(struct index *x, uint32_t row, enum index_tier tier, uint32_t d
 {
 	const uint32_t id = id_of(x, row);
 
+	if (x->watch)
+		x->watch(x->watch_user, INDEX_CHANGE_STORE, row, tier, depth, hashes, count, stride);
 	if (id == INDEX_ID_NONE) {
 		x->stats.refused += count;
 		return;
@@ -148,6 +152,8 @@ void index_remove(struct index *x, uint32_t row, enum index_tier tier, const uin
 	BB_ASSERT(row < x->row_count);
 	const uint32_t id = x->id_of_row[row];
 
+	if (x->watch)
+		x->watch(x->watch_user, INDEX_CHANGE_REMOVE, row, tier, 0, hashes, count, 1);
 	for (uint32_t i = 0; i < count && id != INDEX_ID_NONE; i++) {
 		look_ahead(x, hashes, i, count);
 		remove_one(x, id, tier, hashes[i]);

@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "brain/index.h"
+#include "brain/index_part.h"
 #include "brain/index_set.h"
 #include "brain/index_table.h"
 
@@ -41,6 +42,8 @@ struct index {
 	uint64_t *rows, *done, *dead_now; /* bitmaps to work in */
 	struct index_point *points[2];
 	struct index_stats stats;
+	index_watch_fn *watch; /* NULL: nobody */
+	void *watch_user;
 };
 
 static inline bool index_is_dead(const struct index *x, uint32_t id)

@@ -4,6 +4,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "brain/pack.h"
 
 #define NONE UINT32_MAX
 /* Kinds are alike when their times for this differ by less than this share. */
@@ -218,4 +219,61 @@ uint32_t kinds_look(const struct kinds *k, uint32_t row, struct kind_key *key, s
 	*key = kind->key;
 	*rates = kind->rates;
 	return kind->users;
+}
+
+uint32_t kinds_row(const struct kinds *k, const struct rates *rates)
+{
+	const size_t at = (size_t)((const char *)rates - (const char *)&k->rows[0].rates);
+
+	BB_ASSERT(at < sizeof(k->rows));
+	return (uint32_t)(at / sizeof(k->rows[0]));
+}
+
+#if defined(__LP64__) /* a member that is added must be packed */
+_Static_assert(sizeof(struct rates) == 56 && sizeof(struct kind) == 96 && sizeof(struct kind_key) == 24, "pack_kind");
+#endif
+
+/* More than any can become (rates.c), in ms. */
+#define RATE_MAX 1e6
+
+static void pack_kind(struct pack *p, struct kind *kind)
+{
+	pack_bool(p, &kind->is_known);
+	if (!kind->is_known)
+		return;
+	pack_u32(p, &kind->key.model, UINT32_MAX);
+	pack_u32(p, &kind->key.engine, UINT32_MAX);
+	pack_u32(p, &kind->key.sequences_max, UINT32_MAX);
+	pack_u32(p, &kind->key.step_tokens, UINT32_MAX);
+	pack_u64(p, &kind->key.kv_tokens_max);
+	pack_u32(p, &kind->users, UINT32_MAX);
+	pack_u64(p, &kind->used_at);
+	pack_amount(p, &kind->rates.base_ms, RATE_MAX);
+	pack_amount(p, &kind->rates.token_ms, RATE_MAX);
+	pack_amount(p, &kind->rates.step_ms, RATE_MAX);
+	pack_amount(p, &kind->rates.kv_token_ms, RATE_MAX);
+	pack_amount(p, &kind->rates.kv_mean, RATE_MAX * 1e6);
+	pack_u64(p, &kind->rates.ttft_samples);
+	pack_u64(p, &kind->rates.gap_samples);
+}
+
+void kinds_pack(struct kinds *k, struct pack *p)
+{
+	uint32_t count = KINDS_MAX;
+
+	while (count && !k->rows[count - 1].is_known)
+		count--;
+	pack_u64(p, &k->clock);
+	pack_u64(p, &k->reviews);
+	count = pack_count(p, count, KINDS_MAX, 1);
+	for (uint32_t i = 0; i < count; i++)
+		pack_kind(p, &k->rows[i]);
+}
+
+bool kinds_users_are(const struct kinds *k, const uint32_t users[KINDS_MAX])
+{
+	for (uint32_t i = 0; i < KINDS_MAX; i++)
+		if (k->rows[i].users != users[i] || (users[i] && !k->rows[i].is_known))
+			return false;
+	return true;
 }

@@ -45,3 +45,10 @@ uint32_t kinds_review(struct kinds *k, struct lane *l, uint32_t row);
 uint32_t kinds_look(const struct kinds *k, uint32_t row, struct kind_key *key, struct rates *rates);
 /* Rows with users; for metrics and tests. */
 uint32_t kinds_count(const struct kinds *k);
+/* Which row these are in. */
+uint32_t kinds_row(const struct kinds *k, const struct rates *rates);
+/* All rows as bytes; reading, into a table that has none yet. */
+struct pack;
+void kinds_pack(struct kinds *k, struct pack *p);
+/* Have all rows so many users? For what was read. */
+bool kinds_users_are(const struct kinds *k, const uint32_t users[KINDS_MAX]);

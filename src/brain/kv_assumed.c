@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "brain/pack.h"
 
 #define NONE UINT32_MAX
 #define GROWTH_MIN 64
@@ -207,4 +208,24 @@ void kv_assumed_set_capacity(struct kv_assumed *a, uint64_t capacity)
 {
 	a->capacity = capacity;
 	evict(a);
+}
+
+void kv_assumed_pack(struct kv_assumed *a, struct pack *k)
+{
+	const uint32_t count = pack_count(k, a->count, UINT32_MAX, sizeof(uint64_t));
+	uint32_t at = a->oldest;
+
+	pack_u64(k, &a->capacity);
+	for (uint32_t i = 0; i < count && !k->err; i++) {
+		uint64_t hash = pack_is_reading(k) ? 0 : a->marks[at].hash;
+		uint32_t tokens = pack_is_reading(k) ? 0 : a->marks[at].tokens;
+		pack_fixed(k, &hash);
+		pack_u32(k, &tokens, UINT32_MAX);
+		if (!pack_is_reading(k))
+			at = a->marks[at].newer;
+		else if (a->table && *place_of(a, hash))
+			pack_fail(k, -BB_ESYNTAX); /* it is there already */
+		else if (!add(a, hash, tokens))
+			pack_fail(k, -BB_ENOMEM);
+	}
 }

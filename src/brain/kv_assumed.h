@@ -23,6 +23,9 @@ void kv_assumed_set_capacity(struct kv_assumed *a, uint64_t capacity);
 /* A prompt with these marks, from its beginning on, was sent there. */
 void kv_assumed_use(struct kv_assumed *a, enum prompt_hashes hashed, const uint64_t *marks,
 		    uint32_t count);
+/* All of it in the order of use as bytes; reading, into one that has none. The index is not told. */
+struct pack;
+void kv_assumed_pack(struct kv_assumed *a, struct pack *k);
 /* What is assumed: marks, and tokens that they stand for. */
 uint32_t kv_assumed_count(const struct kv_assumed *a);
 uint64_t kv_assumed_tokens(const struct kv_assumed *a);

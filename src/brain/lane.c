@@ -3,7 +3,9 @@
 #include <math.h>
 
 #include "base/log.h"
+#include "brain/exact.h"
 
+#define DUE_MS_MAX 1e10 /* four months: never */
 #define GAP_TOKENS 4	  /* a gap is measured over so many at least */
 #define PROGRESS_MAX 0.95 /* of a prefill whose first token has not come */
 #define SLOTS_NEVER 0x7fffffffu
@@ -220,7 +222,7 @@ static uint64_t head_due_ns(const struct lane *l)
 	const double ms = rates_ttft_ms(l->rates, l->factors.ttft, l->head_uncached,
 					1.0 / l->step_tokens, l->view.gap_ms);
 
-	return l->view.last_first_ns + (uint64_t)(ms * LANE_MS_NS);
+	return l->view.last_first_ns + (uint64_t)(fmin(ms, DUE_MS_MAX) * LANE_MS_NS);
 }
 
 void lane_settle(struct lane *l, const struct lane_table *t, uint64_t now_ns)
@@ -315,7 +317,7 @@ static void count_freed(struct lane *l, double tokens, uint64_t now_ns)
 	const double ms =
 		now_ns > l->last_end_ns ? (double)(now_ns - l->last_end_ns) / LANE_MS_NS : 0;
 
-	l->freed_per_ms = l->freed_per_ms * exp(-ms / FREED_AVERAGE_MS) + tokens / FREED_AVERAGE_MS;
+	l->freed_per_ms = l->freed_per_ms * exact_exp(-ms / FREED_AVERAGE_MS) + tokens / FREED_AVERAGE_MS;
 	l->last_end_ns = now_ns;
 }
 

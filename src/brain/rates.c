@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "brain/exact.h"
+
 /* Sizes of steps, as shares: large while little is known. From the study (facts of rates.h). */
 #define TTFT_SAMPLES_EARLY 300
 #define TTFT_STEP_EARLY 0.05
@@ -40,12 +42,12 @@ static double clamp(double value, double least, double most)
 /* One step up or down, within what engines can be: from a fast GPU to a slow processor. */
 static void nudge(double *value, double step, double least, double most)
 {
-	*value = clamp(*value * exp(step), least, most);
+	*value = clamp(*value * exact_exp(step), least, most);
 }
 
 static void factor_nudge(double *factor, double *used, double step, double decay)
 {
-	*factor = clamp(exp((log(*factor) + step) * decay), 1 / FACTOR_MAX, FACTOR_MAX);
+	*factor = clamp(exact_exp((exact_log(*factor) + step) * decay), 1 / FACTOR_MAX, FACTOR_MAX);
 	*used = *factor > NOISE ? *factor / NOISE : *factor * NOISE < 1 ? *factor * NOISE : 1;
 }
 
@@ -56,7 +58,7 @@ static double sign_of(double actual, double predicted)
 
 static void learn_error(struct rate_factors *f, double actual_ms, double predicted_ms)
 {
-	const double off = fabs(log(actual_ms / predicted_ms));
+	const double off = fabs(exact_log(actual_ms / predicted_ms));
 
 	f->error = clamp(f->error + ERROR_STEP * sign_of(off, f->error), 0, 10);
 	f->samples++;

@@ -2,6 +2,7 @@
 
 #include "base/alloc.h"
 #include "base/log.h"
+#include "brain/pack.h"
 
 #define PIECE_BLOCKS 32
 #define PROBES 8
@@ -97,4 +98,49 @@ uint32_t shares_give(struct shares *s, struct share_refs *refs)
 	}
 	*refs = (struct share_refs){ .count = 0 };
 	return given;
+}
+
+static uint32_t used_count(const struct shares *s)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < SHARES_MAX; i++)
+		count += s->rows[i].users > 0;
+	return count;
+}
+
+static void pack_share(struct pack *k, struct share *s)
+{
+	pack_u32(k, &s->key, UINT32_MAX);
+	pack_u32(k, &s->users, UINT32_MAX);
+	pack_u32(k, &s->tokens, UINT32_MAX);
+}
+
+/* Rows without users hold nothing that is looked at. */
+void shares_pack(struct shares *s, struct pack *k)
+{
+	const uint32_t count =
+		pack_count(k, pack_is_reading(k) ? 0 : used_count(s), SHARES_MAX, 4);
+	uint32_t row = 0;
+
+	for (uint32_t i = 0; i < count && !k->err; i++) {
+		while (!pack_is_reading(k) && !s->rows[row].users)
+			row++;
+		pack_u32(k, &row, SHARES_MAX - 1);
+		pack_share(k, &s->rows[row]);
+		row += !pack_is_reading(k);
+	}
+}
+
+bool shares_users_are(const struct shares *s, const uint32_t users[SHARES_MAX])
+{
+	for (uint32_t i = 0; i < SHARES_MAX; i++)
+		if (s->rows[i].users != users[i])
+			return false;
+	return true;
+}
+
+uint32_t shares_tokens(const struct shares *s, uint32_t slot)
+{
+	return s->rows[slot].tokens;
 }

@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -35,3 +36,9 @@ uint32_t shares_take(struct shares *s, uint32_t lane, const uint64_t *hashes, ui
 		     uint32_t tokens, struct share_refs *refs);
 /* It is over. Returns how many tokens nobody there holds any more. */
 uint32_t shares_give(struct shares *s, struct share_refs *refs);
+/* All pieces in use as bytes; reading, into a table that has none. */
+struct pack;
+void shares_pack(struct shares *s, struct pack *k);
+/* Has each row so many users? For what was read. */
+bool shares_users_are(const struct shares *s, const uint32_t users[SHARES_MAX]);
+uint32_t shares_tokens(const struct shares *s, uint32_t slot);

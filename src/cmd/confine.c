@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "os/folder.h"
 #include "os/sandbox.h"
 
 static bool is_sandboxed(const struct confinement *f)
@@ -20,13 +21,15 @@ void confine_settings(struct confinement *f, const struct config *c)
 {
 	if (!f->user && c->user.len)
 		f->user = c->user.p;
+	if (c->journal.path.len)
+		sandbox_let_remove();
 	if (!f->off && c->sandbox == CONFIG_OFF)
 		f->off = "sandbox: off";
 }
 
 int confine_paths(const struct confinement *f, const struct config *c)
 {
-	struct sandbox_path paths[18];
+	struct sandbox_path paths[19];
 	uint32_t count = 0;
 
 	if (!is_sandboxed(f))
@@ -39,6 +42,9 @@ int confine_paths(const struct confinement *f, const struct config *c)
 		paths[count++] = (struct sandbox_path){ c->admin.p + 5, SANDBOX_SOCKET };
 	if (c->access_log_path.len && !bb_str_eq(c->access_log_path, BB_STR("-")))
 		paths[count++] = (struct sandbox_path){ c->access_log_path.p, SANDBOX_APPEND };
+	/* It must be there; whoever opens a file in it tells when it is not. */
+	if (c->journal.path.len && folder_make(c->journal.path.p) == 0)
+		paths[count++] = (struct sandbox_path){ c->journal.path.p, SANDBOX_FOLDER };
 	const int rc = sandbox_paths(paths, count);
 	if (rc == -BB_EABSENT) {
 		BB_LOG(BB_LOG_INFO, "sandbox",

@@ -16,6 +16,7 @@ static const struct subcommand subcommands[] = {
 	{ "serve", "run the gateway", cmd_serve },
 	{ "status", "engines, models, load and rates of a running gateway", cmd_status },
 	{ "explain", "why a request went to the engine that answered it", cmd_explain },
+	{ "replay", "a journal's decisions made again, and what other policies would choose", cmd_replay },
 	{ "check", "look at a configuration file without using it", cmd_check },
 	{ "keys", "make, list, rotate and revoke API keys", cmd_keys },
 	{ "reload", "let a running gateway read its configuration again", cmd_reload },

@@ -8,6 +8,7 @@
 #include "gateway/text_check.h"
 #include "gateway/worker.h"
 #include "os/clock.h"
+#include "records/journal.h"
 #include "records/log_sink.h"
 #include "wire/prometheus.h"
 
@@ -315,6 +316,20 @@ static void tenants_write(struct gateway *g, struct bb_buf *out)
 
 /* ---- the process ---- */
 
+static void journal_write(struct bb_buf *out, const struct journal *j)
+{
+	struct journal_stats s;
+
+	journal_stats(j, &s);
+	exposition_u64(out, "busbar_journal_bytes_total", "Bytes written to the journal.", PROM_COUNTER,
+		       s.bytes);
+	exposition_u64(out, "busbar_journal_lost_total",
+		       "Events that the journal could not take; a gap stands in their place.",
+		       PROM_COUNTER, s.events_lost);
+	exposition_u64(out, "busbar_journal_errors_total", "Writes to the journal that failed.",
+		       PROM_COUNTER, s.write_errors);
+}
+
 static void process_write(struct gateway *g, struct bb_buf *out)
 {
 	const struct prom_label build[3] = {
@@ -360,6 +375,8 @@ static void process_write(struct gateway *g, struct bb_buf *out)
 		exposition_u64(out, "busbar_access_records_dropped_total",
 			   "Access records lost since the writer could not keep up.", PROM_COUNTER,
 			   line_writer_dropped(g->access));
+	if (g->journal)
+		journal_write(out, g->journal);
 }
 
 void exposition_write(struct gateway *g, struct bb_buf *out)

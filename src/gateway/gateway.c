@@ -6,10 +6,12 @@
 #include "base/alloc.h"
 #include "base/log.h"
 #include "gateway/control.h"
+#include "gateway/recording.h"
 #include "gateway/request.h"
 #include "gateway/worker.h"
 #include "net/peer_counts.h"
 #include "os/clock.h"
+#include "records/journal.h"
 
 #define BACKLOG 4096
 #define ACCESS_PATIENCE_NS (2 * OS_SECOND) /* for the last records, when nobody takes them */
@@ -191,6 +193,8 @@ int gateway_create(const struct gateway_options *options, struct gateway **out)
 	if (!rc)
 		rc = brain_create(&bc, &g->brain);
 	if (!rc)
+		rc = recording_start(g, c);
+	if (!rc)
 		rc = tenants_create(&g->tenants);
 	if (rc) {
 		config_free(c);
@@ -260,6 +264,7 @@ void gateway_destroy(struct gateway *g)
 	(void)line_writer_destroy(g->access, ACCESS_PATIENCE_NS);
 	peer_counts_destroy(g->peers);
 	prompt_cache_destroy(g->prompts);
+	journal_destroy(g->journal);
 	brain_destroy(g->brain);
 	tenants_destroy(g->tenants);
 	pthread_mutex_destroy(&g->tenants_lock);

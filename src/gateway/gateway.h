@@ -30,6 +30,7 @@ struct worker;
 struct control;
 struct prompt_cache;
 struct peer_counts;
+struct journal;
 
 /* What the control thread finds out about an engine and the workers need to reach it. */
 struct engine_link {
@@ -64,6 +65,7 @@ struct gateway {
 	uint32_t worker_count;
 	struct control *control;
 	struct line_writer *access; /* NULL: off */
+	struct journal *journal;    /* NULL: off */
 	struct peer_counts *peers;
 	struct prompt_cache *prompts; /* NULL: off, or no model has a tokenizer */
 	struct gateway_identity identity;

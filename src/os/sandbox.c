@@ -119,6 +119,13 @@ static int add_rule(scmp_filter_ctx ctx, uint32_t action, const char *name,
 	return number < 0 ? 0 : seccomp_rule_add_array(ctx, action, number, arg_count, args);
 }
 
+static bool may_remove;
+
+void sandbox_let_remove(void)
+{
+	may_remove = true;
+}
+
 static int add_rules(scmp_filter_ctx ctx)
 {
 	const struct scmp_arg_cmp self = { 0, SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0 };
@@ -129,6 +136,8 @@ static int add_rules(scmp_filter_ctx ctx)
 			      allowed[i].arg_count);
 	for (size_t i = 0; i < sizeof(deadly) / sizeof(deadly[0]) && !rc; i++)
 		rc = add_rule(ctx, SCMP_ACT_KILL_PROCESS, deadly[i], NULL, 0);
+	if (!rc && may_remove)
+		rc = add_rule(ctx, SCMP_ACT_ALLOW, "unlink", NULL, 0);
 	if (!rc)
 		rc = add_rule(ctx, SCMP_ACT_ALLOW, "tgkill", &self, 1);
 	/* Its flags lie in memory, where no filter sees them: without it the C library uses clone. */
@@ -169,6 +178,10 @@ const char *sandbox_missing(void)
 	return NULL;
 }
 #else
+void sandbox_let_remove(void)
+{
+}
+
 int sandbox_enter(void)
 {
 	return -BB_EABSENT;

@@ -30,6 +30,9 @@ const char *sandbox_missing(void);
  */
 BB_MUST int sandbox_enter(void);
 
+/* Before sandbox_enter: files may also be removed, where sandbox_paths allows it (a journal's oldest). */
+void sandbox_let_remove(void);
+
 enum sandbox_access {
 	SANDBOX_APPEND, /* a file that is written to, and made where it is absent */
 	SANDBOX_SOCKET, /* a unix socket that is made and removed */

@@ -256,6 +256,12 @@ struct config_engine {
 			       itself */
 };
 
+struct config_journal {
+	struct bb_str path; /* of a folder; empty: off */
+	uint64_t size;	    /* of a file, bytes */
+	uint32_t files;
+};
+
 struct config {
 	struct config_texts listen; /* at least one */
 	struct bb_str admin;	    /* empty: off */
@@ -264,6 +270,7 @@ struct config {
 	uint64_t seed;		    /* 0: from the system's entropy */
 	struct config_log log;
 	struct bb_str access_log_path; /* empty: off; "-": standard output */
+	struct config_journal journal;
 	uint64_t shutdown_grace_ns;
 	struct config_cors cors;
 	struct config_limits limits;

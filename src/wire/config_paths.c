@@ -99,6 +99,7 @@ int config_paths_from(struct config *c, struct bb_str folder)
 	address(&f, &c->admin);
 	if (!bb_str_eq(c->access_log_path, BB_STR("-")))
 		file(&f, &c->access_log_path);
+	file(&f, &c->journal.path);
 	file(&f, &c->keys_file);
 	listener_tls(&f, &c->tls);
 	listener_tls(&f, &c->admin_tls);
