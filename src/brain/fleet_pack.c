@@ -7,7 +7,7 @@
 #define NAMES_MAX 65536
 
 #if defined(__LP64__) /* a member that is added must be packed */
-_Static_assert(sizeof(struct engine) == 232 && sizeof(struct engine_plan) == 24, "pack_engine_row");
+_Static_assert(sizeof(struct engine) == 224 && sizeof(struct engine_plan) == 24, "pack_engine_row");
 _Static_assert(sizeof(struct model) == 160 && sizeof(struct model_plan) == 48, "pack_model_row");
 _Static_assert(sizeof(struct engine_model) == 24 && sizeof(struct binding) == 32, "pack_listed");
 _Static_assert(sizeof(struct fleet) == 72, "fleet_pack");

@@ -12,9 +12,9 @@
 _Static_assert(sizeof(struct lane_request) == 88 && sizeof(struct flight) == 200, "pack_flight");
 _Static_assert(sizeof(struct held) == 1144 && sizeof(struct brain_request) == 104, "pack_held");
 _Static_assert(sizeof(struct lane) == 424 && sizeof(struct rate_factors) == 56, "pack_lane");
-_Static_assert(sizeof(struct kv_lane) == 64 && sizeof(struct lane_owner) == 56, "pack_lanes");
+_Static_assert(sizeof(struct kv_lane) == 64 && sizeof(struct lane_owner) == 40, "pack_lanes");
 _Static_assert(sizeof(struct lane_lengths) == 256, "pack_lengths");
-_Static_assert(sizeof(struct brain) == 832, "state_pack");
+_Static_assert(sizeof(struct brain) == 848, "state_pack");
 #endif
 
 /* ---- flights ---- */
@@ -256,7 +256,6 @@ static void pack_owner(struct pack *k, struct lane_owner *o)
 		memset(o, 0, sizeof(*o)); /* the key is compared as bytes */
 	pack_engine_id(k, &o->engine);
 	pack_u32(k, &o->rank, UINT32_MAX);
-	pack_fixed(k, &o->identity);
 	pack_u32(k, &o->kind, KINDS_MAX - 1);
 	pack_u32(k, &o->key.model, UINT32_MAX);
 	pack_u32(k, &o->key.engine, UINT32_MAX);
@@ -298,6 +297,7 @@ static void pack_lanes(struct brain *b, struct pack *k)
 		struct lane *l = &b->lanes[i];
 		b->lane_count = pack_is_reading(k) ? i + 1 : count;
 		pack_owner(k, &b->owners[i]);
+		pack_fixed(k, &b->identities[i]);
 		pack_lane(b, k, l);
 		pack_kv_lane(b, k, i);
 		if (b->owners[i].key.model >= b->fleet.models_max)
