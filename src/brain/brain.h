@@ -343,6 +343,8 @@ void brain_models_each(const struct brain *b, void (*each)(void *user, const str
 bool brain_engine_view(const struct brain *b, struct engine_id id, struct engine_view *out);
 /* Name of one of a model's engines, say the n-th; NULL behind the last. For status. */
 const char *brain_model_engine(const struct brain *b, uint32_t model, uint32_t n);
+/* The adapter (LoRA) that a client's name means, as engines list it; false when it means none. */
+bool brain_model_adapter(const struct brain *b, struct bb_str name, char out[BRAIN_NAME_MAX + 1]);
 /* The model that a client means by a name or an alias; false when there is none. */
 bool brain_model_named(const struct brain *b, struct bb_str name, char out[BRAIN_NAME_MAX + 1]);
 /* Of its index for metrics; NULL: there is none. Names stay as long as the brain. */

@@ -170,6 +170,18 @@ const char *brain_model_name(const struct brain *b, uint32_t model)
 	return model < b->fleet.model_count ? b->fleet.models[model].name : NULL;
 }
 
+bool brain_model_adapter(const struct brain *b, struct bb_str name, char out[BRAIN_NAME_MAX + 1])
+{
+	const struct model *m = fleet_resolve(&b->fleet, name);
+
+	for (uint32_t i = 0; m && i < m->bound.count; i++)
+		if (m->bound.list[i].is_adapter) {
+			bb_text_copy(out, BRAIN_NAME_MAX + 1, m->bound.list[i].served_name);
+			return true;
+		}
+	return false;
+}
+
 const char *brain_policy(const struct brain *b)
 {
 	return b->policy->name;

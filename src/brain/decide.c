@@ -25,8 +25,9 @@ static void leave_out(struct decision *d, struct engine_id id, enum decision_lef
 	d->left[d->left_count++].why = why;
 }
 
+/* `adapter`: the model + 1 where it is one; else 0. */
 static inline void add_lanes(struct brain *b, const struct engine *e, uint32_t slot,
-			     uint32_t binding)
+			     uint32_t binding, uint32_t adapter)
 {
 	struct candidates *const c = &b->columns;
 
@@ -40,7 +41,9 @@ static inline void add_lanes(struct brain *b, const struct engine *e, uint32_t s
 		c->tokens[i] = e->lane_count == 1 ? e->tokens : l->kv_tokens;
 		c->pending_prefill[i] = l->pending;
 		c->promised[i] = b->promised[at];
-		c->lora_ms[i] = 0;
+		c->lora_ms[i] = adapter && !kv_lane_has_adapter(&b->kv_lanes[at], adapter - 1)
+					? KV_ADAPTER_MS
+					: 0;
 		c->identity[i] = b->identities[at];
 		b->binding[i] = binding;
 	}
@@ -65,6 +68,7 @@ static void collect(struct brain *b, const struct model *m, const struct brain_r
 		    struct decision *d)
 {
 	const uint64_t bit = 1ull << r->api;
+	const uint32_t number = (uint32_t)(m - b->fleet.models) + 1;
 
 	b->columns.count = 0;
 	for (uint32_t i = 0; i < m->bound.count; i++) {
@@ -80,7 +84,7 @@ static void collect(struct brain *b, const struct model *m, const struct brain_r
 		else if (is_excluded(r, id))
 			leave_out(d, id, LEFT_OUT_FAILED);
 		else if (b->columns.count + e->lane_count <= INDEX_ROWS_MAX)
-			add_lanes(b, e, slot, i);
+			add_lanes(b, e, slot, i, m->bound.list[i].is_adapter ? number : 0);
 	}
 }
 
@@ -354,6 +358,8 @@ void dispatch(struct brain *b, uint64_t now_ns, struct model *m, const struct br
 				      held < r->hash_count ? held : r->hash_count,
 				      tokens_32(d->cached_tokens), &f->shares));
 	}
+	if (bound->is_adapter)
+		kv_lane_use_adapter(&b->kv_lanes[c->lane], d->model);
 	lane_add(&b->lanes[c->lane], &t, id.slot, now_ns);
 	e->requests++;
 	e->tokens += f->tokens;

@@ -80,6 +80,31 @@ void kv_lane_heard(struct kv_lane *l, uint64_t sent_ns, uint64_t new_tokens)
 		l->silent++;
 }
 
+static uint32_t adapter_at(const struct kv_lane *l, uint32_t model)
+{
+	uint32_t i = 0;
+
+	while (i < KV_ADAPTERS && l->adapters[i] != model + 1)
+		i++;
+	return i;
+}
+
+bool kv_lane_has_adapter(const struct kv_lane *l, uint32_t model)
+{
+	return adapter_at(l, model) < KV_ADAPTERS;
+}
+
+void kv_lane_use_adapter(struct kv_lane *l, uint32_t model)
+{
+	uint32_t at = adapter_at(l, model);
+
+	if (at == KV_ADAPTERS)
+		at--; /* the one not asked for the longest goes */
+	for (; at > 0; at--)
+		l->adapters[at] = l->adapters[at - 1];
+	l->adapters[0] = model + 1;
+}
+
 void kv_lane_set_mode(struct kv_lane *l, struct index *x, uint32_t row, enum kv_mode mode)
 {
 	if (l->mode == mode)

@@ -20,6 +20,11 @@
 /* Requests with new blocks after which an engine should have told of one. */
 #define KV_SILENT_MAX 8
 
+/* Adapters (LoRA) that are taken to be resident: those asked for last. */
+#define KV_ADAPTERS 8
+/* To bring one from the host's memory, in milliseconds: some hundred MB over PCIe. */
+#define KV_ADAPTER_MS 30
+
 struct kv_lane {
 	enum kv_mode mode;
 	double trust;             /* 0 … 1 */
@@ -28,6 +33,7 @@ struct kv_lane {
 	uint64_t told_ns;         /* latest event */
 	uint64_t predicted, reported; /* tokens */
 	struct kv_assumed *assumed;   /* NULL: nothing yet */
+	uint32_t adapters[KV_ADAPTERS]; /* models + 1, the latest first; 0: none */
 };
 
 void kv_lane_init(struct kv_lane *l);
@@ -41,5 +47,8 @@ void kv_lane_assume(struct kv_lane *l, struct index *x, uint32_t row, uint64_t k
 void kv_lane_learn(struct kv_lane *l, uint64_t predicted, uint64_t reported, uint64_t kv_tokens_max);
 /* It computed `new_tokens` of a prompt since `sent_ns`: was that told? */
 void kv_lane_heard(struct kv_lane *l, uint64_t sent_ns, uint64_t new_tokens);
+bool kv_lane_has_adapter(const struct kv_lane *l, uint32_t model);
+/* It is asked for there now. */
+void kv_lane_use_adapter(struct kv_lane *l, uint32_t model);
 /* A mode; forgets what was known before where it changes. */
 void kv_lane_set_mode(struct kv_lane *l, struct index *x, uint32_t row, enum kv_mode mode);

@@ -12,7 +12,7 @@
 _Static_assert(sizeof(struct lane_request) == 88 && sizeof(struct flight) == 200, "pack_flight");
 _Static_assert(sizeof(struct held) == 1144 && sizeof(struct brain_request) == 104, "pack_held");
 _Static_assert(sizeof(struct lane) == 424 && sizeof(struct rate_factors) == 56, "pack_lane");
-_Static_assert(sizeof(struct kv_lane) == 64 && sizeof(struct lane_owner) == 40, "pack_lanes");
+_Static_assert(sizeof(struct kv_lane) == 96 && sizeof(struct lane_owner) == 40, "pack_lanes");
 _Static_assert(sizeof(struct lane_lengths) == 256, "pack_lengths");
 _Static_assert(sizeof(struct brain) == 848, "state_pack");
 #endif
@@ -276,6 +276,8 @@ static void pack_kv_lane(struct brain *b, struct pack *k, uint32_t row)
 	pack_u64(k, &l->told_ns);
 	pack_u64(k, &l->predicted);
 	pack_u64(k, &l->reported);
+	for (int i = 0; i < KV_ADAPTERS; i++)
+		pack_u32(k, &l->adapters[i], UINT32_MAX);
 	pack_bool(k, &has_assumed);
 	if (!has_assumed)
 		return;

@@ -56,6 +56,7 @@ typedef int gateway_confine_fn(void *user);
 struct gateway {
 	pthread_mutex_t brain_lock;
 	struct brain *brain;
+	bool has_adapters;            /* atomic; some engine has listed one (LoRA) */
 	uint64_t block_secret;        /* of the hashes of prompts' blocks */
 	pthread_mutex_t tenants_lock; /* never held together with the brain's */
 	struct tenants *tenants;

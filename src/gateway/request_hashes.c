@@ -8,13 +8,25 @@
 #define HASHES_MAX (128u << 10)
 #define TEXT_MAX (8u << 20)
 
-/* Who shares a prefix with whom: a tenant's salt where its engines keep tenants apart. */
+/*
+ * Who shares a prefix with whom: a tenant's salt where its engines keep tenants apart, and the
+ * adapter (LoRA) that the model's name means.
+ */
 static int hasher_of(const struct request *r, struct block_hasher *h)
 {
+	struct gateway *g = r->worker->gateway;
 	const char *const salt = request_shield(r)->salt;
+	char lora[BRAIN_NAME_MAX + 1] = "";
+
+	if (__atomic_load_n(&g->has_adapters, __ATOMIC_RELAXED)) {
+		gateway_lock(g);
+		(void)brain_model_adapter(g->brain, r->model, lora);
+		gateway_unlock(g);
+	}
 	const struct block_key key = {
-		.secret = r->worker->gateway->block_secret,
+		.secret = g->block_secret,
 		.salt = request_adapter(r)->takes_cache_salt ? bb_str_of(salt) : BB_STR(""),
+		.lora = bb_str_of(lora),
 	};
 
 	return block_hasher_init(h, BLOCK_OWN, BRAIN_BLOCK_TOKENS, &key);

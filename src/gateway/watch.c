@@ -252,6 +252,9 @@ static void on_report(void *user, const struct engine_report *r, const struct ad
 
 	if (a)
 		__atomic_store_n(&g->links[w->id.slot].adapter, a, __ATOMIC_RELEASE);
+	for (uint32_t i = 0; i < r->model_count; i++)
+		if (r->models[i].is_adapter)
+			__atomic_store_n(&g->has_adapters, true, __ATOMIC_RELAXED);
 	gateway_lock(g);
 	brain_engine_report(g->brain, now_ns, w->id, r);
 	gateway_unlock(g);

@@ -153,6 +153,29 @@ def test_a_session_leads_back(how):
         assert len(set.union(*engines.values())) >= 2  # of 4, by chance: all at one once in 260,000
 
 
+def test_adapters_are_apart(tmp_path):
+    """An adapter (LoRA) shares no block with its base model; what is predicted is what is reported."""
+    tokenizer = write_tokenizer(tmp_path, WORDS)
+    messages = [{"role": "user", "content": text(random.Random(1), 400)}]
+    with Sim(["m"], lora=["a"], tokenizer=tokenizer, kv_events="tcp://127.0.0.1:0",
+             kv_replay="tcp://127.0.0.1:0", **ENGINE) as sim:
+        config = {"models": {name: {"engines": [sim.url], "tokenizer": tokenizer} for name in ("m", "a")}}
+        with Gateway(config=config) as gateway:
+            gateway.wait_ready()
+            wait_until(lambda: gateway.status()["engines"][0].get("kv", {}).get("replays"), "events")
+            seen = []
+            for model in ("m", "m", "a", "a", "m", "a"):
+                turn = Turn(0)
+                ask(gateway.port, {"model": model, "messages": messages, "max_tokens": 2, "stream": True,
+                                   "stream_options": {"include_usage": True}}, turn)
+                assert turn.status == 200, turn.answer
+                wait_until(lambda: gateway.status()["engines"][0]["kv"]["mode"] == "exact", "exact mode")
+                seen.append(turn.cached)
+            cache = gateway.status()["engines"][0]["cache"]
+    assert seen[0] == seen[2] == 0 and all(c >= 384 for c in (seen[1], *seen[3:])), seen
+    assert cache["predicted_tokens"] == cache["reported_tokens"] == sum(seen), (cache, seen)
+
+
 def hot_prompt(policy):
     """The mean time to a first token of 200 requests with one long beginning, 48 at once."""
     common = text(random.Random(7), 3000)

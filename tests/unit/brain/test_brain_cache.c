@@ -239,6 +239,50 @@ static void ranks_are_lanes_of_their_own(void **state)
 	assert_int_equal(world_view(ids[0]).ranks, 2);
 }
 
+static struct decision ask_model(const char *model)
+{
+	struct decision d;
+	const struct brain_request r = { .model = bb_str_of(model),
+					 .api = CHAT,
+					 .prompt_tokens = 100,
+					 .output_tokens_max = 10,
+					 .teaches = true };
+
+	brain_request_arrived(brain, now_ns, &r, &d);
+	assert_int_equal(d.action, DECISION_DISPATCH);
+	return d;
+}
+
+static void adapters_go_where_they_are_resident(void **state)
+{
+	const struct report_model listed[] = { { .name = BB_STR("m") },
+					       { .name = BB_STR("a"), .is_adapter = true },
+					       { .name = BB_STR("b"), .is_adapter = true } };
+	const struct engine_report r = { .state = ENGINE_READY,
+					 .has_models = true,
+					 .models = listed,
+					 .model_count = 3 };
+	char name[BRAIN_NAME_MAX + 1];
+
+	world_open(NULL);
+	world_ready(4);
+	for (int i = 0; i < 4; i++)
+		brain_engine_report(brain, now_ns, ids[i], &r);
+	assert_false(brain_model_adapter(brain, BB_STR("m"), name));
+	assert_false(brain_model_adapter(brain, BB_STR("none"), name));
+	assert_true(brain_model_adapter(brain, BB_STR("a"), name));
+	assert_string_equal(name, "a");
+	const struct decision first = ask_model("a");
+	end(first.request, 0, false);
+	const struct decision other = ask_model("b");
+	end(other.request, 0, false);
+	for (int i = 0; i < 20; i++) { /* all idle: where it is resident it begins at once */
+		const struct decision d = ask_model(i % 2 ? "a" : "b");
+		assert_true(engine_id_is(d.engine, i % 2 ? first.engine : other.engine));
+		end(d.request, 0, false);
+	}
+}
+
 /* Any order of everything; in the end nothing is left but what was told. */
 static void nothing_is_left_over(void **state)
 {
@@ -301,6 +345,7 @@ int main(void)
 		cmocka_unit_test_teardown(trust_follows_what_engines_report, world_close),
 		cmocka_unit_test_teardown(an_engine_that_falls_silent_is_one_without_events, world_close),
 		cmocka_unit_test_teardown(ranks_are_lanes_of_their_own, world_close),
+		cmocka_unit_test_teardown(adapters_go_where_they_are_resident, world_close),
 		cmocka_unit_test_teardown(nothing_is_left_over, world_close),
 	};
 
