@@ -13,17 +13,25 @@ _Static_assert(sizeof(struct engine_model) == 24 && sizeof(struct binding) == 32
 _Static_assert(sizeof(struct fleet) == 72, "fleet_pack");
 #endif
 
-/* A name of its own; NULL is an empty one. */
-static void pack_name(struct pack *k, char **name)
+/* A text that may be empty. */
+static void pack_text(struct pack *k, char **text)
 {
-	struct bb_str s = bb_str_of(*name);
+	struct bb_str s = bb_str_of(*text);
 
 	pack_str(k, &s);
-	if (!pack_is_reading(k) || k->err || s.len == 0)
+	if (!pack_is_reading(k) || k->err)
 		return;
-	*name = bb_strndup(s.p, s.len);
-	if (!*name)
+	*text = bb_strndup(s.p, s.len);
+	if (!*text)
 		pack_fail(k, -BB_ENOMEM);
+}
+
+/* A name: an empty one is NULL. */
+static void pack_name(struct pack *k, char **name)
+{
+	pack_text(k, name);
+	if (pack_is_reading(k) && *name && !**name)
+		BB_FREE(*name);
 }
 
 /* A list of `count` zeroed elements, when reading. */
@@ -46,7 +54,7 @@ static void pack_name_list(struct pack *k, char ***list, uint32_t *count)
 		return;
 	*count = n;
 	for (uint32_t i = 0; i < n; i++)
-		pack_name(k, &(*list)[i]);
+		pack_text(k, &(*list)[i]);
 }
 
 static void pack_listed(struct pack *k, struct engine *e)
@@ -58,7 +66,7 @@ static void pack_listed(struct pack *k, struct engine *e)
 		return;
 	e->listed_count = n;
 	for (uint32_t i = 0; i < n; i++) {
-		pack_name(k, &e->listed[i].name);
+		pack_text(k, &e->listed[i].name);
 		pack_u64(k, &e->listed[i].context_tokens);
 		pack_bool(k, &e->listed[i].is_adapter);
 	}
@@ -88,7 +96,7 @@ static void pack_engine_row(struct pack *k, struct engine *e)
 	pack_u32(k, &e->generation, UINT32_MAX);
 	if (!e->generation)
 		return;
-	pack_name(k, &e->name);
+	pack_text(k, &e->name);
 	e->state = pack_choice(k, e->state, ENGINE_GONE + 1);
 	pack_u64(k, &e->state_since_ns);
 	pack_engine_plan(k, &e->plan);
@@ -107,8 +115,6 @@ static void pack_engine_row(struct pack *k, struct engine *e)
 	pack_u32(k, &e->block_tokens, UINT32_MAX);
 	pack_u32(k, &e->dp_ranks, UINT32_MAX);
 	pack_u32(k, &e->kind, UINT32_MAX);
-	if (!e->name || !e->name[0])
-		pack_fail(k, -BB_ESYNTAX);
 }
 
 static void pack_model_plan(struct pack *k, struct model_plan *p, uint32_t engine_count)
@@ -134,25 +140,21 @@ static void pack_bindings(struct pack *k, struct bindings *b, uint32_t engine_co
 	for (uint32_t i = 0; i < n; i++) {
 		struct binding *one = &b->list[i];
 		pack_u32(k, &one->engine, engine_count - 1);
-		pack_name(k, &one->served_name);
+		pack_text(k, &one->served_name);
 		pack_u64(k, &one->context_tokens);
 		pack_bool(k, &one->is_adapter);
-		if (!one->served_name)
-			pack_fail(k, -BB_ESYNTAX);
 	}
 }
 
 static void pack_model_row(struct pack *k, struct fleet *f, struct model *m)
 {
-	pack_name(k, &m->name);
+	pack_text(k, &m->name);
 	pack_u64(k, &m->created_ns);
 	pack_u64(k, &m->sequence);
 	pack_u32(k, &m->held, UINT32_MAX);
 	pack_model_plan(k, &m->plan, f->engine_count);
 	/* Reading, they are put into force together with the names that follow from them. */
 	pack_bindings(k, pack_is_reading(k) ? &m->rebound : &m->bound, f->engine_count);
-	if (!m->name)
-		pack_fail(k, -BB_ESYNTAX);
 }
 
 static void put_in_force(struct fleet *f, struct pack *k)

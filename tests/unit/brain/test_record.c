@@ -93,7 +93,7 @@ static void configure(struct play *p)
 {
 	static const char *const names[] = { "http://a", "http://b", "http://c",
 					     "http://d", "http://e", "http://f" };
-	const struct bb_str aliases[] = { BB_STR("small"), BB_STR("*") };
+	const struct bb_str aliases[] = { BB_STR("small"), BB_STR("*"), BB_STR("") };
 	struct plan_engine engines[ENGINES];
 	struct engine_id ids[ENGINES];
 	uint32_t slots[ENGINES], which[ENGINES], count = 0;
@@ -110,7 +110,7 @@ static void configure(struct play *p)
 	}
 	const struct plan_model m = { .name = BB_STR("m"),
 				      .aliases = aliases,
-				      .alias_count = 1 + below(p, 2),
+				      .alias_count = 1 + below(p, 3),
 				      .engines = slots,
 				      .engine_count = count };
 	const struct plan plan = { .engines = engines,
@@ -129,13 +129,14 @@ static void report(struct play *p)
 	const struct report_model models[] = {
 		{ .name = BB_STR("m"), .context_tokens = 32768 },
 		{ .name = BB_STR("n"), .context_tokens = 8192, .is_adapter = true },
+		{ .name = BB_STR("") },
 	};
 	const uint32_t engine = below(p, ENGINES);
 	const struct engine_report r = {
 		.state = below(p, 10) ? ENGINE_READY : ENGINE_DOWN,
 		.has_models = below(p, 2),
 		.models = models,
-		.model_count = 1 + below(p, 2),
+		.model_count = 1 + below(p, 3),
 		.api_mask = below(p, 3) ? 0 : 3,
 		.sequences_max = below(p, 3) ? 0 : 4 + below(p, 12),
 		.kv_tokens_max = below(p, 3) ? 0 : 8000 + below(p, 4) * 4000,
