@@ -442,8 +442,13 @@ void brain_engine_lacks(struct brain *b, struct engine_id id, uint32_t api)
 
 void brain_tick(struct brain *b, uint64_t now_ns)
 {
+	const struct lane_table t = flight_table(b);
+
 	if (b->record)
 		record_tick(b, now_ns);
+	for (uint32_t i = 0; i < b->lane_count; i++)
+		if (b->lanes[i].requests)
+			lane_settle(&b->lanes[i], &t, now_ns);
 	held_expire(b, now_ns);
 	held_walk(b, now_ns);
 	index_sweep(b->index);
