@@ -165,7 +165,7 @@ def test_what_others_would_have_chosen(folder):
     rows = {p["policy"]: p for p in r["policies"]}
     assert set(rows) == {None, "lookahead", "round_robin", "least_tokens"}
     assert rows[None]["decisions"] >= 96 and rows[None]["differs"] == 0
-    assert rows["lookahead"]["differs"] <= 0.05 * rows[None]["decisions"], rows  # ties
+    assert rows["lookahead"]["differs"] <= 16, rows  # ties: the beginning of each conversation
     assert rows["round_robin"]["differs"] > 0.3 * rows[None]["decisions"]
     assert rows["round_robin"]["cached_tokens"] < 0.8 * rows[None]["cached_tokens"]
     assert rows["round_robin"]["ttft_ms"] > rows[None]["ttft_ms"]
