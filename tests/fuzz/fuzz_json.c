@@ -153,7 +153,7 @@ static void request(struct bb_str body, bool is_object)
 static void tap(struct bb_str text)
 {
 	static struct usage_tap t;
-	struct usage one = { 0, 0, 0, 0, false }, two = one;
+	struct usage one = { .known = false }, two = one;
 	const size_t at = text.len ? (unsigned char)text.p[0] % text.len : 0;
 
 	usage_tap_init(&t);
