@@ -5,6 +5,10 @@ import subprocess
 
 from sim_process import busbar_path
 
+import pytest
+
+pytestmark = pytest.mark.release_only
+
 BUSBAR = busbar_path()
 SMALL = ["--engines", "20", "--blocks", "500", "--depth", "200", "--matches", "50", "--events", "640"]
 

@@ -14,6 +14,7 @@ from sim_process import Sim
 REAL = os.environ.get("BUSBAR_MODEL")
 
 pytestmark = [
+    pytest.mark.release_only,
     pytest.mark.skipif(not REAL, reason="BUSBAR_MODEL is not set"),
     pytest.mark.skipif(not os.access(ENGINE, os.X_OK), reason=f"{ENGINE} is not built (make engine)"),
 ]

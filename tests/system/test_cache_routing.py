@@ -13,6 +13,8 @@ from gateway_process import Gateway, wait_until
 from sim_process import Sim
 from small_tokenizer import write_tokenizer
 
+pytestmark = pytest.mark.release_only  # what is compared are times
+
 # Four engines whose caches hold all conversations together, but not all of them each.
 ENGINE = {"ttft": "5ms", "itl": "1ms", "prefill_rate": 20000, "kv_blocks": 3500, "max_seqs": 64}
 
@@ -29,7 +31,7 @@ def finished(sims):
 
 
 def conversations():
-    return Conversations(32, 14, context=1200, question=250, output=50)
+    return Conversations(32, 12, context=1200, question=250, output=50)
 
 
 def test_turns_stay_where_their_cache_is_without_events():

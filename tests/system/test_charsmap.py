@@ -16,6 +16,8 @@ import pytest
 from sim_process import busbar_path
 from token_texts import texts
 
+pytestmark = pytest.mark.release_only
+
 sentencepiece = pytest.importorskip("sentencepiece", reason="the Python package sentencepiece is not installed")
 tokenizers = pytest.importorskip("tokenizers", reason="the Python package tokenizers is not installed")
 

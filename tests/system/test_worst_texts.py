@@ -16,6 +16,8 @@ sys.path.insert(0, str(ROOT / "bench"))
 
 import worst_texts  # noqa: E402  (it lies in bench/)
 
+pytestmark = pytest.mark.release_only
+
 
 @pytest.mark.parametrize("kind", worst_texts.KINDS)
 def test_hard_texts_cost_at_most_20_times_prose(kind):
