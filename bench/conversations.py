@@ -74,7 +74,7 @@ def ask(port, body):
 def load(settings, port, body_path):
     """Percentiles in µs of the first token, in an open loop."""
     command = [settings.busbar, "bench", "load", "--url", f"http://127.0.0.1:{port}", "--body", body_path,
-               "--stream", "--rate", str(settings.rate), "--connections", "16", "--warmup", "2s",
+               "--rate", str(settings.rate), "--connections", "16", "--warmup", "2s",
                "--duration", f"{settings.seconds}s", "--json"]
     log = os.path.join(settings.work, f"load-{port}.json")
     generator = Process(command, settings.other_cores, log)
@@ -126,7 +126,9 @@ def main():
         with open(body_path, "w", encoding="utf-8") as f:
             json.dump(chat(settings.warm_words, 77, "@" * 16), f)
         direct = load(settings, ENGINE, body_path)
+        before = gateway.usage()["cpu_s"]
         through = load(settings, GATEWAY, body_path)
+        warm_cpu_s = gateway.usage()["cpu_s"] - before
         colds = []
         for seed in range(100, 110):
             body = chat(settings.cold_words, seed)
@@ -141,6 +143,7 @@ def main():
         "warm_added_us": {p: round(through[p] - direct[p], 1) for p in ("p50", "p90", "p99")},
         "warm_through_us": {p: through[p] for p in ("p50", "p90", "p99")},
         "warm_direct_us": {p: direct[p] for p in ("p50", "p90", "p99")},
+        "warm_cpu_us": round(1e6 * warm_cpu_s / (settings.rate * (settings.seconds + 2)), 1),
         "cold_cpu_ms": round(1000 * sum(colds) / len(colds), 2),
         "predicted_tokens": sum(e["cache"]["predicted_tokens"] for e in status),
         "reported_tokens": sum(e["cache"]["reported_tokens"] for e in status),
@@ -152,6 +155,7 @@ def main():
         for p in ("p50", "p90", "p99"):
             print(f"  first token {p}: {direct[p]:8.1f} µs direct, {through[p]:8.1f} µs through the gateway:"
                   f" {through[p] - direct[p]:8.1f} µs added")
+        print(f"  CPU of the gateway: {found['warm_cpu_us']} µs a request")
         print(f"cold, about {settings.cold_words} tokens: {found['cold_cpu_ms']} ms of CPU in the gateway")
         print(f"cached tokens: {found['predicted_tokens']} predicted, {found['reported_tokens']} reported")
     shutil.rmtree(settings.work, ignore_errors=True)
