@@ -173,7 +173,7 @@ static uint32_t next_in_order(const struct brain *b, uint64_t now_ns)
 static bool is_any_open(const struct brain *b, uint64_t now_ns)
 {
 	for (uint32_t i = 0; i < b->lane_count; i++)
-		if (lane_is_open(&b->lanes[i], now_ns, 0))
+		if (b->promised[i] == 0 && lane_is_open(&b->lanes[i], now_ns, 0))
 			return true;
 	return false;
 }
@@ -221,6 +221,9 @@ void held_walk(struct brain *b, uint64_t now_ns)
 			break;
 		b->flights[slot].held->visit = b->walk;
 		look_at(b, now_ns, slot);
+		/* It may have closed, or waits for, the last one: nobody behind it can go. */
+		if (b->policy->holds && !is_any_open(b, now_ns))
+			break;
 	}
 	memset(b->promised, 0, b->lane_count * sizeof(*b->promised));
 }
