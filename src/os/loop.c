@@ -31,15 +31,30 @@ struct loop {
 	uint64_t turns;             /* atomic */
 };
 
+/* The loop whose turn this thread is in. */
+static _Thread_local struct loop *turning;
+
+/* It has only ended the wait: the turn looks into the inbox. */
 static void on_wake(struct loop_fd *w, unsigned events)
 {
-	struct loop *l = BB_CONTAINER(w, struct loop, wake);
 	uint64_t ignored;
-	struct loop_message *m, *ordered = NULL;
 
 	(void)events;
 	while (read(w->fd, &ignored, sizeof(ignored)) < 0 && errno == EINTR)
 		;
+}
+
+static bool has_messages(const struct loop *l)
+{
+	return __atomic_load_n(&l->inbox, __ATOMIC_RELAXED) != NULL;
+}
+
+static void run_messages(struct loop *l)
+{
+	struct loop_message *m, *ordered = NULL;
+
+	if (!has_messages(l))
+		return;
 	m = __atomic_exchange_n(&l->inbox, NULL, __ATOMIC_ACQUIRE);
 	while (m) {
 		struct loop_message *next = m->next;
@@ -127,7 +142,8 @@ void loop_post(struct loop *l, struct loop_message *m)
 		m->next = head;
 	} while (!__atomic_compare_exchange_n(&l->inbox, &head, m, true, __ATOMIC_RELEASE,
 					      __ATOMIC_RELAXED));
-	if (!head) /* else someone has woken it for the messages before ours */
+	/* Else someone has woken it for the messages before ours, or it is awake and will look. */
+	if (!head && turning != l)
 		loop_wake(l);
 }
 
@@ -351,7 +367,9 @@ void loop_turn(struct loop *l, uint64_t wait_ns)
 	if (l->turns)
 		__atomic_store_n(&l->busy_ns, l->busy_ns + (before_ns - l->now_ns),
 				 __ATOMIC_RELAXED);
-	if (!bb_list_is_empty(&l->tasks))
+	struct loop *const outer = turning;
+	turning = l;
+	if (!bb_list_is_empty(&l->tasks) || has_messages(l))
 		wait_ns = 0;
 	if (l->heap_len) {
 		const uint64_t next_ns = l->heap[0]->heap_ns;
@@ -369,8 +387,10 @@ void loop_turn(struct loop *l, uint64_t wait_ns)
 			w->on_event(w, loop_events(e.events));
 	}
 	l->event_count = 0;
+	run_messages(l);
 	run_timers(l);
 	run_tasks(l);
+	turning = outer;
 	__atomic_store_n(&l->turns, l->turns + 1, __ATOMIC_RELAXED);
 }
 

@@ -323,6 +323,33 @@ static void messages_of_a_sender_arrive_in_order(void **state)
 	assert_int_equal(received, SENDERS * MESSAGES);
 }
 
+struct own_message {
+	struct loop_message message;
+	unsigned runs;
+};
+
+static void run_own(struct loop_message *m)
+{
+	struct own_message *own = BB_CONTAINER(m, struct own_message, message);
+
+	if (++own->runs < 3)
+		loop_post(loop, m); /* to itself: in the next turn, and not for ever in this one */
+}
+
+/* Without waking itself: the next turn knows without being told, and does not wait. */
+static void a_loop_may_post_to_itself(void **state)
+{
+	struct own_message own = { .message.run = run_own };
+
+	loop_post(loop, &own.message);
+	for (unsigned i = 1; i <= 3; i++) {
+		loop_turn(loop, UINT64_MAX);
+		assert_int_equal(own.runs, i);
+	}
+	loop_turn(loop, 0);
+	assert_int_equal(own.runs, 3);
+}
+
 static void stop_before_run_returns_at_once(void **state)
 {
 	loop_stop(loop);
@@ -356,6 +383,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_deleted_descriptor_gets_no_event_of_this_turn, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(messages_of_a_sender_arrive_in_order, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_loop_may_post_to_itself, setup, teardown),
 		cmocka_unit_test_setup_teardown(stop_before_run_returns_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(waiting_ends_in_time, setup, teardown),
 	};
