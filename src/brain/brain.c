@@ -15,65 +15,38 @@
 #define INDEX_BYTES_DEFAULT ((size_t)512 << 20)
 #define HASH_BYTES_DEFAULT ((size_t)256 << 20)
 
-static void *columns_alloc(size_t size)
-{
-	return bb_alloc_zero(INDEX_ROWS_MAX, size);
-}
+/* What else there is a row of for each candidate or lane. */
+#define ROWS(X)                                                                                    \
+	X(binding)                                                                                 \
+	X(cost)                                                                                    \
+	X(depths)                                                                                  \
+	X(raw_cached)                                                                              \
+	X(promised)                                                                                \
+	X(lanes)                                                                                   \
+	X(owners)                                                                                  \
+	X(identities)                                                                              \
+	X(kv_lanes)
 
-static bool columns_create(struct brain *b)
+static int columns_create(struct brain *b)
 {
-	struct candidates *c = &b->columns;
+	bool is_whole = candidates_create(&b->columns, INDEX_ROWS_MAX) == 0;
 
-	c->slot = columns_alloc(sizeof(*c->slot));
-	c->lane = columns_alloc(sizeof(*c->lane));
-	c->requests = columns_alloc(sizeof(*c->requests));
-	c->tokens = columns_alloc(sizeof(*c->tokens));
-	c->pending_prefill = columns_alloc(sizeof(*c->pending_prefill));
-	c->cached = columns_alloc(sizeof(*c->cached));
-	c->promised = columns_alloc(sizeof(*c->promised));
-	c->lora_ms = columns_alloc(sizeof(*c->lora_ms));
-	c->identity = columns_alloc(sizeof(*c->identity));
-	c->terms = columns_alloc(sizeof(*c->terms));
-	b->binding = columns_alloc(sizeof(*b->binding));
-	b->cost = columns_alloc(sizeof(*b->cost));
-	b->depths = columns_alloc(sizeof(*b->depths));
-	b->raw_cached = columns_alloc(sizeof(*b->raw_cached));
-	b->promised = columns_alloc(sizeof(*b->promised));
-	b->lanes = columns_alloc(sizeof(*b->lanes));
-	b->owners = columns_alloc(sizeof(*b->owners));
-	b->identities = columns_alloc(sizeof(*b->identities));
-	b->kv_lanes = columns_alloc(sizeof(*b->kv_lanes));
-	return c->slot && c->lane && c->requests && c->tokens && c->pending_prefill && c->cached &&
-	       c->promised && c->lora_ms && c->identity && c->terms && b->binding && b->cost &&
-	       b->depths && b->raw_cached && b->promised && b->lanes && b->owners && b->identities &&
-	       b->kv_lanes;
+#define X(rows)                                                                                    \
+	b->rows = bb_alloc_zero(INDEX_ROWS_MAX, sizeof(*b->rows));                                 \
+	is_whole = is_whole && b->rows;
+	ROWS(X)
+#undef X
+	return is_whole ? 0 : -BB_ENOMEM;
 }
 
 static void columns_destroy(struct brain *b)
 {
-	struct candidates *c = &b->columns;
-
 	for (uint32_t i = 0; i < b->lane_count; i++)
 		kv_lane_fini(&b->kv_lanes[i]);
-	bb_free(c->slot);
-	bb_free(c->lane);
-	bb_free(c->requests);
-	bb_free(c->tokens);
-	bb_free(c->pending_prefill);
-	bb_free(c->cached);
-	bb_free(c->promised);
-	bb_free(c->lora_ms);
-	bb_free(c->identity);
-	bb_free(c->terms);
-	bb_free(b->binding);
-	bb_free(b->cost);
-	bb_free(b->depths);
-	bb_free(b->raw_cached);
-	bb_free(b->promised);
-	bb_free(b->lanes);
-	bb_free(b->owners);
-	bb_free(b->identities);
-	bb_free(b->kv_lanes);
+	candidates_destroy(&b->columns);
+#define X(rows) BB_FREE(b->rows);
+	ROWS(X)
+#undef X
 }
 
 /* Zeros are the defaults. */
@@ -148,8 +121,8 @@ int brain_create(const struct brain_config *config, struct brain **out)
 		rc = shares_create(&b->shares);
 	if (!rc)
 		rc = lengths_create(b, l.models_max);
-	if (!rc && !columns_create(b))
-		rc = -BB_ENOMEM;
+	if (!rc)
+		rc = columns_create(b);
 	if (rc) {
 		brain_destroy(b);
 		return rc;

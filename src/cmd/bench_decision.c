@@ -67,50 +67,20 @@ static struct lane_request *row_of(void *table, uint32_t row)
 	return &((struct lane_request *)table)[row];
 }
 
-static void *column(struct bench *b, size_t size, bool *is_missing)
-{
-	void *p = bb_alloc_zero(b->engines, size);
-
-	*is_missing |= !p;
-	return p;
-}
-
 static int set_up(struct bench *b)
 {
-	struct candidates *c = &b->c;
-	bool is_missing = false;
+	const int rc = candidates_create(&b->c, b->engines);
 
-	c->slot = column(b, sizeof(*c->slot), &is_missing);
-	c->lane = column(b, sizeof(*c->lane), &is_missing);
-	c->requests = column(b, sizeof(*c->requests), &is_missing);
-	c->tokens = column(b, sizeof(*c->tokens), &is_missing);
-	c->pending_prefill = column(b, sizeof(*c->pending_prefill), &is_missing);
-	c->cached = column(b, sizeof(*c->cached), &is_missing);
-	c->promised = column(b, sizeof(*c->promised), &is_missing);
-	c->lora_ms = column(b, sizeof(*c->lora_ms), &is_missing);
-	c->identity = column(b, sizeof(*c->identity), &is_missing);
-	c->terms = column(b, sizeof(*c->terms), &is_missing);
-	b->lanes = column(b, sizeof(*b->lanes), &is_missing);
-	b->cost = column(b, sizeof(*b->cost), &is_missing);
+	b->lanes = bb_alloc_zero(b->engines, sizeof(*b->lanes));
+	b->cost = bb_alloc_zero(b->engines, sizeof(*b->cost));
 	b->rows = bb_alloc_zero(b->engines * (b->streams * 2 + 3) + 1, sizeof(*b->rows));
 	b->ns = bb_alloc_zero(b->rounds, sizeof(*b->ns));
-	return is_missing || !b->rows || !b->ns ? -BB_ENOMEM : 0;
+	return rc || !b->lanes || !b->cost || !b->rows || !b->ns ? -BB_ENOMEM : 0;
 }
 
 static void tear_down(struct bench *b)
 {
-	struct candidates *c = &b->c;
-
-	bb_free(c->slot);
-	bb_free(c->lane);
-	bb_free(c->requests);
-	bb_free(c->tokens);
-	bb_free(c->pending_prefill);
-	bb_free(c->cached);
-	bb_free(c->promised);
-	bb_free(c->lora_ms);
-	bb_free(c->identity);
-	bb_free(c->terms);
+	candidates_destroy(&b->c);
 	bb_free(b->lanes);
 	bb_free(b->cost);
 	bb_free(b->rows);

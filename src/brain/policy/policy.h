@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/err.h"
 #include "base/hash.h"
 #include "brain/lane.h"
 
@@ -42,6 +43,10 @@ struct candidates {
 	/* Filled in by policies that predict; zeroed before. Out of the question: ttft_ms only. */
 	struct policy_terms *terms;
 };
+
+/* Columns of so many rows, zeroed. On failure nothing is left. */
+BB_MUST int candidates_create(struct candidates *c, uint32_t rows);
+void candidates_destroy(struct candidates *c);
 
 struct policy_input {
 	uint64_t now_ns;
