@@ -5,6 +5,7 @@
 #include <yyjson.h>
 
 #include "cmd/admin_call.h"
+#include "cmd/reply_json.h"
 #include "cmd/cmd.h"
 #include "cmd/explain_log.h"
 #include "gateway/explanation_write.h"
@@ -28,18 +29,6 @@ static void usage(FILE *out)
 		"  --json         the same as JSON, for programs\n");
 }
 
-static double number(yyjson_val *object, const char *key)
-{
-	return yyjson_get_num(yyjson_obj_get(object, key));
-}
-
-static const char *text(yyjson_val *object, const char *key)
-{
-	const char *value = yyjson_get_str(yyjson_obj_get(object, key));
-
-	return value ? value : "";
-}
-
 static bool has(yyjson_val *object, const char *key)
 {
 	return yyjson_obj_get(object, key) != NULL;
@@ -49,25 +38,28 @@ static bool has(yyjson_val *object, const char *key)
 
 static void request_print(yyjson_val *root)
 {
-	const char *model =
-		has(root, "model_name") ? text(root, "model_name") : text(root, "model");
+	const char *model = has(root, "model_name") ? reply_text(root, "model_name")
+						    : reply_text(root, "model");
 
-	printf("request   %s: %s, model %s", text(root, "id"), text(root, "api"), model);
+	printf("request   %s: %s, model %s", reply_text(root, "id"), reply_text(root, "api"),
+	       model);
 	if (has(root, "tenant"))
-		printf(", tenant %s", text(root, "tenant"));
-	printf("\nat        %s\n", has(root, "time") ? text(root, "time") : text(root, "decided"));
+		printf(", tenant %s", reply_text(root, "tenant"));
+	printf("\nat        %s\n",
+	       has(root, "time") ? reply_text(root, "time") : reply_text(root, "decided"));
 }
 
 static void known_print(yyjson_val *d)
 {
-	const char *hashed = text(d, "hashed");
+	const char *hashed = reply_text(d, "hashed");
 
-	printf("known     %.0f prompt tokens (%s)", number(d, "prompt"),
+	printf("known     %.0f prompt tokens (%s)", reply_number(d, "prompt"),
 	       yyjson_get_bool(yyjson_obj_get(d, "exact")) ? "counted" : "estimated");
 	if (strcmp(hashed, "nothing") == 0 || !has(d, "blocks"))
 		printf("; nothing to look up in the index");
 	else
-		printf("; %.0f blocks to look up, hashed from its %s", number(d, "blocks"), hashed);
+		printf("; %.0f blocks to look up, hashed from its %s", reply_number(d, "blocks"),
+		       hashed);
 	printf("%s\n", has(d, "session") ? "; its session" : "");
 }
 
@@ -75,11 +67,11 @@ static void reason_print(yyjson_val *d)
 {
 	yyjson_val *list = yyjson_obj_get(d, "candidates");
 	struct reason_facts f = {
-		.reason = bb_str_of(text(d, "reason")),
-		.policy = bb_str_of(text(d, "policy")),
-		.prompt_tokens = (uint64_t)number(d, "prompt"),
-		.cached = (uint64_t)number(d, "cached"),
-		.possible = (uint64_t)number(d, "possible"),
+		.reason = bb_str_of(reply_text(d, "reason")),
+		.policy = bb_str_of(reply_text(d, "policy")),
+		.prompt_tokens = (uint64_t)reply_number(d, "prompt"),
+		.cached = (uint64_t)reply_number(d, "cached"),
+		.possible = (uint64_t)reply_number(d, "possible"),
 	};
 	struct bb_buf line;
 	size_t i, max;
@@ -90,16 +82,16 @@ static void reason_print(yyjson_val *d)
 		if (i == 2)
 			break;
 		f.best[f.best_count++] = (struct reason_candidate){
-			.engine = bb_str_of(text(c, "engine")),
-			.ttft_ms = number(c, "ttft_ms"),
-			.total_ms = number(c, "total_ms"),
+			.engine = bb_str_of(reply_text(c, "engine")),
+			.ttft_ms = reply_number(c, "ttft_ms"),
+			.total_ms = reply_number(c, "total_ms"),
 		};
 	}
 	bb_buf_init(&line, 65536);
 	reason_write(&line, &f);
 	printf("why       %.*s\n", (int)line.len, line.p ? line.p : "");
-	printf("policy    %s: %.0f of %.0f %s\n", text(d, "policy"), number(d, "of"),
-	       number(d, "engines"), "engines (or ranks of them) could take it");
+	printf("policy    %s: %.0f of %.0f %s\n", reply_text(d, "policy"), reply_number(d, "of"),
+	       reply_number(d, "engines"), "engines (or ranks of them) could take it");
 	bb_buf_fini(&line);
 }
 
@@ -113,7 +105,7 @@ static int engine_width(yyjson_val *list)
 
 	yyjson_arr_foreach(list, i, max, c)
 	{
-		const int len = (int)strlen(text(c, "engine")) + (has(c, "rank") ? 4 : 0);
+		const int len = (int)strlen(reply_text(c, "engine")) + (has(c, "rank") ? 4 : 0);
 		if (len > width)
 			width = len;
 	}
@@ -124,20 +116,22 @@ static void candidate_print(yyjson_val *c, bool is_chosen, int width)
 {
 	char name[512];
 
-	snprintf(name, sizeof(name), "%s", text(c, "engine"));
+	snprintf(name, sizeof(name), "%s", reply_text(c, "engine"));
 	if (has(c, "rank"))
-		snprintf(name, sizeof(name), "%s#%.0f", text(c, "engine"), number(c, "rank"));
+		snprintf(name, sizeof(name), "%s#%.0f", reply_text(c, "engine"),
+			 reply_number(c, "rank"));
 	printf("%s %-*s %8.0f %8.0f %8.0f", is_chosen ? "=>" : "  ", width, name,
-	       number(c, "requests"), number(c, "pending"), number(c, "cached"));
+	       reply_number(c, "requests"), reply_number(c, "pending"), reply_number(c, "cached"));
 	if (has(c, "ttft_ms"))
-		printf(" %8.1f %8.1f %8.1f %8.1f", number(c, "wait_ms"), number(c, "prefill_ms"),
-		       number(c, "limit_ms"), number(c, "ttft_ms"));
+		printf(" %8.1f %8.1f %8.1f %8.1f", reply_number(c, "wait_ms"),
+		       reply_number(c, "prefill_ms"), reply_number(c, "limit_ms"),
+		       reply_number(c, "ttft_ms"));
 	else
 		printf(" %8s %8s %8s %8s", "-", "-", "-", "-");
 	if (has(c, "total_ms"))
-		printf(" %9.1f\n", number(c, "total_ms"));
+		printf(" %9.1f\n", reply_number(c, "total_ms"));
 	else if (has(c, "cost"))
-		printf(" %9.6g\n", number(c, "cost"));
+		printf(" %9.6g\n", reply_number(c, "cost"));
 	else
 		printf(" %9s\n", "-");
 }
@@ -155,8 +149,9 @@ static void candidates_print(yyjson_val *d)
 	       "PENDING", "CACHED", "WAIT", "PREFILL", "LIMIT", "TTFT",
 	       is_timed ? "ADDED" : "COST");
 	yyjson_arr_foreach(list, i, max, c) candidate_print(c, i == 0, width);
-	if (number(d, "of") > (double)yyjson_arr_size(list))
-		printf("   … and %.0f more\n", number(d, "of") - (double)yyjson_arr_size(list));
+	if (reply_number(d, "of") > (double)yyjson_arr_size(list))
+		printf("   … and %.0f more\n",
+		       reply_number(d, "of") - (double)yyjson_arr_size(list));
 	printf("   tokens; then milliseconds%s\n\n",
 	       is_timed ? ", as predicted" : ": this policy predicts none");
 }
@@ -166,15 +161,16 @@ static void engines_print(yyjson_val *list, const char *heading)
 	size_t i, max;
 	yyjson_val *e;
 
-	yyjson_arr_foreach(list, i, max, e)
-		printf("%-9s %s: %s\n", i == 0 ? heading : "", text(e, "engine"), text(e, "why"));
+	yyjson_arr_foreach(list, i, max, e) printf("%-9s %s: %s\n", i == 0 ? heading : "",
+						   reply_text(e, "engine"), reply_text(e, "why"));
 }
 
 /* ---- what happened then ---- */
 
 static void times_print(yyjson_val *d)
 {
-	const double predicted = number(d, "ttft_ms"), actual = number(d, "actual_ttft_ms");
+	const double predicted = reply_number(d, "ttft_ms"),
+		     actual = reply_number(d, "actual_ttft_ms");
 
 	if (actual > 0) {
 		printf("; first token %.1f ms after the decision", actual);
@@ -188,37 +184,37 @@ static void end_print(yyjson_val *root, yyjson_val *d)
 {
 	if (has(d, "held_ms"))
 		printf("held      %.1f ms in the gateway, until an engine was open\n",
-		       number(d, "held_ms"));
+		       reply_number(d, "held_ms"));
 	engines_print(yyjson_obj_get(d, "left_out"), "left out");
 	if (has(d, "left_out_count"))
-		printf("          %.0f in all\n", number(d, "left_out_count"));
+		printf("          %.0f in all\n", reply_number(d, "left_out_count"));
 	engines_print(yyjson_obj_get(d, "failed"), "failed");
-	if (strcmp(text(root, "state"), "held") == 0) {
+	if (strcmp(reply_text(root, "state"), "held") == 0) {
 		printf("now       it waits for an engine that is open, for %.0f ms so far\n",
-		       number(root, "age_ms"));
+		       reply_number(root, "age_ms"));
 		return;
 	}
-	if (strcmp(text(root, "state"), "sent") == 0) {
-		printf("now       it is at %s, decided %.0f ms ago\n", text(root, "engine"),
-		       number(root, "age_ms"));
+	if (strcmp(reply_text(root, "state"), "sent") == 0) {
+		printf("now       it is at %s, decided %.0f ms ago\n", reply_text(root, "engine"),
+		       reply_number(root, "age_ms"));
 		return;
 	}
-	if (strcmp(text(root, "state"), "refused") == 0) {
+	if (strcmp(reply_text(root, "state"), "refused") == 0) {
 		printf("now       it is being refused\n");
 		return;
 	}
-	printf("then      %s (%.0f%s%s) after %.1f ms", text(root, "outcome"),
-	       number(root, "status"), has(root, "error") ? ", " : "", text(root, "error"),
-	       number(root, "duration_ms"));
+	printf("then      %s (%.0f%s%s) after %.1f ms", reply_text(root, "outcome"),
+	       reply_number(root, "status"), has(root, "error") ? ", " : "",
+	       reply_text(root, "error"), reply_number(root, "duration_ms"));
 	if (has(root, "attempts"))
-		printf(", in %.0f attempts", number(root, "attempts"));
+		printf(", in %.0f attempts", reply_number(root, "attempts"));
 	times_print(d);
 	printf("\n");
 	if (has(d, "reported"))
 		printf("cache     %.0f of %.0f prompt tokens, says the engine; expected %.0f, the "
 		       "best of all %.0f\n",
-		       number(d, "reported"), number(root, "prompt_tokens"), number(d, "cached"),
-		       number(d, "possible"));
+		       reply_number(d, "reported"), reply_number(root, "prompt_tokens"),
+		       reply_number(d, "cached"), reply_number(d, "possible"));
 }
 
 static int print(yyjson_val *root)
@@ -228,8 +224,8 @@ static int print(yyjson_val *root)
 	request_print(root);
 	if (!d) {
 		printf("then      %s (%.0f%s%s): no engine was chosen for it\n",
-		       text(root, "outcome"), number(root, "status"),
-		       has(root, "error") ? ", " : "", text(root, "error"));
+		       reply_text(root, "outcome"), reply_number(root, "status"),
+		       has(root, "error") ? ", " : "", reply_text(root, "error"));
 		return 0;
 	}
 	known_print(d);

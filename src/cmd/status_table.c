@@ -5,6 +5,7 @@
 #include <yyjson.h>
 
 #include "cmd/admin_call.h"
+#include "cmd/reply_json.h"
 #include "cmd/cmd.h"
 #include "cmd/status_index.h"
 
@@ -16,18 +17,6 @@ static void usage(FILE *out)
 		     "  --index        what the prefix index has of each engine, how far it is believed, and\n"
 		     "                 what has been learned of each kind of engine\n"
 		     "  --json         the same as JSON, for programs\n");
-}
-
-static double number(yyjson_val *object, const char *key)
-{
-	return yyjson_get_num(yyjson_obj_get(object, key));
-}
-
-static const char *text(yyjson_val *object, const char *key)
-{
-	const char *value = yyjson_get_str(yyjson_obj_get(object, key));
-
-	return value ? value : "";
 }
 
 /* "3.2k" "1.5M" */
@@ -55,30 +44,16 @@ static const char *short_time(double seconds, char out[16])
 	return out;
 }
 
-static int column_width(yyjson_val *list, const char *key, int least)
-{
-	size_t i, max;
-	yyjson_val *item;
-	int width = least;
-
-	yyjson_arr_foreach(list, i, max, item) {
-		const int len = (int)strlen(text(item, key));
-		if (len > width)
-			width = len;
-	}
-	return width;
-}
-
 /* "exact, 1.2k blocks, 3 ms" or "assumed" */
 static const char *cache_text(yyjson_val *kv, char out[48])
 {
 	char blocks[16];
 
-	if (strcmp(text(kv, "mode"), "exact") != 0)
+	if (strcmp(reply_text(kv, "mode"), "exact") != 0)
 		snprintf(out, 48, "assumed");
 	else
-		snprintf(out, 48, "exact, %s blocks, %.0f ms", short_count(number(kv, "blocks"), blocks),
-			 number(kv, "lag_ms"));
+		snprintf(out, 48, "exact, %s blocks, %.0f ms", short_count(reply_number(kv, "blocks"), blocks),
+			 reply_number(kv, "lag_ms"));
 	return out;
 }
 
@@ -90,18 +65,18 @@ static void caches_explain(yyjson_val *engines)
 
 	yyjson_arr_foreach(engines, i, max, e) {
 		yyjson_val *kv = yyjson_obj_get(e, "kv");
-		if (kv && strcmp(text(kv, "mode"), "exact") != 0)
-			printf("\n%s: what its cache holds is assumed: %s\n", text(e, "url"),
-			       text(kv, "why"));
-		if (number(kv, "lost_gaps") > 0)
-			printf("\n%s: events of its cache were lost %.0f times\n", text(e, "url"),
-			       number(kv, "lost_gaps"));
+		if (kv && strcmp(reply_text(kv, "mode"), "exact") != 0)
+			printf("\n%s: what its cache holds is assumed: %s\n", reply_text(e, "url"),
+			       reply_text(kv, "why"));
+		if (reply_number(kv, "lost_gaps") > 0)
+			printf("\n%s: events of its cache were lost %.0f times\n", reply_text(e, "url"),
+			       reply_number(kv, "lost_gaps"));
 	}
 }
 
 static void engines_print(yyjson_val *engines)
 {
-	const int width = column_width(engines, "url", 6);
+	const int width = reply_width(engines, "url", 6);
 	size_t i, max;
 	yyjson_val *e;
 	char since[16], tokens[16], served[16], kv[16], cache[48];
@@ -113,26 +88,26 @@ static void engines_print(yyjson_val *engines)
 		yyjson_val *reported = yyjson_obj_get(e, "reported");
 		snprintf(kv, sizeof(kv), "-");
 		if (reported)
-			snprintf(kv, sizeof(kv), "%.0f%%", 100 * number(reported, "kv_usage"));
+			snprintf(kv, sizeof(kv), "%.0f%%", 100 * reply_number(reported, "kv_usage"));
 		printf("%-*s  %-8s %-9s %6s %9.0f %9s %8.1f %8.1f %9s %7.0f %6s  %-9s  %s\n", width,
-		       text(e, "url"), text(e, "kind"), text(e, "state"),
-		       short_time(number(e, "state_seconds"), since), number(e, "requests_in_flight"),
-		       short_count(number(e, "tokens_in_flight"), tokens),
-		       number(e, "requests_per_second"), number(e, "output_tokens_per_second"),
-		       short_count(number(e, "requests"), served), number(e, "failures"), kv,
-		       text(e, "tokens"), cache_text(yyjson_obj_get(e, "kv"), cache));
+		       reply_text(e, "url"), reply_text(e, "kind"), reply_text(e, "state"),
+		       short_time(reply_number(e, "state_seconds"), since), reply_number(e, "requests_in_flight"),
+		       short_count(reply_number(e, "tokens_in_flight"), tokens),
+		       reply_number(e, "requests_per_second"), reply_number(e, "output_tokens_per_second"),
+		       short_count(reply_number(e, "requests"), served), reply_number(e, "failures"), kv,
+		       reply_text(e, "tokens"), cache_text(yyjson_obj_get(e, "kv"), cache));
 	}
 	/* What keeps token counts from being exact. */
 	yyjson_arr_foreach(engines, i, max, e)
-		if (strcmp(text(e, "tokens"), "different") == 0 || strcmp(text(e, "tokens"), "unknown") == 0)
-			printf("\n%s: token counts are not known to be exact: %s\n", text(e, "url"),
-			       text(e, "tokens_detail"));
+		if (strcmp(reply_text(e, "tokens"), "different") == 0 || strcmp(reply_text(e, "tokens"), "unknown") == 0)
+			printf("\n%s: token counts are not known to be exact: %s\n", reply_text(e, "url"),
+			       reply_text(e, "tokens_detail"));
 	caches_explain(engines);
 }
 
 static void models_print(yyjson_val *models)
 {
-	const int width = column_width(models, "name", 5);
+	const int width = reply_width(models, "name", 5);
 	size_t i, max, k, count;
 	yyjson_val *m, *alias;
 	char context[16];
@@ -140,11 +115,11 @@ static void models_print(yyjson_val *models)
 	printf("\n%-*s  %7s %8s  %s\n", width, "MODEL", "ENGINES", "CONTEXT", "ALIASES");
 	yyjson_arr_foreach(models, i, max, m) {
 		char ready[24];
-		snprintf(ready, sizeof(ready), "%.0f/%.0f", number(m, "engines_ready"),
-			 number(m, "engines"));
-		printf("%-*s  %7s %8s ", width, text(m, "name"), ready,
-		       number(m, "context_tokens") > 0
-			       ? short_count(number(m, "context_tokens"), context)
+		snprintf(ready, sizeof(ready), "%.0f/%.0f", reply_number(m, "engines_ready"),
+			 reply_number(m, "engines"));
+		printf("%-*s  %7s %8s ", width, reply_text(m, "name"), ready,
+		       reply_number(m, "context_tokens") > 0
+			       ? short_count(reply_number(m, "context_tokens"), context)
 			       : "-");
 		yyjson_arr_foreach(yyjson_obj_get(m, "aliases"), k, count, alias)
 			printf(" %s", yyjson_get_str(alias));
@@ -158,16 +133,16 @@ static void status_print(yyjson_val *root)
 
 	printf("busbar %s  up %s  policy %s  %.0f threads  %.1f MB  %.0f connections  "
 	       "%.0f requests in flight (%.0f streams)%s\n\n",
-	       text(root, "version"), short_time(number(root, "uptime_seconds"), uptime),
-	       text(root, "policy"), number(root, "threads"), number(root, "memory_bytes") / 1e6,
-	       number(root, "connections"), number(root, "requests_in_flight"),
-	       number(root, "streams_in_flight"),
+	       reply_text(root, "version"), short_time(reply_number(root, "uptime_seconds"), uptime),
+	       reply_text(root, "policy"), reply_number(root, "threads"), reply_number(root, "memory_bytes") / 1e6,
+	       reply_number(root, "connections"), reply_number(root, "requests_in_flight"),
+	       reply_number(root, "streams_in_flight"),
 	       yyjson_get_bool(yyjson_obj_get(root, "draining")) ? "  SHUTTING DOWN" : "");
 	engines_print(yyjson_obj_get(root, "engines"));
 	models_print(yyjson_obj_get(root, "models"));
-	if (number(root, "held") > 0)
+	if (reply_number(root, "held") > 0)
 		printf("\n%.0f requests wait for an engine that is open (busbar status --index)\n",
-		       number(root, "held"));
+		       reply_number(root, "held"));
 	status_shadows_print(yyjson_obj_get(root, "shadows"));
 }
 
