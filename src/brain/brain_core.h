@@ -171,6 +171,8 @@ struct policy_input decision_input(struct bb_rng *rng, uint64_t now_ns, const st
 				   const struct brain_request *r);
 /* `d` was begun with this. */
 void decision_begin(const struct brain *b, struct decision *d);
+/* Of which model it is. */
+void decision_name(const struct brain *b, const struct model *m, struct decision *d);
 void decision_reject(struct decision *d, int error, uint32_t retry_after_ms);
 /* Fills in the columns and `d`; false: `d` is a rejection. `now_ns` is when, `out` what was chosen. */
 bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brain_request *r,

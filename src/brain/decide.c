@@ -250,6 +250,13 @@ void decision_begin(const struct brain *b, struct decision *d)
 	d->policy_row = b->policy_row;
 }
 
+void decision_name(const struct brain *b, const struct model *m, struct decision *d)
+{
+	d->model = (uint32_t)(m - b->fleet.models);
+	bb_text_copy(d->model_name, sizeof(d->model_name), m->name);
+	d->engines = m->bound.count;
+}
+
 void decision_reject(struct decision *d, int error, uint32_t retry_after_ms)
 {
 	d->action = DECISION_REJECT;
@@ -262,9 +269,7 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 {
 	struct candidates *c = &b->columns;
 
-	d->model = (uint32_t)(m - b->fleet.models);
-	bb_text_copy(d->model_name, sizeof(d->model_name), m->name);
-	d->engines = m->bound.count;
+	decision_name(b, m, d);
 	collect(b, m, r, d);
 	d->candidates = c->count;
 	if (c->count == 0) {

@@ -237,6 +237,8 @@ void held_expire(struct brain *b, uint64_t now_ns)
 			i++;
 			continue;
 		}
+		decision_begin(b, &h->decision);
+		decision_name(b, &b->fleet.models[h->model], &h->decision);
 		h->decision.held_ns = now_ns - h->since_ns;
 		decision_reject(&h->decision, -BB_EBUSY, RETRY_AFTER_MS);
 		release(b, now_ns, slot);

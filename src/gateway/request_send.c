@@ -43,8 +43,8 @@ static enum step rejected(struct request *r, const struct decision *d)
 	case -BB_EBUSY:
 		if (d->held_ns)
 			bb_buf_printf(&message,
-				      "every engine of the model `%s` is busy; the request waited %u s for one",
-				      d->model_name, (unsigned)(d->held_ns / OS_SECOND));
+				      "every engine of the model `%s` is busy; the request waited %.1f s for one",
+				      d->model_name, (double)d->held_ns / OS_SECOND);
 		break;
 	default: break;
 	}

@@ -196,6 +196,9 @@ static void nobody_waits_for_ever(void **state)
 		assert_int_equal(d.action, DECISION_REJECT);
 		assert_int_equal(d.error, -BB_EBUSY);
 		assert_int_equal(d.held_ns, SECOND);
+		assert_string_equal(d.model_name, "m");
+		assert_string_equal(d.policy, "lookahead");
+		assert_int_equal(d.engines, 1);
 		assert_int_equal(d.request.generation, 0);
 	}
 	assert_int_equal(brain_requests_in_flight(brain), 1);
