@@ -52,7 +52,7 @@ else ifeq ($(B),tsan)
 OPT := -O1 -fno-omit-frame-pointer -fsanitize=thread
 LDOPT := -fsanitize=thread
 else ifeq ($(B),cov)
-OPT := -O0 --coverage
+OPT := -O0 --coverage -DUNIT_SLOW_BUILD
 LDOPT := --coverage
 else
 $(error unknown variant B=$(B): release, debug, asan, tsan or cov)

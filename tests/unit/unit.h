@@ -1,6 +1,6 @@
 /*
- * unit.h: what every unit test needs: cmocka with the headers that it wants before it, and a
- * comparison of slices.
+ * unit.h: what every unit test needs: cmocka with the headers that it wants before it, a comparison
+ * of slices, a number of rounds.
  */
 #pragma once
 
@@ -16,6 +16,13 @@
 #include "base/str.h"
 
 #define UNIT_COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* Rounds of a random test: a tenth of them where each takes many times as long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || defined(UNIT_SLOW_BUILD)
+#define UNIT_ROUNDS(count) ((count) / 10)
+#else
+#define UNIT_ROUNDS(count) (count)
+#endif
 
 static inline void assert_str_at(const char *file, int line, struct bb_str s, const char *expected)
 {

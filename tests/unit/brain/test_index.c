@@ -246,7 +246,7 @@ static void it_says_what_a_naive_one_says(void **state)
 
 	for (uint32_t i = 0; i < UNIT_COUNT(rows); i++) {
 		struct world *const w = world_create(i + 1, rows[i], NODES, 64u << 20);
-		run(w, 500000, WANT_EQUAL);
+		run(w, UNIT_ROUNDS(500000), WANT_EQUAL);
 		assert_true(w->found > 1000);
 		world_destroy(w);
 	}

@@ -336,11 +336,11 @@ static void many_random_events(void **state)
 	struct play p;
 
 	play_open(&p, 11);
-	for (int i = 0; i < 1000000; i++)
+	for (int i = 0; i < UNIT_ROUNDS(1000000); i++)
 		step(&p);
 	assert_true(p.held > 1000 && p.decided > 1000);
 	assert_int_equal(retell_from(&p, 0), 0);
-	assert_true(retold.decisions[RERUN_EQUAL] > 150000);
+	assert_true(retold.decisions[RERUN_EQUAL] > UNIT_ROUNDS(150000));
 	assert_int_equal(retold.decisions[RERUN_DIFFERENT], 0);
 	assert_int_equal(retold.decisions[RERUN_BLIND], 0);
 	print_message("%llu events, %llu decisions, %.1f bytes an event\n",

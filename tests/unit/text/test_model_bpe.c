@@ -245,7 +245,7 @@ static void test_any_merges(void **state)
 
 	bpe_work_init(&w);
 	bb_rng_seed(&r, 11);
-	for (int round = 0; round < 4000; round++) {
+	for (int round = 0; round < UNIT_ROUNDS(4000); round++) {
 		make_merges(&m, &r);
 		struct bpe *const b = load_merges(&m);
 		plain.count = 0;
@@ -327,7 +327,7 @@ static void test_runs(void **state)
 
 	bpe_work_init(&w);
 	bb_rng_seed(&r, 17);
-	for (int round = 0; round < 1500; round++) {
+	for (int round = 0; round < UNIT_ROUNDS(1500); round++) {
 		struct bpe *const b = make_random(&r, &plain);
 		const size_t len = 60 + bb_rng_below(&r, round % 10 ? 300 : sizeof(word) - 60);
 		for (size_t i = 0; i < len;) {
