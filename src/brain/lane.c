@@ -6,7 +6,11 @@
 #include "brain/exact.h"
 
 #define DUE_MS_MAX 1e10 /* four months: never */
-#define GAP_TOKENS 4	  /* a gap is measured over so many at least */
+#define GAP_TOKENS 4	/* a gap is measured over so many at least */
+#define OPEN_MS 10 /* of work that a lane may always have in store: more than the way to it takes  \
+		    */
+#define WHOLE_SHARE_MAX                                                                            \
+	0.5		  /* of the time of an answer in one piece that is not its first token's */
 #define PROGRESS_MAX 0.95 /* of a prefill whose first token has not come */
 #define SLOTS_NEVER 0x7fffffffu
 #define FREED_AVERAGE_MS 10000.0
@@ -243,7 +247,6 @@ void lane_add(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t
 	struct lane_request *r = row_of(t, row);
 
 	lane_settle(l, t, now_ns);
-	r->is_odd |= r->is_blind;
 	r->was_at_limit = lane_is_full(l) || (l->kv_tokens_max && lane_kv_used(l) + r->uncached >
 									  (double)l->kv_tokens_max);
 	r->is_generating = false;
@@ -260,6 +263,33 @@ void lane_add(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t
 	look(l);
 }
 
+/* The time to its first token, once so much of the time since it was sent has gone to others. */
+static void learn_ttft(struct lane *l, const struct lane_request *r, uint64_t now_ns,
+		       double less_ms)
+{
+	const double ms = (double)(int64_t)(now_ns - r->sent_ns) / LANE_MS_NS - less_ms;
+
+	if (!r->is_odd && !r->was_at_limit && r->drops == l->drops && ms > 0)
+		rates_learn_ttft(l->rates, &l->factors, r->ahead, l->step_tokens, r->gap_ms, ms);
+}
+
+/*
+ * An answer in one piece: what is left of its time without that of the further tokens. Where these
+ * took most of it, little is learned of the first one, but that it came before the end.
+ */
+static void learn_whole(struct lane *l, struct lane_request *r, uint64_t now_ns)
+{
+	const double ms = (double)(int64_t)(now_ns - r->sent_ns) / LANE_MS_NS;
+	const double further_ms = r->generated > 1 ? (r->generated - 1) * lane_gap_ms(l) : 0;
+	const double predicted_ms =
+		rates_ttft_ms(l->rates, l->factors.ttft, r->ahead, 1.0 / l->step_tokens, r->gap_ms);
+
+	if (further_ms < ms * WHOLE_SHARE_MAX)
+		learn_ttft(l, r, now_ns, further_ms);
+	else if (ms < predicted_ms)
+		learn_ttft(l, r, now_ns, 0);
+}
+
 /* Engines take requests in order: what was sent before this one has had its prefill. */
 static void settle_before(struct lane *l, const struct lane_table *t, uint32_t row, uint64_t now_ns)
 {
@@ -274,9 +304,8 @@ void lane_first_token(struct lane *l, const struct lane_table *t, uint32_t row, 
 	if (r->is_generating)
 		return;
 	settle_before(l, t, row, now_ns);
-	if (!r->is_odd && !r->was_at_limit && r->drops == l->drops && now_ns > r->sent_ns)
-		rates_learn_ttft(l->rates, &l->factors, r->ahead, l->step_tokens, r->gap_ms,
-				 (double)(now_ns - r->sent_ns) / LANE_MS_NS);
+	if (!r->is_blind)
+		learn_ttft(l, r, now_ns, 0);
 	begin_generating(l, t, row, now_ns);
 	look(l);
 }
@@ -289,7 +318,7 @@ static void learn_gap(struct lane *l, struct lane_request *r, uint64_t now_ns)
 
 	if (is_clean && tokens < GAP_TOKENS)
 		return;
-	if (is_clean && !r->is_odd && now_ns > r->mark_ns)
+	if (is_clean && !r->is_odd && !r->is_blind && now_ns > r->mark_ns)
 		rates_learn_gap(l->rates, &l->factors, (double)(l->kv_tokens - l->waiting_prompts),
 				(double)(now_ns - r->mark_ns) / LANE_MS_NS / tokens);
 	r->mark_ns = now_ns;
@@ -317,7 +346,8 @@ static void count_freed(struct lane *l, double tokens, uint64_t now_ns)
 	const double ms =
 		now_ns > l->last_end_ns ? (double)(now_ns - l->last_end_ns) / LANE_MS_NS : 0;
 
-	l->freed_per_ms = l->freed_per_ms * exact_exp(-ms / FREED_AVERAGE_MS) + tokens / FREED_AVERAGE_MS;
+	l->freed_per_ms =
+		l->freed_per_ms * exact_exp(-ms / FREED_AVERAGE_MS) + tokens / FREED_AVERAGE_MS;
 	l->last_end_ns = now_ns;
 }
 
@@ -328,6 +358,13 @@ void lane_remove(struct lane *l, const struct lane_table *t, uint32_t row, uint6
 
 	BB_ASSERT(l->requests > 0 && l->kv_tokens >= (uint64_t)r->prompt_tokens + r->generated);
 	BB_ASSERT(l->unique_tokens >= (uint64_t)r->pinned + r->generated);
+	if (how == LANE_FINISHED && r->is_blind) {
+		learn_whole(l, r, now_ns);
+		if (!r->is_generating) {
+			settle_before(l, t, row, now_ns);
+			begin_generating(l, t, row, now_ns);
+		}
+	}
 	if (r->is_generating) {
 		stream_forget(l, r);
 		l->generating--;
@@ -371,7 +408,11 @@ bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached)
 {
 	if (l->requests == 0)
 		return true;
-	if (lane_is_full(l) || lane_pending(l, now_ns) >= l->step_tokens)
+	/* Behind the running prefill lies what fills the next step, or the time until more can
+	 * come. */
+	const double behind = l->view.pending - l->head_uncached;
+	const double behind_ms = behind * l->rates->token_ms * l->factors.ttft_used;
+	if (lane_is_full(l) || (behind >= l->step_tokens && behind_ms >= OPEN_MS))
 		return false;
 	return uncached <= l->view.kv_free;
 }

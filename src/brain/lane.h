@@ -177,8 +177,8 @@ static inline bool lane_is_full(const struct lane *l)
 }
 
 /*
- * Late binding: may a request with so many uncached tokens go there now? Pending prefill below one
- * step's budget, a free sequence, room in the KV cache for it and what the others will generate.
- * A lane where nothing is in flight is open.
+ * Late binding: may a request with so many uncached tokens go there now? Behind the running prefill
+ * wait less than one step's budget or 10 ms of work, a sequence is free, and the KV cache has room
+ * for it and what the others will generate. A lane where nothing is in flight is open.
  */
 bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached);

@@ -219,11 +219,13 @@ def test_an_id_that_is_used_twice():
 
 def test_one_that_was_held():
     """While it waits, while it is at its engine, and afterwards."""
-    with fleet(1, prefill_rate=9000) as (_, gateway):
-        slow = chat(LONG * 9, max_tokens=2)  # some 18,000 tokens: two seconds
-        thread = threading.Thread(target=gateway.post, args=(CHAT, slow))
-        thread.start()
-        wait_until(lambda: gateway.metric("busbar_engine_pending_prefill_tokens") > 8192, "a prefill")
+    with fleet(1, prefill_rate=18000) as (_, gateway):
+        # Some 18,000 tokens each: one that waits behind the other keeps their engine closed.
+        slow = [chat(f"{n} " + LONG * 9, max_tokens=2) for n in range(2)]
+        threads = [threading.Thread(target=gateway.post, args=(CHAT, body)) for body in slow]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: gateway.metric("busbar_engine_pending_prefill_tokens") > 20000, "two prefills")
         held = threading.Thread(target=gateway.post, args=(CHAT, chat("hello"), {"x-request-id": "h"}))
         held.start()
         wait_until(lambda: gateway.metric("busbar_held_requests") == 1, "one that waits")
@@ -232,8 +234,8 @@ def test_one_that_was_held():
         assert "waits for an engine that is open" in explain(gateway, "h")[1]
         code, out, _ = busbar("status", "--admin", gateway.admin, "--index")
         assert code == 0 and "1 requests wait" in out
-        thread.join()
-        held.join()
+        for thread in [*threads, held]:
+            thread.join()
         record = gateway.wait_record("h")
         assert record["decision"]["held_ms"] > 50 and record["status"] == 200
         code, out, _ = explain(gateway, "h")

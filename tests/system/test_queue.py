@@ -9,23 +9,25 @@ from gateway_process import Gateway, wait_until
 from sim_process import Sim
 
 CHAT = "/v1/chat/completions"
-# Some 200,000 tokens: a prefill that keeps its engine closed however well it is predicted to go on.
-LONG = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "word " * 160000}]}
+# Some 200,000 tokens: one that waits behind another keeps their engine closed.
+LONG = [{"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": f"{n} " + "word " * 160000}]} for n in range(2)]
 SHORT = {"model": "m", "max_tokens": 1, "messages": [{"role": "user", "content": "hello"}]}
 
 
 @contextlib.contextmanager
 def closed_engine(queue, seconds):
-    """One engine that computes a long prompt for so many seconds, and the thread that asked for it."""
-    options = {"kv_blocks": 100000, "max_model_len": 400000, "prefill_rate": 200000 / seconds}
+    """One engine that computes two long prompts for so many seconds, one after the other."""
+    options = {"kv_blocks": 100000, "max_model_len": 400000, "prefill_rate": 400000 / seconds}
     with Sim(["m"], **options) as sim, Gateway([sim], config={"queue": queue}) as gateway:
         answers = []
-        thread = threading.Thread(target=lambda: answers.append(gateway.post(CHAT, LONG)))
-        thread.start()
-        wait_until(lambda: gateway.metric("busbar_engine_pending_prefill_tokens") > 100000, "a prefill")
+        threads = [threading.Thread(target=lambda body=body: answers.append(gateway.post(CHAT, body))) for body in LONG]
+        for thread in threads:
+            thread.start()
+        wait_until(lambda: gateway.metric("busbar_engine_pending_prefill_tokens") > 300000, "two prefills")
         yield gateway
-        thread.join()
-        assert answers[0][0] == 200, answers
+        for thread in threads:
+            thread.join()
+        assert [answer[0] for answer in answers] == [200, 200], answers
 
 
 def test_nobody_waits_for_longer_than_said():

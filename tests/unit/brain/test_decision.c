@@ -312,7 +312,7 @@ static void views(void **state)
 	world_open("lookahead");
 	world_ready(3);
 	hashes_of(6);
-	for (int i = 0; i < 3; i++) {
+	for (int i = 0; i < 6; i++) { /* at each a prefill that runs and one behind it */
 		struct brain_request r = ask_of(BLOCKS, false);
 		r.prompt_tokens = 20000;
 		brain_request_arrived(brain, now_ns, &r, &d);

@@ -76,8 +76,13 @@ static void a_lane_is_open_while_there_is_room(void **state)
 	assert_false(lane_is_open(l, lanes_ns(), 1)); /* no sequence */
 	assert_true(lane_is_full(l));
 	lane_set_limits(l, 3, 40000, 0);
-	assert_false(lane_is_open(l, lanes_ns(), 1)); /* a step's budget is pending */
+	assert_true(lane_is_open(l, lanes_ns(), 1)); /* little behind the running prefill */
 	lanes_remove(0, second, LANE_BROKEN_OFF);
+	const uint32_t third = lanes_add(0, 8192, 8192);
+	assert_false(lane_is_open(l, lanes_ns(), 1)); /* the next step is full */
+	l->rates->token_ms = 9.0 / 8192; /* in 9 ms it is over */
+	assert_true(lane_is_open(l, lanes_ns(), 1));
+	lanes_remove(0, third, LANE_BROKEN_OFF);
 	assert_true(lane_is_open(l, lanes_ns(), 1));
 	/* Two answers may grow by half of 256 tokens each. */
 	lane_set_limits(l, 3, 8191 + 1000 + 256, 0);
@@ -211,6 +216,36 @@ static void blind_requests_do_not_stay_pending(void **state)
 	lanes_assert_empty(l);
 }
 
+/* Each alone at the engine: 5 ms + 0.002 ms a token, then `further` tokens, 8 ms each. */
+static double learned_from_whole_answers(uint32_t further, double first_ms)
+{
+	struct lane *l = &lanes[0];
+
+	for (int i = 0; i < 600; i++) {
+		const uint32_t row = lanes_add(0, 8000, 8000);
+		rows[row].is_blind = true;
+		now_ms += first_ms + 8 * further;
+		if (further)
+			lane_progress(l, &lanes_table, row, lanes_ns(), 1 + further);
+		lanes_remove(0, row, LANE_FINISHED);
+		now_ms += 1;
+	}
+	lanes_assert_empty(l);
+	return rates_ttft_ms(&rates, l->factors.ttft, 8000, 1.0 / LANE_STEP_TOKENS, 0);
+}
+
+static void answers_in_one_piece_teach(void **state)
+{
+	assert_in_range(learned_from_whole_answers(0, 21), 19, 23);
+	assert_in_range(learned_from_whole_answers(2, 60), 55, 65);
+	/* Most of the time is not the first token's: all that is sure is that it came before. */
+	const uint64_t samples = rates.ttft_samples;
+	learned_from_whole_answers(100, 21);
+	assert_int_equal(rates.ttft_samples, samples);
+	rates.token_ms = 1;
+	assert_in_range(learned_from_whole_answers(100, 21), 700, 900);
+}
+
 /* ---- a million random events ---- */
 
 struct ticket {
@@ -297,6 +332,7 @@ int main(void)
 		cmocka_unit_test_setup(first_tokens_teach_unless_odd, lanes_open),
 		cmocka_unit_test_setup(gaps_teach_when_no_prefill_is_between, lanes_open),
 		cmocka_unit_test_setup(blind_requests_do_not_stay_pending, lanes_open),
+		cmocka_unit_test_setup(answers_in_one_piece_teach, lanes_open),
 		cmocka_unit_test_setup(sums_are_zero_when_all_is_over, lanes_open),
 	};
 
