@@ -12,6 +12,9 @@
  *             Serving", 2024.
  *   Azure     CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens: lengths and no
  *             prefixes, so that all prompts are different. Published as AzureLLMInferenceTrace.
+ *   journal   of `busbar serve` (docs/journal.md), a file or a folder of them: prompts are made of
+ *             the recorded hashes of their blocks, and answers are as long as they were. Requests
+ * of all models are taken for ones of one.
  *
  * What a trace says of a request must be whole, in range and not contradict itself; ids beyond a
  * prompt's length are left out, and tokens that no id is given for are that prompt's own. A length
@@ -28,7 +31,7 @@
 #define WORK_WHY_SIZE 256
 #define WORK_MOONCAKE_BLOCK 512u
 
-/* "-" reads stdin. */
+/* "-" reads stdin; a folder is a journal's. */
 BB_MUST int work_read_file(const char *path, struct workload *w, char why[WORK_WHY_SIZE]);
 /* The same for a file's contents. */
 BB_MUST int work_read_text(struct bb_str text, struct workload *w, char why[WORK_WHY_SIZE]);
