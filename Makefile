@@ -60,8 +60,8 @@ endif
 CFLAGS := $(BASE) $(WARN) $(OPT) $(EXTRA_CFLAGS)
 SECCOMP := $(shell pkg-config --libs libseccomp 2>/dev/null)
 LIBS := $(shell pkg-config --libs yaml-0.1 openssl 2>/dev/null || echo -lyaml -lssl -lcrypto) $(SECCOMP) -lpthread -lm
-# Only the room text needs these; the engine does without them.
-TEXT_LIBS := $(shell pkg-config --libs libutf8proc libpcre2-8 2>/dev/null || echo -lutf8proc -lpcre2-8)
+# Only the rooms text and sim need these; the engine does without them.
+TEXT_LIBS := $(shell pkg-config --libs libutf8proc libpcre2-8 zlib 2>/dev/null || echo -lutf8proc -lpcre2-8 -lz)
 
 # V=1 prints whole commands.
 ifeq ($(V),1)

@@ -1,7 +1,8 @@
 #!/bin/sh
 # packages.sh build|engine|test|bench...: install what is missing of the system's packages.
 #
-#   build    a C compiler, make, libyaml, xxhash, OpenSSL, libseccomp, utf8proc, PCRE2, Python
+#   build    a C compiler, make, libyaml, xxhash, OpenSSL, libseccomp, utf8proc, PCRE2, zlib,
+#            Python
 #   engine   + what libllama needs: CMake, Ninja, a C++ compiler
 #   test     + cmocka, clang with its fuzzer, Node, valgrind, promtool
 #   bench    + nginx and HAProxy
@@ -49,6 +50,7 @@ needs_build() {
 	has_header seccomp.h || need libseccomp-dev
 	has_header utf8proc.h || need libutf8proc-dev
 	has_header pcre2.h || need libpcre2-dev
+	has_header zlib.h || need zlib1g-dev
 	has_command python3 || need python3
 	python3 -m pip --version >/dev/null 2>&1 || need python3-pip
 	python3 -c 'import ensurepip, venv' >/dev/null 2>&1 || need python3-venv
@@ -122,7 +124,7 @@ for arg in "$@"; do
 	case $arg in
 		build | engine | test | bench) groups="$groups $arg" ;;
 		--list) only_list=1 ;;
-		*) sed -n '2,11s/^# \{0,1\}//p' "$0"; [ "$arg" = --help ] && exit 0; exit 2 ;;
+		*) sed -n '2,12s/^# \{0,1\}//p' "$0"; [ "$arg" = --help ] && exit 0; exit 2 ;;
 	esac
 done
 [ -n "$groups" ] || die "which? build, engine, test or bench"

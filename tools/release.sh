@@ -3,7 +3,7 @@
 #
 # Holds the programs (without debug information), man pages, documentation, an example, the systemd
 # unit and the SBOM. The gateway is linked statically with libyaml, libseccomp and utf8proc where
-# their archives are there, and dynamically with OpenSSL, PCRE2 and the C library, whose updates a
+# their archives are there, and dynamically with OpenSSL, PCRE2, zlib and the C library, whose updates a
 # distribution brings. The engine is built for any processor of the architecture (LLAMA_NATIVE=OFF).
 #
 # The same commit, tools and libraries give the same bytes: names are sorted, owners and times are
@@ -39,8 +39,8 @@ if ! pkg-config --exists libseccomp; then
 	die "a release has the filter of system calls: install libseccomp-dev"
 fi
 libs="$libs $(pkg-config --libs openssl) -lpthread -lm"
-text_libs="-lutf8proc $(pkg-config --libs libpcre2-8)"
-if has_archive utf8proc; then text_libs="-l:libutf8proc.a $(pkg-config --libs libpcre2-8)"; fi
+text_libs="-lutf8proc $(pkg-config --libs libpcre2-8 zlib)"
+if has_archive utf8proc; then text_libs="-l:libutf8proc.a $(pkg-config --libs libpcre2-8 zlib)"; fi
 
 "$make" B=release O=build/dist-objects LIBS="$libs" TEXT_LIBS="$text_libs" build/dist-objects/busbar
 programs=busbar

@@ -137,6 +137,11 @@ static enum journal_step next_frame(struct journal_reader *r, struct bb_str *pay
 	return JOURNAL_EVENT;
 }
 
+bool journal_is_one(struct bb_str bytes)
+{
+	return bb_str_starts(bytes, (struct bb_str){ MAGIC, MAGIC_SIZE });
+}
+
 int journal_open(struct journal_reader *r, struct bb_str bytes)
 {
 	struct bb_str payload;
@@ -145,7 +150,7 @@ int journal_open(struct journal_reader *r, struct bb_str bytes)
 
 	*r = (struct journal_reader){ .bytes = bytes, .next = MAGIC_SIZE };
 	r->is_cut_off = bytes.len < MAGIC_SIZE && bb_str_starts(magic, bytes);
-	if (!r->is_cut_off && !bb_str_starts(bytes, magic)) {
+	if (!r->is_cut_off && !journal_is_one(bytes)) {
 		r->why = "this is no journal of busbar";
 		return -BB_ESYNTAX;
 	}

@@ -55,6 +55,8 @@ struct journal_reader {
 	const char *why;      /* BAD: what is wrong, in words */
 };
 
+/* Does it begin as journals do? */
+bool journal_is_one(struct bb_str bytes);
 /* Reads the head. -BB_ESYNTAX. */
 BB_MUST int journal_open(struct journal_reader *r, struct bb_str bytes);
 enum journal_step journal_read(struct journal_reader *r, struct bb_str *event);
