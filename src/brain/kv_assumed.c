@@ -6,6 +6,7 @@
 
 #define NONE UINT32_MAX
 #define GROWTH_MIN 64
+#define EVICT_AT_ONCE 64
 
 struct mark {
 	uint64_t hash;
@@ -136,18 +137,19 @@ static void link_newest(struct kv_assumed *a, uint32_t i)
 	a->newest = i;
 }
 
-static void evict_oldest(struct kv_assumed *a)
+/* Its hash, for the index. */
+static uint64_t forget_oldest(struct kv_assumed *a)
 {
 	const uint32_t i = a->oldest;
 	struct mark *m = &a->marks[i];
 
-	index_remove(a->index, a->row, INDEX_DEVICE, &m->hash, 1);
 	place_free(a, place_of(a, m->hash));
 	unlink_mark(a, i);
 	m->older = a->free_head;
 	a->free_head = i;
 	a->count--;
 	a->tokens -= m->tokens;
+	return m->hash;
 }
 
 static bool add(struct kv_assumed *a, uint64_t hash, uint32_t tokens)
@@ -170,10 +172,17 @@ static bool add(struct kv_assumed *a, uint64_t hash, uint32_t tokens)
 	return true;
 }
 
+/* Many at once, so that the index can fetch the next ones from memory meanwhile. */
 static void evict(struct kv_assumed *a)
 {
-	while (a->tokens > a->capacity)
-		evict_oldest(a);
+	uint64_t hashes[EVICT_AT_ONCE];
+
+	while (a->tokens > a->capacity) {
+		uint32_t n = 0;
+		while (a->tokens > a->capacity && n < EVICT_AT_ONCE)
+			hashes[n++] = forget_oldest(a);
+		index_remove(a->index, a->row, INDEX_DEVICE, hashes, n);
+	}
 }
 
 void kv_assumed_use(struct kv_assumed *a, enum prompt_hashes hashed, const uint64_t *marks,

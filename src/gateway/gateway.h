@@ -43,6 +43,7 @@ struct engine_link {
 	bool kick_pending;             /* atomic */
 	uint8_t text_verdict;          /* atomic; enum text_verdict: does it tokenize as we do? */
 	/* What the heads of its answers tell of its load; all atomic, the version last. */
+	uint64_t load_read_ns; /* when it was read last */
 	uint32_t load_waiting, load_usage_ppm, load_version;
 };
 

@@ -172,10 +172,18 @@ static const char *head_fault(const struct request *r, const struct http_head *h
 	return NULL;
 }
 
+/* Of many answers at once one is enough. */
+#define LOAD_EVERY_NS (2 * OS_MS)
+
 /* What the engine tells of its load goes to the control thread, which reports it to the brain. */
 static void load_take(const struct request *r, const struct http_head *h)
 {
 	struct engine_link *link = &r->worker->gateway->links[r->engine.slot];
+	const uint64_t now_ns = relay_now_ns(r);
+
+	if (now_ns - __atomic_load_n(&link->load_read_ns, __ATOMIC_RELAXED) < LOAD_EVERY_NS)
+		return;
+	__atomic_store_n(&link->load_read_ns, now_ns, __ATOMIC_RELAXED);
 	const struct bb_str field = http_head_get(h, BB_STR(ORCA_ANSWER_FIELD));
 	struct orca_load l;
 
