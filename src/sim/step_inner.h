@@ -2,7 +2,8 @@
  * step_inner.h: the inside of step_engine, shared by its files.
  *
  * For: step_engine.c (its interface), step_jobs.c (who is where and holds what), step_plan.c (what
- * a step does). Threads, memory: as step_engine. Errors: see each.
+ * a step does). Threads: as step_engine. Memory: as step_engine.
+ * Errors: see each.
  *
  * Streams are not touched step by step. `clock` counts steps of streams; a stream has computed
  * `computed` + (clock − base) tokens, and ends when the clock is `last`. Those that need a block at
