@@ -1,11 +1,11 @@
-/* replay_journal.c: `busbar replay`: a journal's decisions made again and compared, and what-if. */
+#include "cmd/replay_journal.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/alloc.h"
-#include "cmd/cmd.h"
 #include "cmd/replay_policies.h"
 #include "cmd/replay_request.h"
 #include "cmd/version.h"
@@ -44,6 +44,7 @@ struct run {
 
 static const char usage[] =
 	"usage: busbar replay [OPTION]... FILE|FOLDER\n"
+	"       busbar replay --engines SPEC [OPTION]... TRACE   (simulates: see --engines --help)\n"
 	"\n"
 	"Tells a brain again what a journal says that happened, and compares each of its decisions "
 	"with\n"
@@ -469,7 +470,7 @@ static int prepare(struct run *r)
 	return rc ? 1 : 0;
 }
 
-int cmd_replay(int argc, char **argv)
+int replay_journal(int argc, char **argv)
 {
 	struct run r = { .begun_ns = clock_now_ns(), .has_progress = stderr_is_terminal() };
 	int rc = options_read(argc, argv, &r.o);

@@ -1,7 +1,7 @@
 /*
  * replay_policies.h: what other policies would have chosen, in a journal that is told again.
  *
- * For: replay.c. For every decision that sent a request to an engine, each policy looks at the very
+ * For: replay_command.c. For every decision that sent a request to an engine, each policy looks at the very
  * columns that the decision rested on. It is an open loop: what happens afterwards is what happened
  * to the engine that was really chosen. The first row is what the replayed brain chose.
  * Threads: one owner. Memory: columns of INDEX_ROWS_MAX rows, freed at the end.

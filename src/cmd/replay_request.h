@@ -1,7 +1,7 @@
 /*
  * replay_request.h: all about one request of a journal: its decisions with all candidates.
  *
- * For: replay.c. Threads: one owner. Memory: the candidates of the latest decisions.
+ * For: replay_command.c. Threads: one owner. Memory: the candidates of the latest decisions.
  * Errors: -BB_ENOMEM.
  */
 #pragma once
