@@ -1,0 +1,15 @@
+/*
+ * report_html.h: a report as one page: tables, and plots as inline SVG.
+ *
+ * For: `busbar replay --report` and `busbar bench run --report`. The page needs no script and
+ * nothing from elsewhere, follows the reader's choice of light or dark, and says in tables what it
+ * draws. Threads: pure. Memory: appended to the caller's buffer; a plot has at most a thousand
+ * points a line. Errors: those of bb_buf, kept in the buffer.
+ */
+#pragma once
+
+#include "sim/sim_report.h"
+
+#define REPORT_HTML_MAX ((size_t)64 << 20)
+
+void report_html(const struct sim_report *report, struct bb_buf *out);
