@@ -198,6 +198,8 @@ BB_MUST int hold(struct brain *b, uint64_t now_ns, const struct model *m,
 		 const struct brain_request *r, struct request_id id);
 /* It ends while it waits, or before its decision was fetched. */
 void held_forget(struct brain *b, uint32_t slot);
+/* A request goes to an engine after so long: what the order of the queue is made of. */
+void held_learn(struct model *m, uint64_t uncached, uint64_t waited_ns);
 /* Sends those on for whom an engine is open now. */
 void held_walk(struct brain *b, uint64_t now_ns);
 void held_expire(struct brain *b, uint64_t now_ns);

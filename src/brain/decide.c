@@ -123,7 +123,8 @@ static void match(struct brain *b, const struct brain_request *r)
 		c->cached[i] = b->raw_cached[i] = 0;
 		if (!b->depths[lane].held)
 			continue; /* most of many */
-		c->cached[i] = credit(&b->depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
+		c->cached[i] =
+			credit(&b->depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
 		if (c->cached[i] > b->cached_most)
 			b->cached_most = c->cached[i];
 	}
@@ -340,6 +341,7 @@ void dispatch(struct brain *b, uint64_t now_ns, struct model *m, const struct br
 	bb_text_copy(d->served_name, sizeof(d->served_name), bound->served_name);
 	d->context_tokens = bound->context_tokens;
 	m->sequence++;
+	held_learn(m, r->prompt_tokens - d->cached_tokens, d->held_ns);
 	f->state = FLIGHT_SENT;
 	f->hashed = (uint8_t)r->hashed;
 	f->engine = d->engine;

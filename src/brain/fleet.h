@@ -83,6 +83,11 @@ struct model {
 	uint64_t created_ns;
 	uint64_t sequence; /* requests so far: round_robin's turn */
 	uint32_t held;     /* requests that wait for an open engine */
+	/* what the order of the queue is made of (hold.c): running averages */
+	double sent_tokens;  /* uncached tokens of a request that was sent */
+	double sent_waiting; /* work of such a request × seconds it had waited */
+	double sent_work;
+	double slot_share;   /* 0 … 1: of those that had to wait, for a free sequence */
 	struct model_plan plan;
 	struct model_plan next; /* while a plan is put into force: the other one */
 	struct bindings bound;

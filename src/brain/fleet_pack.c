@@ -8,7 +8,7 @@
 
 #if defined(__LP64__) /* a member that is added must be packed */
 _Static_assert(sizeof(struct engine) == 224 && sizeof(struct engine_plan) == 24, "pack_engine_row");
-_Static_assert(sizeof(struct model) == 160 && sizeof(struct model_plan) == 48, "pack_model_row");
+_Static_assert(sizeof(struct model) == 192 && sizeof(struct model_plan) == 48, "pack_model_row");
 _Static_assert(sizeof(struct engine_model) == 24 && sizeof(struct binding) == 32, "pack_listed");
 _Static_assert(sizeof(struct fleet) == 72, "fleet_pack");
 #endif
@@ -152,6 +152,10 @@ static void pack_model_row(struct pack *k, struct fleet *f, struct model *m)
 	pack_u64(k, &m->created_ns);
 	pack_u64(k, &m->sequence);
 	pack_u32(k, &m->held, UINT32_MAX);
+	pack_double(k, &m->sent_tokens);
+	pack_double(k, &m->sent_waiting);
+	pack_double(k, &m->sent_work);
+	pack_double(k, &m->slot_share);
 	pack_model_plan(k, &m->plan, f->engine_count);
 	/* Reading, they are put into force together with the names that follow from them. */
 	pack_bindings(k, pack_is_reading(k) ? &m->rebound : &m->bound, f->engine_count);

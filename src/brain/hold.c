@@ -1,11 +1,14 @@
 /*
  * hold.c: late binding: requests that wait in the gateway until an engine is open for them.
  *
- * The order is aged shortest-uncached-first: the least of uncached tokens ÷ (1 + seconds waited),
- * which in the study of routing rules (§6) lowered the mean time to a first token by more than half
- * in overload, with the slowest tenth no worse. A walk decides for one after the other; who would
- * rather wait for a busy engine than go to one that is open has its tokens counted there, so that
- * those behind it see them.
+ * Who has fewest uncached tokens goes first, but nobody waits much longer than in the order of
+ * arrival. What one order takes from a request another gives to others: the mean of waiting times,
+ * weighted by the work that each request is, is the same in every order (Kleinrock's conservation
+ * law). So that mean is what all would wait in the order of arrival, and it is measured. Who has
+ * waited OVERDUE times as long is overdue and goes before all others; giant prompts, of which there
+ * are few and which hold up many, may wait longer. A walk decides for one after the other; who
+ * would rather wait for a busy engine than go to one that is open has its tokens counted there, so
+ * that those behind it see them.
  */
 #include "base/alloc.h"
 #include "base/log.h"
@@ -16,6 +19,14 @@
 #define WALK_MAX 32
 #define WALK_MAX_MANY 8
 #define MANY_LANES 64
+
+#define NS_PER_S 1e9
+#define SENT_MEAN_OF 50u /* the averages are of so many requests */
+#define SLOT_WORK 10.0	 /* mean requests */
+#define SLOT_WEIGHT 0.02
+#define OVERDUE 1.15
+#define OVERDUE_MIN_S 0.05
+#define GIANT 4.0 /* times the mean request: it may wait by the square longer */
 
 int hold(struct brain *b, uint64_t now_ns, const struct model *m, const struct brain_request *r,
 	 struct request_id id)
@@ -142,12 +153,46 @@ static void release(struct brain *b, uint64_t now_ns, uint32_t slot)
 			    &f->held->decision);
 }
 
-static double key_of(const struct flight *f, uint64_t now_ns)
+/*
+ * What a request is as work for what is short: prompts to compute (the last token always is), or
+ * sequences, of which each takes one.
+ */
+static double work_of(const struct model *m, uint64_t uncached)
+{
+	return (double)(uncached + 1) + m->slot_share * SLOT_WORK * m->sent_tokens;
+}
+
+void held_learn(struct model *m, uint64_t uncached, uint64_t waited_ns)
+{
+	const double work = work_of(m, uncached), waited_s = (double)waited_ns / NS_PER_S;
+	const double weight =
+		1.0 / (double)(m->sequence < SENT_MEAN_OF ? m->sequence : SENT_MEAN_OF);
+
+	m->sent_tokens += weight * ((double)(uncached + 1) - m->sent_tokens);
+	m->sent_work += weight * (work - m->sent_work);
+	m->sent_waiting += weight * (work * waited_s - m->sent_waiting);
+}
+
+/* Above 1 it is overdue. */
+static double lateness(const struct model *m, double work, double waited_s)
+{
+	if (m->sent_work <= 0)
+		return 0;
+	const double size = work / (GIANT * m->sent_work), usual_s = m->sent_waiting / m->sent_work;
+	const double most_s = OVERDUE_MIN_S + OVERDUE * usual_s * (size > 1 ? size * size : 1);
+
+	return waited_s / most_s;
+}
+
+/* The least goes first; the overdue ones are below zero. */
+static double key_of(const struct brain *b, const struct flight *f, uint64_t now_ns)
 {
 	const struct held *h = f->held;
-	const double waited_s = (double)(now_ns - h->since_ns) / 1e9;
+	const struct model *m = &b->fleet.models[h->model];
+	const double work = work_of(m, h->ask.prompt_tokens - h->decision.cached_tokens);
+	const double late = lateness(m, work, (double)(now_ns - h->since_ns) / NS_PER_S);
 
-	return (double)(h->ask.prompt_tokens - h->decision.cached_tokens) / (1 + waited_s);
+	return late > 1 ? -late : work;
 }
 
 /* The next of those that this walk has not looked at; UINT32_MAX: none. */
@@ -160,7 +205,7 @@ static uint32_t next_in_order(const struct brain *b, uint64_t now_ns)
 		const struct flight *f = &b->flights[b->held[i]];
 		if (f->held->visit == b->walk)
 			continue;
-		const double key = key_of(f, now_ns);
+		const double key = key_of(b, f, now_ns);
 		if (best == UINT32_MAX || key < least) {
 			best = b->held[i];
 			least = key;
@@ -203,6 +248,7 @@ static void look_at(struct brain *b, uint64_t now_ns, uint32_t slot)
 		dispatch(b, now_ns, m, &h->ask, &c, id, d);
 		release(b, now_ns, slot);
 	} else {
+		m->slot_share += SLOT_WEIGHT * (lane_is_full(&b->lanes[c.lane]) - m->slot_share);
 		promise_tokens(b, &c, h);
 	}
 }

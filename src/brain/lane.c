@@ -7,14 +7,18 @@
 
 #define DUE_MS_MAX 1e10 /* four months: never */
 #define GAP_TOKENS 4	/* a gap is measured over so many at least */
-#define OPEN_MS 10 /* of work that a lane may always have in store: more than the way to it takes  \
-		    */
+#define OPEN_MS                                                                                    \
+	10 /* of work that a lane may always have in store: more than the way to it takes          \
+	    */
 #define WHOLE_SHARE_MAX                                                                            \
-	0.5		  /* of the time of an answer in one piece that is not its first token's */
-#define PROGRESS_MAX 0.95 /* of a prefill whose first token has not come */
+	0.5 /* of the time of an answer in one piece that is not its first token's */
+#define SEQUENCES_IN_STORE 64 /* one in so many, and one */
+#define GRAIN_TOKENS 40	      /* of a request: half a block, and what has not been told yet */
+#define GROWTH_MARGIN 1.0     /* standard deviations, of as many answers */
+#define PROGRESS_MAX 0.95     /* of a prefill whose first token has not come */
 #define SLOTS_NEVER 0x7fffffffu
 #define FREED_AVERAGE_MS 10000.0
-#define LENGTH_WEIGHT_MIN 0.01 /* of the newest answer */
+#define LENGTH_SAMPLES_MAX 200 /* of a bucket, then all count half */
 #define KV_REPORT_WEIGHT 0.3
 #define KV_REPORT_SHARE_MIN 0.05 /* reports about a cache that is emptier say little */
 
@@ -34,11 +38,29 @@ static uint32_t slots_near(const struct lane *l)
 	return l->sequences_max - (share < LANE_SLOT_MARGIN ? share : LANE_SLOT_MARGIN);
 }
 
+/*
+ * KV tokens by which those in flight, and one more, will exceed what they hold now. Each grows by a
+ * further answer of r tokens on average, and gives back all when it ends: with s tokens of its own
+ * now and ends spread evenly over 2r tokens to come, n requests hold at most n (2r + s)² ÷ 8r.
+ */
+static double growth_of(const struct lane *l)
+{
+	const double n = l->requests + 1;
+	const double further =
+		(double)(int64_t)l->residual + (n - l->generating) * l->lengths->further[0];
+	const double r = further / n;
+	const double s = ((double)(int64_t)(l->unique_tokens - l->shared_tokens)) / n;
+	const double rise = 2 * r - s;
+
+	return (rise > 0 ? n * rise * rise / (8 * r) : 0) + r * sqrt(n) * GROWTH_MARGIN +
+	       n * GRAIN_TOKENS;
+}
+
 /* After each event. */
 static void look(struct lane *l)
 {
 	struct lane_view *v = &l->view;
-	const double growth = 0.5 * l->lengths->mean[0] * (l->requests + 1);
+	const double growth = growth_of(l);
 
 	v->pending = (double)l->pending;
 	v->progress_max = is_stuck(l) ? 0 : PROGRESS_MAX * l->head_uncached;
@@ -83,13 +105,35 @@ void lane_set_rates(struct lane *l, struct rates *rates)
 
 /* ---- how long answers are ---- */
 
+static double width_of(int bucket)
+{
+	return (double)(1u << bucket);
+}
+
+static void lengths_look(struct lane_lengths *n)
+{
+	int i = LANE_LENGTHS - 1;
+
+	n->further[i] = n->end_tokens[i] / n->ends[i];
+	while (--i >= 0)
+		n->further[i] =
+			(n->end_tokens[i] + n->passes[i] * (width_of(i) + n->further[i + 1])) /
+			(n->ends[i] + n->passes[i]);
+}
+
+/* One answer, of which one in LANE_OUTPUT_TOKENS ends at each token. */
 void lane_lengths_init(struct lane_lengths *n)
 {
+	const double mean = LANE_OUTPUT_TOKENS;
+
 	for (int i = 0; i < LANE_LENGTHS; i++) {
-		const double longer = 1.5 * (double)(1u << i);
-		n->mean[i] = longer > LANE_OUTPUT_TOKENS ? longer : LANE_OUTPUT_TOKENS;
-		n->samples[i] = 0;
+		const double passes = i + 1 < LANE_LENGTHS ? exact_exp(-width_of(i) / mean) : 0;
+		n->ends[i] = 1 - passes;
+		n->end_tokens[i] = mean * (1 - passes) - passes * width_of(i);
+		n->passes[i] = passes;
 	}
+	n->samples = 0;
+	lengths_look(n);
 }
 
 static int length_bucket(uint32_t generated)
@@ -99,20 +143,45 @@ static int length_bucket(uint32_t generated)
 	return bucket < LANE_LENGTHS ? bucket : LANE_LENGTHS - 1;
 }
 
+/* What lies long back counts less. */
+static void lengths_fade(struct lane_lengths *n, int bucket)
+{
+	if (n->ends[bucket] + n->passes[bucket] < LENGTH_SAMPLES_MAX)
+		return;
+	n->ends[bucket] /= 2;
+	n->end_tokens[bucket] /= 2;
+	n->passes[bucket] /= 2;
+}
+
+static void learn_passes(struct lane_lengths *n, uint32_t from, uint32_t to)
+{
+	for (int i = length_bucket(from); i < length_bucket(to); i++) {
+		n->passes[i] += 1;
+		lengths_fade(n, i);
+	}
+}
+
 static void learn_length(struct lane_lengths *n, uint32_t generated)
 {
-	for (int i = length_bucket(generated); i >= 0; i--) {
-		const double fresh = 1.0 / (double)++n->samples[i];
-		const double weight = fresh > LENGTH_WEIGHT_MIN ? fresh : LENGTH_WEIGHT_MIN;
-		n->mean[i] += weight * (generated - n->mean[i]);
-	}
+	const int i = length_bucket(generated);
+
+	n->ends[i] += 1;
+	n->end_tokens[i] += generated + 1 - width_of(i);
+	n->samples++;
+	lengths_fade(n, i);
+	lengths_look(n);
 }
 
 double lane_residual(const struct lane_lengths *n, uint32_t generated, uint32_t output_max)
 {
 	const double left = output_max > generated ? (double)output_max - generated : 1;
-	const double mean = n->mean[length_bucket(generated)] - generated;
-	const double expected = mean < left ? mean : left;
+	const int i = length_bucket(generated);
+	double further = n->further[i];
+
+	if (i + 1 < LANE_LENGTHS)
+		further +=
+			(generated + 1 - width_of(i)) / width_of(i) * (n->further[i + 1] - further);
+	const double expected = further < left ? further : left;
 
 	return expected > 1 ? expected : 1;
 }
@@ -150,6 +219,7 @@ static void count_generated(struct lane *l, struct lane_request *r, uint32_t gen
 {
 	const uint32_t more = generated - r->generated;
 
+	learn_passes(l->lengths, r->generated, generated);
 	r->generated = generated;
 	l->generated += more;
 	l->kv_tokens += more;
@@ -388,21 +458,34 @@ void lane_hold(struct lane *l, int64_t tokens)
 {
 	BB_ASSERT(tokens >= 0 || l->unique_tokens >= (uint64_t)-tokens);
 	l->unique_tokens += (uint64_t)tokens;
+	l->shared_tokens += (uint64_t)tokens;
 	look(l);
 }
 
 void lane_report_kv(struct lane *l, double kv_tokens_used)
 {
-	const double unique = (double)l->unique_tokens;
+	/* Prompts that wait for their prefill hold nothing yet, or a part. */
+	const double most = (double)l->unique_tokens;
+	const double least = most - (double)l->pending;
 
-	if (!l->kv_tokens_max || unique < KV_REPORT_SHARE_MIN * (double)l->kv_tokens_max)
+	if (!l->kv_tokens_max || least < KV_REPORT_SHARE_MIN * (double)l->kv_tokens_max)
 		return;
-	const double ratio = fmin(fmax(kv_tokens_used / unique, 0.02), 4);
+	const double counted = kv_tokens_used < least  ? least
+			       : kv_tokens_used > most ? most
+						       : kv_tokens_used;
+	const double ratio = fmin(fmax(kv_tokens_used / counted, 0.02), 4);
 	l->kv_scale += KV_REPORT_WEIGHT * (ratio - l->kv_scale);
 	look(l);
 }
 
 /* ---- late binding ---- */
+
+/* As many wait for a sequence as will be free before others can come. */
+static bool has_waiters(const struct lane *l)
+{
+	return l->sequences_max &&
+	       l->requests >= l->sequences_max + 1 + l->sequences_max / SEQUENCES_IN_STORE;
+}
 
 bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached)
 {
@@ -412,7 +495,7 @@ bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached)
 	 * come. */
 	const double behind = l->view.pending - l->head_uncached;
 	const double behind_ms = behind * l->rates->token_ms * l->factors.ttft_used;
-	if (lane_is_full(l) || (behind >= l->step_tokens && behind_ms >= OPEN_MS))
+	if (has_waiters(l) || (behind >= l->step_tokens && behind_ms >= OPEN_MS))
 		return false;
 	return uncached <= l->view.kv_free;
 }

@@ -47,10 +47,16 @@ struct lane_request {
 	double gap_ms; /* predicted at that time */
 };
 
-/* How long answers are: shared by the lanes of a model. Means by tokens generated so far. */
+/*
+ * How long answers are: shared by the lanes of a model. Of each log2 bucket of tokens generated so
+ * far: how many answers ended in it, after how many tokens of it, and how many went on beyond it.
+ * These are counted when they leave the bucket: a mean of answers that have ended would be that of
+ * the short ones, which end first. From the last bucket down this gives what is still to come.
+ */
 struct lane_lengths {
-	double mean[LANE_LENGTHS]; /* whole length of answers longer than 2^i − 1 tokens */
-	uint64_t samples[LANE_LENGTHS];
+	double ends[LANE_LENGTHS], end_tokens[LANE_LENGTHS], passes[LANE_LENGTHS];
+	double further[LANE_LENGTHS]; /* tokens expected of an answer that has 2^i − 1 */
+	uint64_t samples;	      /* ends */
 };
 
 /*
@@ -77,6 +83,7 @@ struct lane {
 	uint64_t kv_tokens;	  /* prompts and generated tokens of all in flight */
 	uint64_t waiting_prompts; /* of these the prompts of those that wait */
 	uint64_t unique_tokens; /* pinned prompts and generated tokens: what lies in the KV cache */
+	uint64_t shared_tokens; /* of these what several requests may hold in common */
 	uint64_t generated;	/* by those in flight */
 	uint32_t requests;	/* in flight */
 	uint32_t generating;	/* of these */
@@ -177,8 +184,10 @@ static inline bool lane_is_full(const struct lane *l)
 }
 
 /*
- * Late binding: may a request with so many uncached tokens go there now? Behind the running prefill
- * wait less than one step's budget or 10 ms of work, a sequence is free, and the KV cache has room
- * for it and what the others will generate. A lane where nothing is in flight is open.
+ * Late binding: may a request with so many uncached tokens go there now? An engine must not stand
+ * still until the next request has come, and what waits there cannot go elsewhere any more. So: behind
+ * the running prefill wait less than one step's budget or 10 ms of work, for a sequence at most one in
+ * 64 and one, and the KV cache has room for it and what the others will generate. A lane where nothing
+ * is in flight is open.
  */
 bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached);

@@ -11,9 +11,9 @@
 #if defined(__LP64__)
 _Static_assert(sizeof(struct lane_request) == 88 && sizeof(struct flight) == 200, "pack_flight");
 _Static_assert(sizeof(struct held) == 1144 && sizeof(struct brain_request) == 104, "pack_held");
-_Static_assert(sizeof(struct lane) == 424 && sizeof(struct rate_factors) == 56, "pack_lane");
+_Static_assert(sizeof(struct lane) == 432 && sizeof(struct rate_factors) == 56, "pack_lane");
 _Static_assert(sizeof(struct kv_lane) == 96 && sizeof(struct lane_owner) == 40, "pack_lanes");
-_Static_assert(sizeof(struct lane_lengths) == 256, "pack_lengths");
+_Static_assert(sizeof(struct lane_lengths) == 520, "pack_lengths");
 _Static_assert(sizeof(struct brain) == 848, "state_pack");
 #endif
 
@@ -222,6 +222,7 @@ static void pack_lane(struct brain *b, struct pack *k, struct lane *l)
 	pack_u64(k, &l->kv_tokens);
 	pack_u64(k, &l->waiting_prompts);
 	pack_u64(k, &l->unique_tokens);
+	pack_u64(k, &l->shared_tokens);
 	pack_u32(k, &l->requests, UINT32_MAX);
 	pack_u32(k, &l->generating, UINT32_MAX);
 	pack_u32(k, &l->head_uncached, UINT32_MAX);
@@ -313,11 +314,16 @@ static void pack_lanes(struct brain *b, struct pack *k)
 
 static void pack_lengths(struct brain *b, struct pack *k)
 {
-	for (uint32_t i = 0; i < b->fleet.model_count && !k->err; i++)
-		for (int n = 0; n < LANE_LENGTHS; n++) {
-			pack_amount(k, &b->lengths[i].mean[n], AMOUNT_MAX);
-			pack_u64(k, &b->lengths[i].samples[n]);
+	for (uint32_t i = 0; i < b->fleet.model_count && !k->err; i++) {
+		struct lane_lengths *n = &b->lengths[i];
+		for (int at = 0; at < LANE_LENGTHS; at++) {
+			pack_amount(k, &n->ends[at], AMOUNT_MAX);
+			pack_amount(k, &n->end_tokens[at], AMOUNT_MAX);
+			pack_amount(k, &n->passes[at], AMOUNT_MAX);
+			pack_amount(k, &n->further[at], AMOUNT_MAX);
 		}
+		pack_u64(k, &n->samples);
+	}
 }
 
 void state_pack(struct brain *b, struct pack *k)

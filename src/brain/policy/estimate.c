@@ -10,7 +10,7 @@ static double slot_ms(const struct lane *l, double gap_ms)
 {
 	if (l->requests < l->view.slots_near)
 		return 0;
-	return (double)(l->requests - l->view.slots_near + 1) * gap_ms * l->lengths->mean[0] /
+	return (double)(l->requests - l->view.slots_near + 1) * gap_ms * l->lengths->further[0] /
 	       l->sequences_max;
 }
 
@@ -22,7 +22,7 @@ static double kv_ms(const struct lane *l, double uncached, double gap_ms)
 	if (missing <= 0)
 		return 0;
 	/* Before ends have been seen: all that is there goes within one answer's time. */
-	const double expected = lane_kv_used(l) / (gap_ms * l->lengths->mean[0]);
+	const double expected = lane_kv_used(l) / (gap_ms * l->lengths->further[0]);
 	const double freed = l->freed_per_ms > expected ? l->freed_per_ms : expected;
 	return freed > 0 ? missing / freed : missing * l->rates->token_ms;
 }

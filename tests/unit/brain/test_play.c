@@ -85,7 +85,7 @@ static void waits(uint32_t prompt, uint32_t uncached)
 {
 	lanes_add(0, prompt, uncached);
 	plain.list[plain.count++] = (struct plain_request){ .left = uncached,
-							    .residual = lengths.mean[0],
+							    .residual = lengths.further[0],
 							    .kv = prompt };
 }
 
