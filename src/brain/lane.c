@@ -10,9 +10,7 @@
 #define OPEN_MS 10 /* of work that a lane may always have in store: more than the way to it takes  \
 		    */
 #define WHOLE_SHARE_MAX                                                                            \
-	0.5		  /* of the time of an answer in one piece that is not its first token's */
-#define PROGRESS_MAX 0.95 /* of a prefill whose first token has not come */
-#define SLOTS_NEVER 0x7fffffffu
+	0.5 /* of the time of an answer in one piece that is not its first token's */
 #define FREED_AVERAGE_MS 10000.0
 #define LENGTH_WEIGHT_MIN 0.01 /* of the newest answer */
 #define KV_REPORT_WEIGHT 0.3
@@ -25,31 +23,23 @@ static bool is_stuck(const struct lane *l)
 	       (l->kv_tokens_max && lane_kv_used(l) > (double)l->kv_tokens_max);
 }
 
-static uint32_t slots_near(const struct lane *l)
-{
-	const uint32_t share = l->sequences_max / LANE_SLOT_MARGIN_SHARE;
-
-	if (!l->sequences_max)
-		return SLOTS_NEVER;
-	return l->sequences_max - (share < LANE_SLOT_MARGIN ? share : LANE_SLOT_MARGIN);
-}
-
 /* After each event. */
 static void look(struct lane *l)
 {
 	struct lane_view *v = &l->view;
 	const double growth = 0.5 * l->lengths->mean[0] * (l->requests + 1);
 
+	l->kv_free =
+		l->kv_tokens_max ? (double)l->kv_tokens_max - lane_kv_used(l) - growth : INFINITY;
 	v->pending = (double)l->pending;
-	v->progress_max = is_stuck(l) ? 0 : PROGRESS_MAX * l->head_uncached;
+	v->head_uncached = is_stuck(l) ? 0 : l->head_uncached;
 	v->steps_per_token =
 		l->step_tokens > l->generating ? 1.0 / (l->step_tokens - l->generating) : 1;
 	v->gap_ms = l->generating ? lane_gap_ms(l) : 0;
-	v->kv_free =
-		l->kv_tokens_max ? (double)l->kv_tokens_max - lane_kv_used(l) - growth : INFINITY;
+	v->room = l->requests >= lane_slots_near(l) ? -INFINITY : l->kv_free;
 	v->rates = l->rates;
 	v->factor = (float)l->factors.ttft_used;
-	v->slots_near = slots_near(l) & SLOTS_NEVER;
+	v->gap_factor = (float)l->factors.gap_used;
 	v->is_off = rates_are_off(&l->factors);
 }
 
@@ -414,5 +404,5 @@ bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached)
 	const double behind_ms = behind * l->rates->token_ms * l->factors.ttft_used;
 	if (lane_is_full(l) || (behind >= l->step_tokens && behind_ms >= OPEN_MS))
 		return false;
-	return uncached <= l->view.kv_free;
+	return uncached <= l->kv_free;
 }

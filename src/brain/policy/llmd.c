@@ -51,5 +51,6 @@ const struct policy policy_llmd = {
 	.text = "the warm engine until its queue is 1 s longer, then the least work, as llm-d does "
 		"it",
 	.uses_cache = true,
+	.reads_load = true,
 	.score = score,
 };

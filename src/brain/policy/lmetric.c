@@ -16,5 +16,6 @@ const struct policy policy_lmetric = {
 	.name = "lmetric",
 	.text = "uncached tokens that would be pending there × requests there (LMetric)",
 	.uses_cache = true,
+	.reads_load = true,
 	.score = score,
 };

@@ -33,7 +33,7 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 		if (lane_is_full(c->lane[i]))
 			cost[i] += ESTIMATE_FULL;
 		else
-			cost[i] = cost[i] <= equal ? c->requests[i] : ESTIMATE_AFTER + cost[i];
+			cost[i] = cost[i] <= equal ? c->lane[i]->requests : ESTIMATE_AFTER + cost[i];
 	}
 }
 

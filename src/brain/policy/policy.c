@@ -27,34 +27,46 @@ const struct policy *policy_find(const char *name)
 	return NULL;
 }
 
-/* Four at a time: one minimum after the other would wait for each comparison. */
-static double least_of(const double *cost, uint32_t count)
+#define WAYS 4u
+
+/* The least cost and the second, which may be equal. Four at a time: one would wait for the last. */
+static double least_of(const double *cost, uint32_t count, double *second)
 {
-	double least[4] = { cost[0], cost[0], cost[0], cost[0] };
+	double least[WAYS], next[WAYS];
 	uint32_t i = 0;
 
-	for (; i + 4 <= count; i += 4)
-		for (uint32_t k = 0; k < 4; k++)
+	for (uint32_t k = 0; k < WAYS; k++)
+		least[k] = next[k] = POLICY_NEVER;
+	for (; i + WAYS <= count; i += WAYS)
+		for (uint32_t k = 0; k < WAYS; k++) {
+			const double more = cost[i + k] > least[k] ? cost[i + k] : least[k];
+			next[k] = more < next[k] ? more : next[k];
 			least[k] = cost[i + k] < least[k] ? cost[i + k] : least[k];
-	for (; i < count; i++)
+		}
+	for (; i < count; i++) {
+		const double more = cost[i] > least[0] ? cost[i] : least[0];
+		next[0] = more < next[0] ? more : next[0];
 		least[0] = cost[i] < least[0] ? cost[i] : least[0];
-	for (uint32_t k = 1; k < 4; k++)
+	}
+	for (uint32_t k = 1; k < WAYS; k++) {
+		const double more = least[k] > least[0] ? least[k] : least[0];
+		next[0] = next[k] < next[0] ? next[k] : next[0];
+		next[0] = more < next[0] ? more : next[0];
 		least[0] = least[k] < least[0] ? least[k] : least[0];
+	}
+	*second = next[0];
 	return least[0];
 }
 
 uint32_t policy_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost)
 {
-	const double least = least_of(cost, count);
-	double next = POLICY_NEVER;
+	const double least = least_of(cost, count, next_cost);
 	uint32_t best = 0, equals = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		if (cost[i] > least)
-			next = cost[i] < next ? cost[i] : next;
-		else if (++equals == 1 || bb_rng_below(rng, equals) == 0)
+	for (uint32_t i = 0; i < count; i++)
+		if (cost[i] <= least && (++equals == 1 || bb_rng_below(rng, equals) == 0))
 			best = i;
-	}
-	*next_cost = equals > 1 || count == 1 ? least : next;
+	if (count == 1)
+		*next_cost = least;
 	return best;
 }
