@@ -1,5 +1,6 @@
 #include "brain/policy/estimate.h"
 
+#include <stddef.h>
 #include <string.h>
 
 #include "brain/play.h"
@@ -36,8 +37,11 @@ static double kv_ms(const struct lane *l, double uncached, double gap_ms)
 static inline double prefill_ms(const struct lane_view *v, uint64_t now_ns, uint32_t promised,
 				double uncached)
 {
-	const double ahead = lane_view_pending(v, now_ns) + promised + uncached;
+	double ahead = lane_view_pending(v, now_ns);
 
+	if (promised) /* seldom */
+		ahead += promised;
+	ahead += uncached;
 	return rates_ttft_ms(v->rates, v->factor, ahead, v->steps_per_token, v->gap_ms);
 }
 
@@ -61,7 +65,7 @@ static double total_ms(const struct candidates *c, const struct policy_input *in
 	const double grown = (double)(int64_t)in->prompt_tokens + 0.5 * output;
 	const double kv = (double)(int64_t)(l->kv_tokens - l->waiting_prompts);
 	const double own = output * rates_gap_ms(l->rates, l->factors.gap_used, kv + grown);
-	const double stall = l->generating * own_prefill_ms(l, estimate_uncached(c, in, i));
+	const double stall = l->generating * own_prefill_ms(l, estimate_uncached(c->cached[i], in));
 	/* Streams are slowed down while both are there. */
 	const double left = (double)(int64_t)l->residual, longest = output * l->generating;
 	const double slow = (left < longest ? left : longest) * l->rates->kv_token_ms *
@@ -78,40 +82,68 @@ struct extremes {
 	uint32_t cached_most, off;
 };
 
+/* What makes a lane quick or slow: mostly the same as of the one before it. */
+struct pace {
+	const struct rates *rates;
+	uint64_t factors; /* both, as bits */
+};
+
+static inline void note_pace(const struct lane_view *v, struct pace *last, struct extremes *x)
+{
+	struct pace p = { .rates = v->rates };
+
+	memcpy(&p.factors, &v->factor, sizeof(p.factors));
+	if (p.rates == last->rates && p.factors == last->factors)
+		return;
+	*last = p;
+	const double token_ms = v->rates->token_ms * v->factor;
+	const double step_ms = v->rates->step_ms * v->gap_factor;
+	x->token_ms_most = token_ms > x->token_ms_most ? token_ms : x->token_ms_most;
+	x->step_ms_least = step_ms < x->step_ms_least ? step_ms : x->step_ms_least;
+}
+_Static_assert(offsetof(struct lane_view, gap_factor) == offsetof(struct lane_view, factor) + 4,
+	       "factors");
+
 /* With many lanes each is a cache miss: those that come next are fetched in good time. */
 #define AHEAD 8
 
 static struct extremes ttft_all(const struct candidates *c, const struct policy_input *in,
-				double *cost)
+				double *restrict cost)
 {
+	struct lane *const *const restrict lane = c->lane;
+	const uint32_t *const restrict cached = c->cached, *const restrict promised = c->promised;
+	const uint32_t *const restrict lora_ms = c->lora_ms;
+	double *const restrict ttft_ms = c->ttft_ms;
 	const double inf = __builtin_inf();
+	const uint32_t count = c->count;
 	struct extremes x = { .least = inf, .least_full = inf, .step_ms_least = inf };
+	struct pace pace = { .rates = NULL };
+	const double whole = estimate_uncached(0, in);
 
-	for (uint32_t i = 0; i < c->count; i++) {
-		if (i + AHEAD < c->count)
-			__builtin_prefetch(c->lane[i + AHEAD]);
-		const struct lane_view *v = &c->lane[i]->view;
-		const double uncached = estimate_uncached(c, in, i);
-		const double token_ms = v->rates->token_ms * v->factor;
-		const double step_ms = v->rates->step_ms * v->gap_factor;
-		double ttft_ms =
-			prefill_ms(v, in->now_ns, c->promised[i], uncached) + c->lora_ms[i];
-		x.token_ms_most = token_ms > x.token_ms_most ? token_ms : x.token_ms_most;
-		x.step_ms_least = step_ms < x.step_ms_least ? step_ms : x.step_ms_least;
-		x.cached_most = c->cached[i] > x.cached_most ? c->cached[i] : x.cached_most;
-		x.off += v->is_off;
-		double out_ms = ESTIMATE_AFTER;
-		if (uncached > v->room) {
-			ttft_ms += limit_ms(c->lane[i], uncached);
-			out_ms = lane_is_full(c->lane[i]) ? ESTIMATE_FULL : ESTIMATE_AFTER;
+	for (uint32_t i = 0; i < count; i++) {
+		__builtin_prefetch(lane[i + AHEAD < count ? i + AHEAD : i]);
+		const struct lane_view *const v = &lane[i]->view;
+		double uncached = whole, out_ms = ESTIMATE_AFTER;
+		if (cached[i]) {
+			uncached = estimate_uncached(cached[i], in);
+			x.cached_most = cached[i] > x.cached_most ? cached[i] : x.cached_most;
 		}
-		c->ttft_ms[i] = ttft_ms;
-		cost[i] = out_ms + ttft_ms;
-		if (out_ms == ESTIMATE_AFTER && ttft_ms < x.least) {
-			x.least = ttft_ms;
+		note_pace(v, &pace, &x);
+		x.off += v->is_off;
+		double ms = prefill_ms(v, in->now_ns, promised[i], uncached);
+		if (lora_ms[i])
+			ms += lora_ms[i];
+		if (uncached > v->room) {
+			ms += limit_ms(lane[i], uncached);
+			out_ms = lane_is_full(lane[i]) ? ESTIMATE_FULL : ESTIMATE_AFTER;
+		}
+		ttft_ms[i] = ms;
+		cost[i] = out_ms + ms;
+		if (__builtin_expect(ms < x.least, 0) && out_ms == ESTIMATE_AFTER) {
+			x.least = ms;
 			x.at = i;
-		} else if (out_ms != ESTIMATE_AFTER && ttft_ms < x.least_full) {
-			x.least_full = ttft_ms;
+		} else if (out_ms != ESTIMATE_AFTER && ms < x.least_full) {
+			x.least_full = ms;
 			x.at_full = i;
 		}
 	}
@@ -183,7 +215,7 @@ double estimate_price_ms(const struct candidates *c, const struct policy_input *
 double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i)
 {
 	const struct lane *l = c->lane[i];
-	const double uncached = estimate_uncached(c, in, i);
+	const double uncached = estimate_uncached(c->cached[i], in);
 	const struct play_request r = {
 		.uncached = uncached,
 		.prompt_tokens = (double)in->prompt_tokens,
@@ -198,7 +230,7 @@ struct policy_terms estimate_terms(const struct candidates *c, const struct poli
 				   uint32_t i)
 {
 	const struct lane *l = c->lane[i];
-	const double uncached = estimate_uncached(c, in, i);
+	const double uncached = estimate_uncached(c->cached[i], in);
 	const double first_ms = prefill_ms(&l->view, in->now_ns, c->promised[i], uncached);
 	const double own_ms = own_prefill_ms(l, uncached), limits_ms = limit_ms(l, uncached);
 

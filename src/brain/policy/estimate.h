@@ -18,11 +18,10 @@
 #define ESTIMATE_AFTER 1e12
 #define ESTIMATE_FULL 1e15
 
-static inline double estimate_uncached(const struct candidates *c, const struct policy_input *in,
-				       uint32_t i)
+/* Tokens of the prompt that a lane must compute which holds so many of it; at least one. */
+static inline double estimate_uncached(uint32_t cached, const struct policy_input *in)
 {
-	return c->cached[i] < in->prompt_tokens ? (double)(int64_t)(in->prompt_tokens - c->cached[i])
-						: 1;
+	return cached < in->prompt_tokens ? (double)(int64_t)(in->prompt_tokens - cached) : 1;
 }
 
 #define ESTIMATE_COPY_PRICE 10

@@ -8,7 +8,7 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 {
 	for (uint32_t i = 0; i < c->count; i++)
 		cost[i] = ((double)c->pending_prefill[i] + c->promised[i] +
-			   estimate_uncached(c, in, i)) *
+			   estimate_uncached(c->cached[i], in)) *
 			  (c->requests[i] + 1.0);
 }
 
