@@ -23,6 +23,7 @@
 	X(cost)                                                                                    \
 	X(depths)                                                                                  \
 	X(raw_cached)                                                                              \
+	X(row_of_lane)                                                                             \
 	X(promised)                                                                                \
 	X(owners)                                                                                  \
 	X(identities)                                                                              \

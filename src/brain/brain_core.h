@@ -120,6 +120,7 @@ struct brain {
 	double *cost;
 	struct index_depth *depths;
 	uint32_t *raw_cached;   /* of each candidate, before trust */
+	uint32_t *row_of_lane;  /* of the columns, where it is a candidate */
 	uint32_t cached_most;   /* of all candidates, as far as trusted */
 	uint32_t *promised;     /* of each lane, in a walk of the queue */
 	struct shadow shadows[BRAIN_SHADOWS_MAX];

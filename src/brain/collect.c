@@ -35,6 +35,7 @@ static inline void add_lanes(struct brain *b, const struct engine *e, uint32_t s
 		const uint32_t i = c->count++;
 		c->slot[i] = slot;
 		c->lane[i] = &b->lanes[at];
+		b->row_of_lane[at] = i;
 		c->lora_ms[i] = adapter && !kv_lane_has_adapter(&b->kv_lanes[at], adapter - 1)
 					? KV_ADAPTER_MS
 					: 0;

@@ -27,21 +27,22 @@ static uint32_t credit(const struct index_depth *d, double trust, const struct b
 
 static void match(struct brain *b, const struct brain_request *r)
 {
-	struct candidates *c = &b->columns;
+	const struct candidates *c = &b->columns;
+	const struct index_depth *const depths = b->depths;
 
 	b->cached_most = 0;
-	if (r->hash_count == 0 || r->hashed == HASHES_NONE) {
-		memset(c->cached, 0, c->count * sizeof(*c->cached));
-		memset(b->raw_cached, 0, c->count * sizeof(*b->raw_cached));
+	memset(c->cached, 0, c->count * sizeof(*c->cached));
+	memset(b->raw_cached, 0, c->count * sizeof(*b->raw_cached));
+	if (r->hash_count == 0 || r->hashed == HASHES_NONE)
 		return;
-	}
 	index_match(b->index, r->hashes, r->hash_count, b->depths, b->lane_count);
-	for (uint32_t i = 0; i < c->count; i++) {
-		const uint32_t lane = (uint32_t)(c->lane[i] - b->lanes);
-		c->cached[i] = b->raw_cached[i] = 0;
-		if (!b->depths[lane].held)
+	for (uint32_t lane = 0; lane < b->lane_count; lane++) {
+		if (!depths[lane].held)
 			continue; /* most of many */
-		c->cached[i] = credit(&b->depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
+		const uint32_t i = b->row_of_lane[lane];
+		if (i >= c->count || c->lane[i] != &b->lanes[lane])
+			continue; /* no candidate */
+		c->cached[i] = credit(&depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
 		if (c->cached[i] > b->cached_most)
 			b->cached_most = c->cached[i];
 	}

@@ -27,9 +27,9 @@
 struct lane_request {
 	/* set by who adds it */
 	uint32_t prompt_tokens;
-	uint32_t uncached;   /* tokens of the prompt that must be computed */
-	uint32_t pinned; /* tokens of the prompt that are counted as its own in the KV cache: all,
-			  * or, where lane_hold tells what it shares, the uncached ones */
+	uint32_t uncached; /* tokens of the prompt that must be computed */
+	uint32_t pinned;   /* tokens of the prompt that are counted as its own in the KV cache: all,
+			    * or, where lane_hold tells what it shares, the uncached ones */
 	uint32_t output_max; /* UINT32_MAX: not limited */
 	bool is_odd;	     /* moved, or a kind of request that teaches nothing */
 	bool is_blind;	     /* its first token is not seen (an answer in one piece) */
@@ -84,9 +84,9 @@ struct lane {
 	struct rate_factors factors;
 	struct rates *rates; /* of its kind (lane_set_rates); never NULL */
 	uint64_t kv_tokens_max;
-	double kv_free;	   /* tokens until the KV cache overflows, growth reserved; as the view */
-	double kv_scale;   /* KV tokens in use as reported ÷ unique_tokens; 1 at start */
-	uint64_t pending;  /* uncached tokens of those that wait for a first token */
+	double kv_free;	  /* tokens until the KV cache overflows, growth reserved; as the view */
+	double kv_scale;  /* KV tokens in use as reported ÷ unique_tokens; 1 at start */
+	uint64_t pending; /* uncached tokens of those that wait for a first token */
 	uint64_t unique_tokens; /* pinned prompts and generated tokens: what lies in the KV cache */
 	uint64_t generated;	/* by those in flight */
 	uint32_t head_uncached; /* of the FIFO's head; 0: none */
@@ -100,7 +100,8 @@ struct lane {
 	uint64_t last_end_ns;
 	uint64_t padding[2];
 };
-/* Whole cache lines, and an odd number: views of many lanes do not meet in a few sets of a cache. */
+/* Whole cache lines, and an odd number: views of many lanes do not meet in a few sets of a cache.
+ */
 _Static_assert(sizeof(struct lane) % 128 == 64, "lane");
 
 /* Gives a row of the brain's table of requests. */

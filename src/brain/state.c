@@ -16,7 +16,7 @@ _Static_assert(sizeof(struct held) == 1144 && sizeof(struct brain_request) == 10
 _Static_assert(sizeof(struct lane) == 448 && sizeof(struct rate_factors) == 56, "pack_lane");
 _Static_assert(sizeof(struct kv_lane) == 96 && sizeof(struct lane_owner) == 40, "pack_lanes");
 _Static_assert(sizeof(struct lane_lengths) == 256, "pack_lengths");
-_Static_assert(sizeof(struct brain) == 968, "state_pack");
+_Static_assert(sizeof(struct brain) == 976, "state_pack");
 #endif
 
 /* ---- flights ---- */

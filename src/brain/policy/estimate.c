@@ -156,12 +156,14 @@ static struct extremes ttft_all(const struct candidates *c, const struct policy_
  */
 static double ttft_ms_most(const struct estimate *e, double step_ms_least)
 {
-	const double worth = (e->total_ms_most + ESTIMATE_COPY_PRICE * e->bound_ms -
-			      e->output * step_ms_least) /
-			     (1 + ESTIMATE_COPY_PRICE);
+	const double worth =
+		(e->total_ms_most + ESTIMATE_COPY_PRICE * e->bound_ms - e->output * step_ms_least) /
+		(1 + ESTIMATE_COPY_PRICE);
 	const double most = e->bound_ms + e->copy_ms_most;
 
-	return (worth < e->bound_ms ? e->bound_ms : worth < most ? worth : most) +
+	return (worth < e->bound_ms ? e->bound_ms
+		: worth < most	    ? worth
+				    : most) +
 	       SLACK * (e->total_ms_most + most);
 }
 

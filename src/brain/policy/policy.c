@@ -27,46 +27,49 @@ const struct policy *policy_find(const char *name)
 	return NULL;
 }
 
-#define WAYS 4u
+/* The least of a stripe of the costs and its second, which may be equal. */
+struct two {
+	double least, second;
+};
 
-/* The least cost and the second, which may be equal. Four at a time: one would wait for the last. */
-static double least_of(const double *cost, uint32_t count, double *second)
+static inline void two_add(struct two *t, double cost)
 {
-	double least[WAYS], next[WAYS];
+	const double more = cost > t->least ? cost : t->least;
+
+	t->second = more < t->second ? more : t->second;
+	t->least = cost < t->least ? cost : t->least;
+}
+
+/* In three stripes: one comparison after the other would wait for the last. */
+static struct two least_of(const double *cost, uint32_t count)
+{
+	const struct two none = { POLICY_NEVER, POLICY_NEVER };
+	struct two a = none, b = none, c = none;
 	uint32_t i = 0;
 
-	for (uint32_t k = 0; k < WAYS; k++)
-		least[k] = next[k] = POLICY_NEVER;
-	for (; i + WAYS <= count; i += WAYS)
-		for (uint32_t k = 0; k < WAYS; k++) {
-			const double more = cost[i + k] > least[k] ? cost[i + k] : least[k];
-			next[k] = more < next[k] ? more : next[k];
-			least[k] = cost[i + k] < least[k] ? cost[i + k] : least[k];
-		}
-	for (; i < count; i++) {
-		const double more = cost[i] > least[0] ? cost[i] : least[0];
-		next[0] = more < next[0] ? more : next[0];
-		least[0] = cost[i] < least[0] ? cost[i] : least[0];
+	for (; i + 3 <= count; i += 3) {
+		two_add(&a, cost[i]);
+		two_add(&b, cost[i + 1]);
+		two_add(&c, cost[i + 2]);
 	}
-	for (uint32_t k = 1; k < WAYS; k++) {
-		const double more = least[k] > least[0] ? least[k] : least[0];
-		next[0] = next[k] < next[0] ? next[k] : next[0];
-		next[0] = more < next[0] ? more : next[0];
-		least[0] = least[k] < least[0] ? least[k] : least[0];
-	}
-	*second = next[0];
-	return least[0];
+	for (; i < count; i++)
+		two_add(&a, cost[i]);
+	two_add(&a, b.least);
+	two_add(&a, b.second);
+	two_add(&a, c.least);
+	two_add(&a, c.second);
+	return a;
 }
 
 uint32_t policy_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost)
 {
-	const double least = least_of(cost, count, next_cost);
+	const struct two two = least_of(cost, count);
+	const double least = two.least;
 	uint32_t best = 0, equals = 0;
 
 	for (uint32_t i = 0; i < count; i++)
 		if (cost[i] <= least && (++equals == 1 || bb_rng_below(rng, equals) == 0))
 			best = i;
-	if (count == 1)
-		*next_cost = least;
+	*next_cost = count == 1 ? least : two.second;
 	return best;
 }
