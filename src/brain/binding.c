@@ -158,6 +158,7 @@ static int rebound_commit(struct fleet *f)
 	f->names = names;
 	f->catch_all = catch_all;
 	f->is_stale = false;
+	f->version++;
 	return 0;
 }
 

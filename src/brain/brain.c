@@ -15,14 +15,16 @@
 #define INDEX_BYTES_DEFAULT ((size_t)512 << 20)
 #define HASH_BYTES_DEFAULT ((size_t)256 << 20)
 
+#define CACHE_LINE 64
+
 /* What else there is a row of for each candidate or lane. */
 #define ROWS(X)                                                                                    \
 	X(binding)                                                                                 \
 	X(cost)                                                                                    \
 	X(depths)                                                                                  \
 	X(raw_cached)                                                                              \
+	X(row_of_lane)                                                                             \
 	X(promised)                                                                                \
-	X(lanes)                                                                                   \
 	X(owners)                                                                                  \
 	X(identities)                                                                              \
 	X(kv_lanes)
@@ -36,7 +38,10 @@ static int columns_create(struct brain *b)
 	is_whole = is_whole && b->rows;
 	ROWS(X)
 #undef X
-	return is_whole ? 0 : -BB_ENOMEM;
+	b->lanes_memory = bb_alloc_zero(1, INDEX_ROWS_MAX * sizeof(*b->lanes) + CACHE_LINE);
+	b->lanes = (struct lane *)(((uintptr_t)b->lanes_memory + CACHE_LINE - 1) &
+				   ~(uintptr_t)(CACHE_LINE - 1));
+	return is_whole && b->lanes_memory ? 0 : -BB_ENOMEM;
 }
 
 static void columns_destroy(struct brain *b)
@@ -44,6 +49,7 @@ static void columns_destroy(struct brain *b)
 	for (uint32_t i = 0; i < b->lane_count; i++)
 		kv_lane_fini(&b->kv_lanes[i]);
 	candidates_destroy(&b->columns);
+	BB_FREE(b->lanes_memory);
 #define X(rows) BB_FREE(b->rows);
 	ROWS(X)
 #undef X
@@ -187,14 +193,19 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 		(void)BB_CHECK(listed >= 0 && !b->fleet.is_stale,
 			       "no memory for an engine's list of models");
 	}
-	if (r->api_mask)
+	if (r->api_mask && r->api_mask != e->api_mask) {
 		e->api_mask = r->api_mask;
+		b->fleet.version++;
+	}
 	/* A report is complete: what it does not know is not known any more. */
 	e->sequences_max = r->sequences_max;
 	e->kv_tokens_max = r->kv_tokens_max;
 	e->step_tokens = r->step_tokens;
 	e->block_tokens = r->block_tokens;
-	e->dp_ranks = r->dp_ranks;
+	if (e->dp_ranks != r->dp_ranks) {
+		e->dp_ranks = r->dp_ranks;
+		b->fleet.version++;
+	}
 	e->kind = r->kind;
 	if (r->has_load) { /* each reading is reported once */
 		e->running = r->running;
@@ -205,8 +216,9 @@ bool brain_engine_report(struct brain *b, uint64_t now_ns, struct engine_id id,
 	if (r->state == ENGINE_READY && e->state != ENGINE_READY) {
 		e->failed_in_row = 0;
 		e->api_lacks = 0; /* it may be another program now */
+		b->fleet.version++;
 	}
-	engine_set_state(e, r->state, now_ns);
+	engine_set_state(&b->fleet, e, r->state, now_ns);
 	if (lanes_assign(b, e)) {
 		lanes_set_limits(b, e);
 		if (r->has_load)
@@ -364,7 +376,7 @@ static void engine_failed(struct brain *b, struct engine *e, enum request_outcom
 	e->failed_in_row++;
 	/* The last one of a model is left to the probes: trying beats refusing everybody. */
 	if (outcome == OUTCOME_REFUSED && e->state == ENGINE_READY && !is_last_of_a_model(b, e))
-		engine_set_state(e, ENGINE_DOWN, now_ns);
+		engine_set_state(&b->fleet, e, ENGINE_DOWN, now_ns);
 }
 
 static void engine_learns(struct brain *b, struct engine *e, enum request_outcome outcome,
@@ -411,6 +423,7 @@ void brain_engine_lacks(struct brain *b, struct engine_id id, uint32_t api)
 	if (b->record)
 		record_lacks(b, id, api);
 	e->api_lacks |= 1ull << api;
+	b->fleet.version++;
 }
 
 void brain_tick(struct brain *b, uint64_t now_ns)

@@ -246,7 +246,7 @@ struct decision {
 	struct decision_candidate best[DECISION_BEST_MAX]; /* the chosen one first */
 	uint32_t left_out[LEFT_OUT_COUNT]; /* engines that could not take it, by why */
 	uint32_t left_count;               /* the first of them: */
-	struct {
+	struct decision_left {
 		struct engine_id engine;
 		enum decision_left_out why;
 	} left[DECISION_LEFT_MAX];

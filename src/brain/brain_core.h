@@ -2,7 +2,7 @@
  * brain_core.h: the inside of the brain, shared by its files.
  *
  * For: brain.c (life, plan, reports), flights.c (requests in flight), lane_list.c (lanes of
- * engines), decide.c (a choice), hold.c (requests that wait), shadow.c (other policies' choices), brain_view.c.
+ * engines), collect.c (who may take a request), decide.c (a choice), hold.c (requests that wait), shadow.c (other policies' choices), brain_view.c.
  * Threads: as the brain. Memory: owned by the brain. Errors: see each.
  */
 #pragma once
@@ -74,6 +74,16 @@ struct shadow {
 	uint32_t choice; /* scratch: row of the columns */
 };
 
+/* What the columns of the last decision were made of; no part of the state, for it follows from it. */
+struct roll {
+	bool holds; /* false: they are good for that one only */
+	uint32_t model, api;
+	uint64_t version; /* of the fleet */
+	uint64_t api_all; /* endpoints that all its engines have */
+	uint32_t left_out[LEFT_OUT_COUNT], left_count;
+	struct decision_left left[DECISION_LEFT_MAX];
+};
+
 struct record;
 
 struct brain {
@@ -86,7 +96,8 @@ struct brain {
 	uint32_t free_head; /* UINT32_MAX: none */
 	size_t hash_bytes, hash_bytes_max;
 	/* lanes are the rows of the index */
-	struct lane *lanes;
+	struct lane *lanes;     /* each begins on a cache line */
+	void *lanes_memory;
 	struct lane_owner *owners;
 	uint64_t *identities; /* of each lane: of its engine's name and its rank */
 	struct kv_lane *kv_lanes;
@@ -103,17 +114,20 @@ struct brain {
 	uint32_t released_head, released_tail; /* UINT32_MAX: none */
 	/* columns of the candidates and scratch, INDEX_ROWS_MAX long */
 	struct candidates columns;
+	struct roll roll;
+	bool has_promises;      /* in their column */
 	uint32_t *binding;
 	double *cost;
 	struct index_depth *depths;
 	uint32_t *raw_cached;   /* of each candidate, before trust */
+	uint32_t *row_of_lane;  /* of the columns, where it is a candidate */
 	uint32_t cached_most;   /* of all candidates, as far as trusted */
 	uint32_t *promised;     /* of each lane, in a walk of the queue */
 	struct shadow shadows[BRAIN_SHADOWS_MAX];
 	uint32_t shadow_count;
 	struct bb_rng shadow_rng; /* their own, so that real decisions stay as they are */
 	double *shadow_cost;      /* NULL until there are shadows */
-	struct policy_terms *shadow_terms;
+	double *shadow_ms;        /* two columns */
 	/* for journals */
 	struct event_start origin;
 	struct record *record;  /* NULL: nobody listens */
@@ -156,6 +170,12 @@ uint32_t lane_of(const struct brain *b, struct engine_id id, uint32_t rank);
 void lanes_set_limits(struct brain *b, const struct engine *e);
 /* Its load, as the engine says. */
 void lanes_report_load(struct brain *b, const struct engine *e);
+
+/* ---- collect.c ---- */
+
+/* Fills in the columns with the lanes of `m` that may take the request; `d` with the others. */
+void collect(struct brain *b, const struct model *m, const struct brain_request *r,
+	     struct decision *d);
 
 /* ---- decide.c ---- */
 

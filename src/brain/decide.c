@@ -1,92 +1,10 @@
-/* decide.c: one choice: who may take a request, what the policy says, and what it reserves. */
+/* decide.c: one choice: what they hold of a prompt, what the policy says, and what it reserves. */
 #include "base/log.h"
 #include "brain/brain_core.h"
 #include "brain/policy/estimate.h"
 
 /* What an answer is taken to be where the client limits it to more, for the sums that are shown. */
 #define OUTPUT_TOKENS_EXPECTED 256
-
-/* ---- who may take it ---- */
-
-static bool is_excluded(const struct brain_request *r, struct engine_id id)
-{
-	for (uint32_t i = 0; i < r->exclude_count; i++)
-		if (engine_id_is(r->exclude[i], id))
-			return true;
-	return false;
-}
-
-static void leave_out(struct decision *d, struct engine_id id, enum decision_left_out why)
-{
-	d->left_out[why]++;
-	if (d->left_count == DECISION_LEFT_MAX)
-		return;
-	d->left[d->left_count].engine = id;
-	d->left[d->left_count++].why = why;
-}
-
-/* `adapter`: the model + 1 where it is one; else 0. */
-static inline void add_lanes(struct brain *b, const struct engine *e, uint32_t slot,
-			     uint32_t binding, uint32_t adapter)
-{
-	struct candidates *const c = &b->columns;
-
-	for (uint32_t k = 0; k < e->lane_count; k++) {
-		const uint32_t at = e->lane_first + k;
-		struct lane *l = &b->lanes[at];
-		const uint32_t i = c->count++;
-		c->slot[i] = slot;
-		c->lane[i] = l;
-		c->requests[i] = l->requests;
-		c->tokens[i] = e->lane_count == 1 ? e->tokens : l->kv_tokens;
-		c->pending_prefill[i] = l->pending;
-		c->promised[i] = b->promised[at];
-		c->lora_ms[i] = adapter && !kv_lane_has_adapter(&b->kv_lanes[at], adapter - 1)
-					? KV_ADAPTER_MS
-					: 0;
-		c->identity[i] = b->identities[at];
-		b->binding[i] = binding;
-	}
-}
-
-/* With many engines each is a cache miss: those that come next are fetched in good time. */
-#define ENGINES_AHEAD 12
-#define LANES_AHEAD 6
-
-static inline void look_ahead(const struct brain *b, const struct model *m, uint32_t i)
-{
-	if (i + ENGINES_AHEAD >= m->bound.count)
-		return;
-	__builtin_prefetch(&b->fleet.engines[m->bound.list[i + ENGINES_AHEAD].engine]);
-	const struct engine *e = &b->fleet.engines[m->bound.list[i + LANES_AHEAD].engine];
-	__builtin_prefetch(&b->lanes[e->lane_first]);
-	__builtin_prefetch((const char *)&b->lanes[e->lane_first] + 64);
-}
-
-/* Fills in the columns with the lanes of `m` that may take the request; `d` with the others. */
-static void collect(struct brain *b, const struct model *m, const struct brain_request *r,
-		    struct decision *d)
-{
-	const uint64_t bit = 1ull << r->api;
-	const uint32_t number = (uint32_t)(m - b->fleet.models) + 1;
-
-	b->columns.count = 0;
-	for (uint32_t i = 0; i < m->bound.count; i++) {
-		const uint32_t slot = m->bound.list[i].engine;
-		look_ahead(b, m, i);
-		struct engine *e = &b->fleet.engines[slot];
-		const struct engine_id id = { slot, e->generation };
-		if ((e->api_mask && !(e->api_mask & bit)) || e->api_lacks & bit)
-			leave_out(d, id, LEFT_OUT_LACKS);
-		else if (e->state != ENGINE_READY ||
-			 (!lanes_are_assigned(e) && !lanes_assign(b, e)))
-			leave_out(d, id, LEFT_OUT_NOT_READY);
-		else if (is_excluded(r, id))
-			leave_out(d, id, LEFT_OUT_FAILED);
-		else if (b->columns.count + e->lane_count <= INDEX_ROWS_MAX)
-			add_lanes(b, e, slot, i, m->bound.list[i].is_adapter ? number : 0);
-	}
-}
 
 /* ---- what they hold of it ---- */
 
@@ -109,22 +27,22 @@ static uint32_t credit(const struct index_depth *d, double trust, const struct b
 
 static void match(struct brain *b, const struct brain_request *r)
 {
-	struct candidates *c = &b->columns;
+	const struct candidates *c = &b->columns;
+	const struct index_depth *const depths = b->depths;
 
 	b->cached_most = 0;
-	if (r->hash_count == 0 || r->hashed == HASHES_NONE) {
-		memset(c->cached, 0, c->count * sizeof(*c->cached));
-		memset(b->raw_cached, 0, c->count * sizeof(*b->raw_cached));
+	memset(c->cached, 0, c->count * sizeof(*c->cached));
+	memset(b->raw_cached, 0, c->count * sizeof(*b->raw_cached));
+	if (r->hash_count == 0 || r->hashed == HASHES_NONE)
 		return;
-	}
 	index_match(b->index, r->hashes, r->hash_count, b->depths, b->lane_count);
-	for (uint32_t i = 0; i < c->count; i++) {
-		const uint32_t lane = (uint32_t)(c->lane[i] - b->lanes);
-		c->cached[i] = b->raw_cached[i] = 0;
-		if (!b->depths[lane].held)
+	for (uint32_t lane = 0; lane < b->lane_count; lane++) {
+		if (!depths[lane].held)
 			continue; /* most of many */
-		c->cached[i] =
-			credit(&b->depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
+		const uint32_t i = b->row_of_lane[lane];
+		if (i >= c->count || c->lane[i] != &b->lanes[lane])
+			continue; /* no candidate */
+		c->cached[i] = credit(&depths[lane], b->kv_lanes[lane].trust, r, &b->raw_cached[i]);
 		if (c->cached[i] > b->cached_most)
 			b->cached_most = c->cached[i];
 	}
@@ -156,24 +74,33 @@ struct policy_input decision_input(struct bb_rng *rng, uint64_t now_ns, const st
 
 /* ---- saying why ---- */
 
-static void candidate_say(const struct brain *b, uint32_t i, struct decision_candidate *out)
+static void candidate_say(const struct brain *b, const struct policy_input *in, uint32_t i,
+			  struct decision_candidate *out)
 {
 	const struct candidates *c = &b->columns;
 	const struct lane_owner *o = &b->owners[c->lane[i] - b->lanes];
-	const struct policy_terms *t = &c->terms[i];
+	struct policy_terms t = { 0 };
 
+	if (c->ttft_ms[i] > 0) { /* it predicts, and says less of those that are out of the question */
+		t = estimate_terms(c, in, i);
+		t.total_ms = c->total_ms[i];
+		if (t.total_ms == 0)
+			t.total_ms = estimate_played_ms(c, in, i);
+		else
+			t.ttft_ms = c->ttft_ms[i];
+	}
 	*out = (struct decision_candidate){
 		.engine = o->engine,
 		.rank = o->rank,
-		.requests = c->requests[i],
-		.pending = c->pending_prefill[i],
+		.requests = c->lane[i]->requests,
+		.pending = c->lane[i]->pending,
 		.cached_tokens = c->cached[i],
 		.cost = b->cost[i],
-		.wait_ms = t->wait_ms,
-		.prefill_ms = t->prefill_ms,
-		.limit_ms = t->limit_ms,
-		.ttft_ms = t->ttft_ms,
-		.total_ms = t->total_ms,
+		.wait_ms = t.wait_ms,
+		.prefill_ms = t.prefill_ms,
+		.limit_ms = t.limit_ms,
+		.ttft_ms = t.ttft_ms,
+		.total_ms = t.total_ms,
 	};
 }
 
@@ -182,31 +109,22 @@ static void best_say(const struct brain *b, const struct policy_input *in, uint3
 		     struct decision *d)
 {
 	uint32_t rows[DECISION_BEST_MAX] = { chosen };
+	double bar = POLICY_NEVER; /* the cost of the last one */
 	uint32_t count = 1;
 
 	for (uint32_t i = 0; i < b->columns.count; i++) {
-		if (count == DECISION_BEST_MAX && b->cost[i] >= b->cost[rows[count - 1]])
+		if (b->cost[i] >= bar || i == chosen)
 			continue;
-		if (i == chosen || b->cost[i] == POLICY_NEVER)
-			continue;
-		uint32_t at = count;
-		while (at > 1 && b->cost[i] < b->cost[rows[at - 1]])
-			at--;
-		if (at == DECISION_BEST_MAX)
-			continue;
-		if (count < DECISION_BEST_MAX)
-			count++;
-		for (uint32_t k = count - 1; k > at; k--)
-			rows[k] = rows[k - 1];
+		count += count < DECISION_BEST_MAX;
+		uint32_t at = count - 1;
+		for (; at > 1 && b->cost[i] < b->cost[rows[at - 1]]; at--)
+			rows[at] = rows[at - 1];
 		rows[at] = i;
+		if (count == DECISION_BEST_MAX)
+			bar = b->cost[rows[count - 1]];
 	}
-	for (uint32_t i = 0; i < count; i++) {
-		/* A policy that predicts says less of those that are out of the question. */
-		const struct policy_terms *t = &b->columns.terms[rows[i]];
-		if (t->ttft_ms > 0 && t->total_ms == 0)
-			estimate_explain(&b->columns, in, rows[i]);
-		candidate_say(b, rows[i], &d->best[i]);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		candidate_say(b, in, rows[i], &d->best[i]);
 	d->best_count = count;
 }
 
@@ -282,8 +200,10 @@ bool decide(struct brain *b, uint64_t now_ns, struct model *m, const struct brai
 		return false;
 	}
 	match(b, r);
-	if (!b->policy->predicts)
-		memset(c->terms, 0, c->count * sizeof(*c->terms));
+	if (!b->policy->predicts) {
+		memset(c->ttft_ms, 0, c->count * sizeof(*c->ttft_ms));
+		memset(c->total_ms, 0, c->count * sizeof(*c->total_ms));
+	}
 	const struct policy_input in = decision_input(&b->rng, now_ns, m, r);
 	b->policy->score(c, &in, b->cost);
 	const uint32_t k = policy_pick(b->cost, c->count, &b->rng, &d->next_cost);

@@ -106,12 +106,13 @@ struct engine *fleet_engine(const struct fleet *f, struct engine_id id)
 	return e->generation == id.generation ? e : NULL;
 }
 
-void engine_set_state(struct engine *e, enum engine_state state, uint64_t now_ns)
+void engine_set_state(struct fleet *f, struct engine *e, enum engine_state state, uint64_t now_ns)
 {
 	if (e->state == state)
 		return;
 	e->state = state;
 	e->state_since_ns = now_ns;
+	f->version++;
 }
 
 static struct engine *engine_by_name(struct fleet *f, struct bb_str name)
@@ -145,6 +146,7 @@ static struct engine *engine_claim(struct fleet *f, struct bb_str name, uint64_t
 	e->state = ENGINE_STARTING;
 	e->state_since_ns = now_ns;
 	e->is_new = true;
+	f->version++;
 	return e;
 }
 
@@ -251,9 +253,9 @@ static void engines_follow_plan(struct fleet *f, uint64_t now_ns)
 		struct engine *e = &f->engines[i];
 		e->is_new = false;
 		if (e->generation && !e->plan.in_plan)
-			engine_set_state(e, ENGINE_GONE, now_ns);
+			engine_set_state(f, e, ENGINE_GONE, now_ns);
 		else if (e->state == ENGINE_GONE)
-			engine_set_state(e, ENGINE_STARTING, now_ns);
+			engine_set_state(f, e, ENGINE_STARTING, now_ns);
 	}
 }
 

@@ -105,6 +105,9 @@ struct fleet {
 	struct bb_map names; /* model names and aliases → model slot */
 	uint32_t catch_all;  /* model slot of the alias "*"; UINT32_MAX: none */
 	bool is_stale;       /* an engine lists something else than the bindings say */
+	/* One more with each change of what decides who may take a request: bindings, states,
+	 * endpoints, lanes. */
+	uint64_t version;
 };
 
 BB_MUST int fleet_init(struct fleet *f, uint32_t engines_max, uint32_t models_max, uint64_t hash_key);
@@ -122,7 +125,7 @@ uint32_t fleet_model_slot(struct fleet *f, struct bb_str name, uint64_t now_ns);
 void fleet_models_drop(struct fleet *f, uint32_t count);
 /* The model that a client's name means; an empty name the only one. NULL when there is none. */
 struct model *fleet_resolve(const struct fleet *f, struct bb_str name);
-void engine_set_state(struct engine *e, enum engine_state state, uint64_t now_ns);
+void engine_set_state(struct fleet *f, struct engine *e, enum engine_state state, uint64_t now_ns);
 
 /* Engines and models as bytes (fleet_pack.c); reading, into a fleet that has none yet. */
 struct pack;

@@ -10,7 +10,7 @@
 _Static_assert(sizeof(struct engine) == 224 && sizeof(struct engine_plan) == 24, "pack_engine_row");
 _Static_assert(sizeof(struct model) == 192 && sizeof(struct model_plan) == 48, "pack_model_row");
 _Static_assert(sizeof(struct engine_model) == 24 && sizeof(struct binding) == 32, "pack_listed");
-_Static_assert(sizeof(struct fleet) == 72, "fleet_pack");
+_Static_assert(sizeof(struct fleet) == 80, "fleet_pack");
 #endif
 
 /* A text that may be empty. */

@@ -28,9 +28,24 @@ static uint32_t line_behind(const struct index_page *p, uint32_t line)
 	return line + 1 == p->part_count * INDEX_PART_LINES ? 0 : line + 1;
 }
 
+/* Which slots of a line hold a hash, as bits. Without branches: where it is cannot be guessed. */
+static inline uint32_t line_holds(const struct index_slot *s, uint64_t hash)
+{
+	return (uint32_t)(s[0].hash == hash) | (uint32_t)(s[1].hash == hash) << 1 |
+	       (uint32_t)(s[2].hash == hash) << 2 | (uint32_t)(s[3].hash == hash) << 3;
+}
+
+/* Slots in use: in a line the free ones are the last. */
+static inline uint32_t line_count(const struct index_slot *s)
+{
+	return (uint32_t)(s[0].value != 0) + (s[1].value != 0) + (s[2].value != 0) +
+	       (s[3].value != 0);
+}
+_Static_assert(INDEX_LINE_SLOTS == 4, "a line");
+
 /*
  * Where a hash is, or is to be: a line with a free slot ends every search, since nothing was ever
- * put past it. In a line the free slots are the last.
+ * put past it. What a free slot holds for a hash means nothing.
  */
 static struct index_slot *find_in(const struct index_page *p, uint64_t mixed, uint64_t hash,
 				  uint32_t *line)
@@ -39,10 +54,13 @@ static struct index_slot *find_in(const struct index_page *p, uint64_t mixed, ui
 
 	for (;;) {
 		struct index_slot *const s = line_at(p, at);
+		const uint32_t count = line_count(s);
+		const uint32_t holds = line_holds(s, hash) & ((1u << count) - 1);
 		*line = at;
-		for (uint32_t i = 0; i < INDEX_LINE_SLOTS; i++)
-			if (s[i].value == 0 || s[i].hash == hash)
-				return &s[i];
+		if (holds)
+			return &s[__builtin_ctz(holds)];
+		if (count < INDEX_LINE_SLOTS)
+			return &s[count];
 		at = line_behind(p, at);
 	}
 }
@@ -76,24 +94,40 @@ static struct index_slot *free_slot(const struct index_page *p, uint64_t mixed)
 
 uint32_t index_page_gather(struct index_table *t, const struct index_page *p)
 {
-	uint32_t count = 0;
+	struct index_slot *to = t->scratch;
 
-	for (uint32_t i = 0; i < p->part_count; i++)
+	for (uint32_t i = 0; i < p->part_count; i++) {
+		const struct index_slot *const part = p->parts[i];
 		for (uint32_t k = 0; k < INDEX_PART_SLOTS; k++) {
-			t->scratch[count] = p->parts[i][k];
-			count += p->parts[i][k].value != 0;
+			*to = part[k];
+			to += part[k].value != 0;
 		}
-	BB_ASSERT(count == p->slot_count);
-	return count;
+	}
+	BB_ASSERT(to == t->scratch + p->slot_count);
+	return p->slot_count;
 }
 
 /* Makes the page of what lies in scratch. */
 static void fill(struct index_table *t, struct index_page *p, uint32_t count)
 {
+	const uint32_t lines = p->part_count * INDEX_PART_LINES;
+	const struct index_table mix = { .seed = t->seed };
+	const struct index_slot *const from = t->scratch;
+	struct index_slot *parts[INDEX_PARTS_MAX];
+	uint8_t used[INDEX_PARTS_MAX * INDEX_PART_LINES];
+
+	memset(used, 0, lines);
+	memcpy(parts, p->parts, sizeof(parts));
 	for (uint32_t i = 0; i < p->part_count; i++)
 		memset(p->parts[i], 0, INDEX_BLOCK_SIZE);
-	for (uint32_t i = 0; i < count; i++)
-		*free_slot(p, index_table_mix(t, t->scratch[i].hash)) = t->scratch[i];
+	for (uint32_t i = 0; i < count; i++) {
+		const uint64_t mixed = index_table_mix(&mix, from[i].hash);
+		uint32_t line = (uint32_t)((mixed & UINT32_MAX) * lines >> 32);
+		while (used[line] == INDEX_LINE_SLOTS)
+			line = line + 1 == lines ? 0 : line + 1;
+		parts[line / INDEX_PART_LINES]
+		     [line % INDEX_PART_LINES * INDEX_LINE_SLOTS + used[line]++] = from[i];
+	}
 	p->slot_count = count;
 }
 

@@ -15,8 +15,6 @@
 #define SEQUENCES_IN_STORE 64 /* one in so many, and one */
 #define GRAIN_TOKENS 40	      /* of a request: half a block, and what has not been told yet */
 #define GROWTH_MARGIN 1.0     /* standard deviations, of as many answers */
-#define PROGRESS_MAX 0.95     /* of a prefill whose first token has not come */
-#define SLOTS_NEVER 0x7fffffffu
 #define FREED_AVERAGE_MS 10000.0
 #define LENGTH_SAMPLES_MAX 200 /* of a bucket, then all count half */
 #define KV_REPORT_WEIGHT 0.3
@@ -27,15 +25,6 @@ static bool is_stuck(const struct lane *l)
 {
 	return (l->sequences_max && l->requests > l->sequences_max) ||
 	       (l->kv_tokens_max && lane_kv_used(l) > (double)l->kv_tokens_max);
-}
-
-static uint32_t slots_near(const struct lane *l)
-{
-	const uint32_t share = l->sequences_max / LANE_SLOT_MARGIN_SHARE;
-
-	if (!l->sequences_max)
-		return SLOTS_NEVER;
-	return l->sequences_max - (share < LANE_SLOT_MARGIN ? share : LANE_SLOT_MARGIN);
 }
 
 /*
@@ -62,16 +51,17 @@ static void look(struct lane *l)
 	struct lane_view *v = &l->view;
 	const double growth = growth_of(l);
 
+	l->kv_free =
+		l->kv_tokens_max ? (double)l->kv_tokens_max - lane_kv_used(l) - growth : INFINITY;
 	v->pending = (double)l->pending;
-	v->progress_max = is_stuck(l) ? 0 : PROGRESS_MAX * l->head_uncached;
+	v->head_uncached = is_stuck(l) ? 0 : l->head_uncached;
 	v->steps_per_token =
 		l->step_tokens > l->generating ? 1.0 / (l->step_tokens - l->generating) : 1;
 	v->gap_ms = l->generating ? lane_gap_ms(l) : 0;
-	v->kv_free =
-		l->kv_tokens_max ? (double)l->kv_tokens_max - lane_kv_used(l) - growth : INFINITY;
+	v->room = l->requests >= lane_slots_near(l) ? -INFINITY : l->kv_free;
 	v->rates = l->rates;
 	v->factor = (float)l->factors.ttft_used;
-	v->slots_near = slots_near(l) & SLOTS_NEVER;
+	v->gap_factor = (float)l->factors.gap_used;
 	v->is_off = rates_are_off(&l->factors);
 }
 
@@ -497,5 +487,5 @@ bool lane_is_open(const struct lane *l, uint64_t now_ns, uint32_t uncached)
 	const double behind_ms = behind * l->rates->token_ms * l->factors.ttft_used;
 	if (has_waiters(l) || (behind >= l->step_tokens && behind_ms >= OPEN_MS))
 		return false;
-	return uncached <= l->view.kv_free;
+	return uncached <= l->kv_free;
 }

@@ -27,9 +27,9 @@
 struct lane_request {
 	/* set by who adds it */
 	uint32_t prompt_tokens;
-	uint32_t uncached;   /* tokens of the prompt that must be computed */
-	uint32_t pinned; /* tokens of the prompt that are counted as its own in the KV cache: all,
-			  * or, where lane_hold tells what it shares, the uncached ones */
+	uint32_t uncached; /* tokens of the prompt that must be computed */
+	uint32_t pinned;   /* tokens of the prompt that are counted as its own in the KV cache: all,
+			    * or, where lane_hold tells what it shares, the uncached ones */
 	uint32_t output_max; /* UINT32_MAX: not limited */
 	bool is_odd;	     /* moved, or a kind of request that teaches nothing */
 	bool is_blind;	     /* its first token is not seen (an answer in one piece) */
@@ -61,51 +61,55 @@ struct lane_lengths {
 
 /*
  * What a decision reads of each of a thousand candidates: made anew after each event of the lane,
- * in one place, and without a division or a branch left to do.
+ * in one place, on one cache line, and without a branch left to do.
  */
 struct lane_view {
-	double pending;	     /* uncached tokens of those that wait for a first token */
-	double progress_max; /* of the running prefill; 0 where time is no progress */
+	double pending; /* uncached tokens of those that wait for a first token */
 	double steps_per_token;
-	double gap_ms;		/* between tokens of the streams; 0: there are none */
-	double kv_free;		/* tokens until the KV cache overflows, growth reserved */
+	double gap_ms; /* between tokens of the streams; 0: there are none */
+	double room;   /* tokens that fit without meeting a limit; −∞: near that of sequences */
 	uint64_t last_first_ns; /* when the last first token came, or the lane became busy */
 	const struct rates *rates;
-	float factor;		  /* of rates, for first tokens */
-	uint32_t slots_near : 31; /* from so many requests on the sequence limit is near */
-	uint32_t is_off : 1;	  /* predictions have failed (rates_are_off) */
+	float factor, gap_factor; /* of rates, for first tokens and for gaps */
+	uint32_t head_uncached;	  /* of the prefill that is running; 0: time is no progress */
+	uint32_t is_off;	  /* 1: predictions have failed (rates_are_off), or 0 */
 };
 
 struct lane {
 	struct lane_view view;
-	/* counted here */
-	uint64_t pending;	  /* uncached tokens of those that wait for a first token */
+	/* counted here; what a candidate that comes into question is judged by stands first */
 	uint64_t kv_tokens;	  /* prompts and generated tokens of all in flight */
 	uint64_t waiting_prompts; /* of these the prompts of those that wait */
+	uint64_t residual;	  /* tokens expected from all that generate */
+	uint32_t requests;	  /* in flight */
+	uint32_t generating;	  /* of these */
+	/* as far as the engine says (lane_set_limits); 0: unknown */
+	uint32_t sequences_max;
+	uint32_t step_tokens;	      /* LANE_STEP_TOKENS when unknown */
+	struct lane_lengths *lengths; /* of its model; never NULL */
+	struct rate_factors factors;
+	struct rates *rates; /* of its kind (lane_set_rates); never NULL */
+	uint64_t kv_tokens_max;
+	double kv_free;	  /* tokens until the KV cache overflows, growth reserved; as the view */
+	double kv_scale;  /* KV tokens in use as reported ÷ unique_tokens; 1 at start */
+	uint64_t pending; /* uncached tokens of those that wait for a first token */
 	uint64_t unique_tokens; /* pinned prompts and generated tokens: what lies in the KV cache */
 	uint64_t shared_tokens; /* of these what several requests may hold in common */
 	uint64_t generated;	/* by those in flight */
-	uint32_t requests;	/* in flight */
-	uint32_t generating;	/* of these */
 	uint32_t head_uncached; /* of the FIFO's head; 0: none */
 	uint32_t drops;		/* requests that left without a first token */
 	uint32_t waiting_head, waiting_tail; /* FIFO: no first token yet */
 	/* those that generate, by log2 of the tokens that are expected to come */
-	uint64_t residual; /* tokens expected from all of them */
 	uint32_t bucket_count[LANE_BUCKETS];
 	uint64_t bucket_residual[LANE_BUCKETS];
 	double freed_per_ms;	  /* KV tokens, running average */
 	uint64_t last_prefill_ns; /* when a prefill was last pending: gaps since then are clean */
 	uint64_t last_end_ns;
-	/* as far as the engine says (lane_set_limits); 0: unknown */
-	uint64_t kv_tokens_max;
-	uint32_t sequences_max;
-	uint32_t step_tokens; /* LANE_STEP_TOKENS when unknown */
-	double kv_scale;      /* KV tokens in use as reported ÷ unique_tokens; 1 at start */
-	struct rates *rates;  /* of its kind (lane_set_rates); never NULL */
-	struct lane_lengths *lengths; /* of its model; never NULL */
-	struct rate_factors factors;
+	uint64_t padding;
 };
+/* Whole cache lines, and an odd number: views of many lanes do not meet in a few sets of a cache.
+ */
+_Static_assert(sizeof(struct lane) % 128 == 64, "lane");
 
 /* Gives a row of the brain's table of requests. */
 typedef struct lane_request *lane_row_fn(void *table, uint32_t row);
@@ -153,15 +157,24 @@ void lane_report_kv(struct lane *l, double kv_tokens_used);
 #define LANE_SLOT_MARGIN 20
 #define LANE_SLOT_MARGIN_SHARE 12
 
+#define LANE_PROGRESS_MAX 0.95 /* of a prefill whose first token has not come */
+
 /* Uncached tokens still to be computed: pending less the progress of the running prefill. */
-static inline double lane_pending(const struct lane *l, uint64_t now_ns)
+static inline double lane_view_pending(const struct lane_view *v, uint64_t now_ns)
 {
-	const struct lane_view *v = &l->view;
+	if (v->head_uncached == 0)
+		return v->pending;
 	const int64_t elapsed_ns = (int64_t)(now_ns - v->last_first_ns);
+	const double most = LANE_PROGRESS_MAX * v->head_uncached;
 	const double done = (double)(elapsed_ns > 0 ? elapsed_ns : 0) /
 			    (v->rates->token_ms * v->factor * LANE_MS_NS);
 
-	return v->pending - (done < v->progress_max ? done : v->progress_max);
+	return v->pending - (done < most ? done : most);
+}
+
+static inline double lane_pending(const struct lane *l, uint64_t now_ns)
+{
+	return lane_view_pending(&l->view, now_ns);
 }
 
 /* Between two tokens of a stream, as the lane is now; also when nothing generates. */
@@ -175,6 +188,19 @@ static inline double lane_gap_ms(const struct lane *l)
 static inline double lane_kv_used(const struct lane *l)
 {
 	return (double)(int64_t)l->unique_tokens * l->kv_scale;
+}
+
+#define LANE_SLOTS_NEVER 0x7fffffffu
+
+/* From so many requests on the sequence limit is near. */
+static inline uint32_t lane_slots_near(const struct lane *l)
+{
+	const uint32_t share = l->sequences_max / LANE_SLOT_MARGIN_SHARE;
+
+	if (!l->sequences_max)
+		return LANE_SLOTS_NEVER;
+	return (l->sequences_max - (share < LANE_SLOT_MARGIN ? share : LANE_SLOT_MARGIN)) &
+	       LANE_SLOTS_NEVER;
 }
 
 /* At its sequence limit. */

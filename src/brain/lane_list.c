@@ -89,6 +89,7 @@ bool lanes_assign(struct brain *b, struct engine *e)
 		return e->lane_count > 0;
 	e->lane_first = first;
 	e->lane_count = count;
+	b->fleet.version++;
 	for (uint32_t i = 0; i < count; i++)
 		lane_begin(b, e, first + i, i);
 	if (first + count > b->lane_count)

@@ -26,9 +26,9 @@ struct rates {
 
 /* Of one lane. */
 struct rate_factors {
-	double ttft, gap; /* 0.25 … 4; 1 at start; decay to 1 */
 	/* As decisions use them: what is within 10 % of 1 is noise, and equal engines are equal. */
-	double ttft_used, gap_used;
+	double gap_used, ttft_used;
+	double ttft, gap; /* 0.25 … 4; 1 at start; decay to 1 */
 	double error; /* running median of |ln(actual ÷ predicted)| of its first tokens */
 	uint64_t samples;
 	uint32_t apart; /* samples in a row in which `ttft` was beyond 1.3 or below 0.77 */

@@ -14,9 +14,9 @@ static bool columns_make(struct brain *b)
 {
 	if (!b->shadow_cost)
 		b->shadow_cost = bb_alloc_zero(INDEX_ROWS_MAX, sizeof(*b->shadow_cost));
-	if (!b->shadow_terms)
-		b->shadow_terms = bb_alloc_zero(INDEX_ROWS_MAX, sizeof(*b->shadow_terms));
-	return b->shadow_cost && b->shadow_terms;
+	if (!b->shadow_ms)
+		b->shadow_ms = bb_alloc_zero(2 * INDEX_ROWS_MAX, sizeof(*b->shadow_ms));
+	return b->shadow_cost && b->shadow_ms;
 }
 
 static struct shadow shadow_of(const struct brain *b, const struct policy *policy)
@@ -56,24 +56,23 @@ int brain_set_shadows(struct brain *b, const char *const *policies, uint32_t cou
 void shadows_free(struct brain *b)
 {
 	bb_free(b->shadow_cost);
-	bb_free(b->shadow_terms);
+	bb_free(b->shadow_ms);
 }
 
 /* By how much the choices that differ are better or worse, as lookahead sees it. */
 static void weigh(struct brain *b, const struct candidates *c, const struct policy_input *in,
 		  uint32_t chosen)
 {
-	estimate_explain(c, in, chosen);
-	const struct policy_terms real = c->terms[chosen];
+	const struct policy_terms real = estimate_explain(c, in, chosen);
 	for (uint32_t i = 0; i < b->shadow_count; i++) {
 		struct shadow *s = &b->shadows[i];
 		if (s->choice == chosen)
 			continue;
-		estimate_explain(c, in, s->choice);
+		const struct policy_terms other = estimate_explain(c, in, s->choice);
 		s->counts.real_ttft_ms += real.ttft_ms;
 		s->counts.real_total_ms += real.total_ms;
-		s->counts.ttft_ms += c->terms[s->choice].ttft_ms;
-		s->counts.total_ms += c->terms[s->choice].total_ms;
+		s->counts.ttft_ms += other.ttft_ms;
+		s->counts.total_ms += other.total_ms;
 	}
 }
 
@@ -87,10 +86,10 @@ void shadows_judge(struct brain *b, uint64_t now_ns, const struct model *m,
 
 	if (c.count < 2)
 		return;
-	c.terms = b->shadow_terms;
+	c.ttft_ms = b->shadow_ms;
+	c.total_ms = b->shadow_ms + INDEX_ROWS_MAX;
 	for (uint32_t i = 0; i < b->shadow_count; i++) {
 		struct shadow *s = &b->shadows[i];
-		memset(c.terms, 0, c.count * sizeof(*c.terms));
 		s->policy->score(&c, &in, b->shadow_cost);
 		s->choice = policy_pick(b->shadow_cost, c.count, &b->shadow_rng, &next);
 		if (b->shadow_cost[chosen] <= b->shadow_cost[s->choice])

@@ -1,5 +1,7 @@
 #include "brain/state.h"
 
+#include <math.h>
+
 #include "base/alloc.h"
 #include "base/log.h"
 
@@ -11,10 +13,10 @@
 #if defined(__LP64__)
 _Static_assert(sizeof(struct lane_request) == 88 && sizeof(struct flight) == 200, "pack_flight");
 _Static_assert(sizeof(struct held) == 1144 && sizeof(struct brain_request) == 104, "pack_held");
-_Static_assert(sizeof(struct lane) == 432 && sizeof(struct rate_factors) == 56, "pack_lane");
+_Static_assert(sizeof(struct lane) == 448 && sizeof(struct rate_factors) == 56, "pack_lane");
 _Static_assert(sizeof(struct kv_lane) == 96 && sizeof(struct lane_owner) == 40, "pack_lanes");
 _Static_assert(sizeof(struct lane_lengths) == 520, "pack_lengths");
-_Static_assert(sizeof(struct brain) == 848, "state_pack");
+_Static_assert(sizeof(struct brain) == 976, "state_pack");
 #endif
 
 /* ---- flights ---- */
@@ -192,18 +194,19 @@ static void pack_queue(struct brain *b, struct pack *k)
 /* ---- lanes ---- */
 
 /* It is as old as the lane's latest event: what it was made of may have changed since. */
-static void pack_view(struct brain *b, struct pack *k, struct lane_view *v)
+static void pack_view(struct brain *b, struct pack *k, struct lane *l, double *progress_max)
 {
+	struct lane_view *v = &l->view;
 	uint32_t row = pack_is_reading(k) ? 0 : kinds_row(b->kinds, v->rates);
 	double factor = v->factor;
-	uint32_t slots_near = v->slots_near;
+	uint32_t slots_near = lane_slots_near(l);
 	bool is_off = v->is_off;
 
 	pack_amount(k, &v->pending, AMOUNT_MAX);
-	pack_amount(k, &v->progress_max, AMOUNT_MAX);
+	pack_amount(k, progress_max, AMOUNT_MAX);
 	pack_amount(k, &v->steps_per_token, 1);
 	pack_amount(k, &v->gap_ms, AMOUNT_MAX);
-	pack_double(k, &v->kv_free);
+	pack_double(k, &l->kv_free);
 	pack_u64(k, &v->last_first_ns);
 	pack_u32(k, &row, KINDS_MAX - 1);
 	pack_amount(k, &factor, FACTOR_MAX);
@@ -211,13 +214,22 @@ static void pack_view(struct brain *b, struct pack *k, struct lane_view *v)
 	pack_bool(k, &is_off);
 	v->rates = kinds_rates(b->kinds, row);
 	v->factor = (float)factor;
-	v->slots_near = slots_near & INT32_MAX;
 	v->is_off = is_off;
+}
+
+/* Of a view what follows from its lane as it is. */
+static void view_complete(struct lane *l, double progress_max)
+{
+	l->view.head_uncached = progress_max > 0 ? l->head_uncached : 0;
+	l->view.room = l->requests >= lane_slots_near(l) ? -INFINITY : l->kv_free;
+	l->view.gap_factor = (float)l->factors.gap_used;
 }
 
 static void pack_lane(struct brain *b, struct pack *k, struct lane *l)
 {
-	pack_view(b, k, &l->view);
+	double progress_max = LANE_PROGRESS_MAX * l->view.head_uncached;
+
+	pack_view(b, k, l, &progress_max);
 	pack_u64(k, &l->pending);
 	pack_u64(k, &l->kv_tokens);
 	pack_u64(k, &l->waiting_prompts);
@@ -249,6 +261,8 @@ static void pack_lane(struct brain *b, struct pack *k, struct lane *l)
 	pack_u32(k, &l->waiting_head, UINT32_MAX);
 	pack_u32(k, &l->waiting_tail, UINT32_MAX);
 	pack_u32(k, &l->drops, UINT32_MAX);
+	if (pack_is_reading(k))
+		view_complete(l, progress_max);
 }
 
 static void pack_owner(struct pack *k, struct lane_owner *o)

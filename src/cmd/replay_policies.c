@@ -21,7 +21,7 @@ struct row {
 
 struct replay_policies {
 	struct bb_rng rng;
-	struct policy_terms *terms;
+	double *ttft_ms, *total_ms;
 	double *cost;
 	struct row rows[REPLAY_POLICIES_MAX + 1];
 	uint32_t count;
@@ -61,9 +61,10 @@ int replay_policies_create(const char *names, struct replay_policies **out, stru
 	if (!p)
 		return -BB_ENOMEM;
 	bb_rng_seed(&p->rng, 1);
-	p->terms = bb_alloc_zero(INDEX_ROWS_MAX, sizeof(*p->terms));
+	p->ttft_ms = bb_alloc_zero(INDEX_ROWS_MAX, sizeof(*p->ttft_ms));
+	p->total_ms = bb_alloc_zero(INDEX_ROWS_MAX, sizeof(*p->total_ms));
 	p->cost = bb_alloc_zero(INDEX_ROWS_MAX, sizeof(*p->cost));
-	int rc = p->terms && p->cost ? 0 : -BB_ENOMEM;
+	int rc = p->ttft_ms && p->total_ms && p->cost ? 0 : -BB_ENOMEM;
 	if (!rc)
 		rc = rows_add(p, names, unknown);
 	if (rc) {
@@ -80,7 +81,8 @@ void replay_policies_destroy(struct replay_policies *p)
 		return;
 	for (uint32_t i = 0; i < p->count; i++)
 		bb_free(p->rows[i].of_engine);
-	bb_free(p->terms);
+	bb_free(p->ttft_ms);
+	bb_free(p->total_ms);
 	bb_free(p->cost);
 	bb_free(p);
 }
@@ -89,27 +91,28 @@ void replay_policies_destroy(struct replay_policies *p)
 
 static struct look look_at(const struct candidates *c, const struct policy_input *in, uint32_t i)
 {
-	estimate_explain(c, in, i);
+	const struct policy_terms t = estimate_explain(c, in, i);
+
 	return (struct look){ .slot = c->slot[i],
 			      .lane_key = i,
-			      .ttft_ms = c->terms[i].ttft_ms,
-			      .total_ms = c->terms[i].total_ms,
+			      .ttft_ms = t.ttft_ms,
+			      .total_ms = t.total_ms,
 			      .cached = c->cached[i] };
 }
 
 void replay_policies_look(struct replay_policies *p, const struct candidates *c,
 			  const struct policy_input *in, const double *cost, uint32_t chosen)
 {
-	struct candidates mine = *c; /* with terms and a generator of our own */
+	struct candidates mine = *c; /* with columns and a generator of our own */
 	struct policy_input asked = *in;
 
-	mine.terms = p->terms;
+	mine.ttft_ms = p->ttft_ms;
+	mine.total_ms = p->total_ms;
 	asked.rng = &p->rng;
 	for (uint32_t i = 0; i < p->count; i++) {
 		struct row *r = &p->rows[i];
 		uint32_t pick = chosen;
 		double next;
-		memset(p->terms, 0, c->count * sizeof(*p->terms));
 		if (r->policy) {
 			r->policy->score(&mine, &asked, p->cost);
 			pick = policy_pick(p->cost, c->count, &p->rng, &next);

@@ -66,8 +66,8 @@ void replay_request_look(struct replay_request *r, const struct candidates *c,
 					 .cached = c->cached[i],
 					 .pending = c->pending_prefill[i],
 					 .cost = cost[i],
-					 .ttft_ms = c->terms[i].ttft_ms,
-					 .total_ms = c->terms[i].total_ms,
+					 .ttft_ms = c->ttft_ms[i],
+					 .total_ms = c->total_ms[i],
 					 .is_chosen = i == chosen };
 		insert(k, &s);
 	}

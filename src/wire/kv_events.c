@@ -110,6 +110,28 @@ static bool token_of(const struct msgpack_value *v, uint32_t *out)
 	return true;
 }
 
+/* The bytes of a token in one of the forms that nearly all have; 0: it is in another. */
+static size_t token_at(const uint8_t *p, size_t left, uint32_t *out)
+{
+	if (left >= 1 && p[0] < 0x80) {
+		*out = p[0];
+		return 1;
+	}
+	if (left >= 2 && p[0] == 0xcc) {
+		*out = p[1];
+		return 2;
+	}
+	if (left >= 3 && p[0] == 0xcd) {
+		*out = (uint32_t)p[1] << 8 | p[2];
+		return 3;
+	}
+	if (left >= 5 && p[0] == 0xce) {
+		*out = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 | p[4];
+		return 5;
+	}
+	return 0;
+}
+
 /*
  * Passes over up to `max` tokens in the forms that nearly all have, and copies them when `out` is
  * given. They are most of what a batch holds. Returns how many; the list's count stays.
@@ -117,21 +139,34 @@ static bool token_of(const struct msgpack_value *v, uint32_t *out)
 static uint32_t pass_tokens(struct kv_list *tokens, uint32_t *out, uint32_t max)
 {
 	const uint8_t *p = tokens->at.p, *const end = tokens->at.end;
-	uint32_t n = 0, token;
+	uint32_t n = 0;
 
-	for (; n < max && end - p >= 5; n++) {
-		if (p[0] == 0xcd) {
-			token = (uint32_t)p[1] << 8 | p[2];
-			p += 3;
-		} else if (p[0] == 0xce) {
-			token = (uint32_t)p[1] << 24 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 8 |
-				p[4];
-			p += 5;
-		} else if (p[0] < 0x80) {
-			token = *p++;
+	for (; n < max && end - p >= 8; n++) {
+		const unsigned tag = *p;
+		uint64_t word, token = tag;
+		if (tag == 0xcd || tag == 0xce) {
+			/* Two bytes or four, in any order: no branch could be guessed. */
+			const unsigned more = tag & 2;
+			memcpy(&word, p, sizeof(word));
+			token = __builtin_bswap64(word) << 8 >> (48 - 8 * more);
+			p += 3 + more;
+		} else if (tag < 0x80) {
+			p++;
+		} else if (tag == 0xcc) {
+			token = p[1];
+			p += 2;
 		} else {
 			break;
 		}
+		if (out)
+			out[n] = (uint32_t)token;
+	}
+	for (; n < max; n++) { /* the last ones */
+		uint32_t token;
+		const size_t size = token_at(p, (size_t)(end - p), &token);
+		if (!size)
+			break;
+		p += size;
 		if (out)
 			out[n] = token;
 	}
@@ -338,9 +373,12 @@ static int read_array_event(struct msgpack_reader *r, uint32_t count, struct eve
 	struct bb_str raw;
 
 	for (uint32_t i = 0; i < count; i++) {
-		int rc = msgpack_take(r, &raw);
+		const bool is_tokens = i > 0 && i <= known && order[i - 1] == FIELD_TOKENS;
+		const bool is_plain = is_tokens && take_plain_tokens(r, &raw);
+		const int rc = is_plain ? 0 : msgpack_take(r, &raw);
 		if (rc)
 			return rc;
+		e->has_plain_tokens |= is_plain;
 		if (i > 0) {
 			if (i <= known)
 				e->raw[order[i - 1]] = raw;

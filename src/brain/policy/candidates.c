@@ -13,7 +13,8 @@
 	X(promised)                                                                                \
 	X(lora_ms)                                                                                 \
 	X(identity)                                                                                \
-	X(terms)
+	X(ttft_ms)                                                                                 \
+	X(total_ms)
 
 int candidates_create(struct candidates *c, uint32_t rows)
 {

@@ -31,5 +31,6 @@ const struct policy policy_chwbl = {
 	.text = "consistent hashing of the prompt's beginning with bounded loads, as KubeAI does "
 		"it",
 	.uses_cache = true,
+	.reads_load = true,
 	.score = score,
 };

@@ -22,10 +22,12 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 		return;
 	}
 	for (uint32_t i = 0; i < c->count; i++) {
+		if (c->ttft_ms[i] > e.ttft_ms_most)
+			continue; /* most of many */
 		const double price_ms = estimate_price_ms(c, in, &e, i);
 		if (price_ms == POLICY_NEVER)
 			continue;
-		cost[i] = c->terms[i].total_ms + price_ms + TIE_MS * c->requests[i];
+		cost[i] = c->total_ms[i] + price_ms + TIE_MS * c->lane[i]->requests;
 	}
 }
 

@@ -29,5 +29,6 @@ const struct policy policy_dynamo_cost = {
 	.name = "dynamo_cost",
 	.text = "the default cost of NVIDIA Dynamo's KV router, in blocks",
 	.uses_cache = true,
+	.reads_load = true,
 	.score = score,
 };

@@ -1,23 +1,29 @@
 #include "brain/policy/estimate.h"
 
+#include <stddef.h>
+#include <string.h>
+
 #include "brain/play.h"
 
 #define BOUND_SHARE 1.03
 #define BOUND_MS 3
 
+#define SLACK 1e-6 /* of sums that are compared as bounds: more than rounding can be */
+
 /* Near the sequence limit: how long until one of those ahead ends. */
 static double slot_ms(const struct lane *l, double gap_ms)
 {
-	if (l->requests < l->view.slots_near)
+	const uint32_t near = lane_slots_near(l);
+
+	if (l->requests < near)
 		return 0;
-	return (double)(l->requests - l->view.slots_near + 1) * gap_ms * l->lengths->further[0] /
-	       l->sequences_max;
+	return (double)(l->requests - near + 1) * gap_ms * l->lengths->further[0] / l->sequences_max;
 }
 
 /* Where the KV cache would overflow: how long until enough of it is free. */
 static double kv_ms(const struct lane *l, double uncached, double gap_ms)
 {
-	const double missing = uncached - l->view.kv_free;
+	const double missing = uncached - l->kv_free;
 
 	if (missing <= 0)
 		return 0;
@@ -28,12 +34,14 @@ static double kv_ms(const struct lane *l, double uncached, double gap_ms)
 }
 
 /* Until a first token, if there were no limits. From the lane's view alone. */
-static inline double prefill_ms(const struct candidates *c, const struct policy_input *in,
-				uint32_t i, double uncached)
+static inline double prefill_ms(const struct lane_view *v, uint64_t now_ns, uint32_t promised,
+				double uncached)
 {
-	const struct lane_view *v = &c->lane[i]->view;
-	const double ahead = lane_pending(c->lane[i], in->now_ns) + c->promised[i] + uncached;
+	double ahead = lane_view_pending(v, now_ns);
 
+	if (promised) /* seldom */
+		ahead += promised;
+	ahead += uncached;
 	return rates_ttft_ms(v->rates, v->factor, ahead, v->steps_per_token, v->gap_ms);
 }
 
@@ -44,79 +52,139 @@ static double limit_ms(const struct lane *l, double uncached)
 	return slot_ms(l, gap_ms) + kv_ms(l, uncached, gap_ms);
 }
 
+static double own_prefill_ms(const struct lane *l, double uncached)
+{
+	return uncached * l->rates->token_ms * l->view.factor;
+}
+
 /* What it adds to everybody's finish. */
 static double total_ms(const struct candidates *c, const struct policy_input *in, double output,
 		       uint32_t i)
 {
 	const struct lane *l = c->lane[i];
-	const struct policy_terms *t = &c->terms[i];
 	const double grown = (double)(int64_t)in->prompt_tokens + 0.5 * output;
 	const double kv = (double)(int64_t)(l->kv_tokens - l->waiting_prompts);
 	const double own = output * rates_gap_ms(l->rates, l->factors.gap_used, kv + grown);
-	const double stall = l->generating * t->prefill_ms;
+	const double stall = l->generating * own_prefill_ms(l, estimate_uncached(c->cached[i], in));
 	/* Streams are slowed down while both are there. */
 	const double left = (double)(int64_t)l->residual, longest = output * l->generating;
 	const double slow = (left < longest ? left : longest) * l->rates->kv_token_ms *
 			    l->factors.gap_used * grown;
 
-	return t->ttft_ms + own + stall + slow;
+	return c->ttft_ms[i] + own + stall + slow;
 }
 
-static void fill_in(const struct candidates *c, const struct policy_input *in, double output,
-		    uint32_t i)
-{
-	const struct lane *l = c->lane[i];
-	struct policy_terms *t = &c->terms[i];
-	const double uncached = estimate_uncached(c, in, i);
-	const double ttft = prefill_ms(c, in, i, uncached);
+/* The quickest lanes, and what holds for all. */
+struct extremes {
+	double least, least_full; /* TTFT; `full`: of those at a limit */
+	uint32_t at, at_full;
+	double token_ms_most, step_ms_least;
+	uint32_t cached_most, off;
+};
 
-	t->prefill_ms = uncached * l->rates->token_ms * l->view.factor;
-	t->wait_ms = ttft - t->prefill_ms;
-	t->limit_ms = limit_ms(l, uncached);
-	t->total_ms = total_ms(c, in, output, i);
+/* What makes a lane quick or slow: mostly the same as of the one before it. */
+struct pace {
+	const struct rates *rates;
+	uint64_t factors; /* both, as bits */
+};
+
+static inline void note_pace(const struct lane_view *v, struct pace *last, struct extremes *x)
+{
+	struct pace p = { .rates = v->rates };
+
+	memcpy(&p.factors, &v->factor, sizeof(p.factors));
+	if (p.rates == last->rates && p.factors == last->factors)
+		return;
+	*last = p;
+	const double token_ms = v->rates->token_ms * v->factor;
+	const double step_ms = v->rates->step_ms * v->gap_factor;
+	x->token_ms_most = token_ms > x->token_ms_most ? token_ms : x->token_ms_most;
+	x->step_ms_least = step_ms < x->step_ms_least ? step_ms : x->step_ms_least;
+}
+_Static_assert(offsetof(struct lane_view, gap_factor) == offsetof(struct lane_view, factor) + 4,
+	       "factors");
+
+/* With many lanes each is a cache miss: those that come next are fetched in good time. */
+#define AHEAD 8
+
+static struct extremes ttft_all(const struct candidates *c, const struct policy_input *in,
+				double *restrict cost)
+{
+	struct lane *const *const restrict lane = c->lane;
+	const uint32_t *const restrict cached = c->cached, *const restrict promised = c->promised;
+	const uint32_t *const restrict lora_ms = c->lora_ms;
+	double *const restrict ttft_ms = c->ttft_ms;
+	const double inf = __builtin_inf();
+	const uint32_t count = c->count;
+	struct extremes x = { .least = inf, .least_full = inf, .step_ms_least = inf };
+	struct pace pace = { .rates = NULL };
+	const double whole = estimate_uncached(0, in);
+
+	for (uint32_t i = 0; i < count; i++) {
+		__builtin_prefetch(lane[i + AHEAD < count ? i + AHEAD : i]);
+		const struct lane_view *const v = &lane[i]->view;
+		double uncached = whole, out_ms = ESTIMATE_AFTER;
+		if (cached[i]) {
+			uncached = estimate_uncached(cached[i], in);
+			x.cached_most = cached[i] > x.cached_most ? cached[i] : x.cached_most;
+		}
+		note_pace(v, &pace, &x);
+		x.off += v->is_off;
+		double ms = prefill_ms(v, in->now_ns, promised[i], uncached);
+		if (lora_ms[i])
+			ms += lora_ms[i];
+		if (uncached > v->room) {
+			ms += limit_ms(lane[i], uncached);
+			out_ms = lane_is_full(lane[i]) ? ESTIMATE_FULL : ESTIMATE_AFTER;
+		}
+		ttft_ms[i] = ms;
+		cost[i] = out_ms + ms;
+		if (__builtin_expect(ms < x.least, 0) && out_ms == ESTIMATE_AFTER) {
+			x.least = ms;
+			x.at = i;
+		} else if (out_ms != ESTIMATE_AFTER && ms < x.least_full) {
+			x.least_full = ms;
+			x.at_full = i;
+		}
+	}
+	return x;
+}
+
+/*
+ * The longest TTFT that may come into question: so long that even if nothing else were there, the
+ * price of the copy made it no better than the quickest, or longer than any copy takes.
+ */
+static double ttft_ms_most(const struct estimate *e, double step_ms_least)
+{
+	const double worth =
+		(e->total_ms_most + ESTIMATE_COPY_PRICE * e->bound_ms - e->output * step_ms_least) /
+		(1 + ESTIMATE_COPY_PRICE);
+	const double most = e->bound_ms + e->copy_ms_most;
+
+	return (worth < e->bound_ms ? e->bound_ms
+		: worth < most	    ? worth
+				    : most) +
+	       SLACK * (e->total_ms_most + most);
 }
 
 struct estimate estimate_all(const struct candidates *c, const struct policy_input *in,
 			     double *cost)
 {
-	double least = __builtin_inf(), least_full = __builtin_inf(), token_ms_most = 0;
-	uint32_t at = 0, at_full = 0, cached_most = 0, off = 0;
+	struct extremes x = ttft_all(c, in, cost);
 
-	for (uint32_t i = 0; i < c->count; i++) {
-		const struct lane *l = c->lane[i];
-		const double uncached = estimate_uncached(c, in, i);
-		const double token_ms = l->view.rates->token_ms * l->view.factor;
-		double ttft_ms = prefill_ms(c, in, i, uncached) + c->lora_ms[i];
-		double out_ms = ESTIMATE_AFTER;
-		token_ms_most = token_ms > token_ms_most ? token_ms : token_ms_most;
-		cached_most = c->cached[i] > cached_most ? c->cached[i] : cached_most;
-		off += l->view.is_off;
-		if (c->requests[i] >= l->view.slots_near || uncached > l->view.kv_free) {
-			ttft_ms += limit_ms(l, uncached);
-			out_ms = lane_is_full(l) ? ESTIMATE_FULL : ESTIMATE_AFTER;
-		}
-		c->terms[i].ttft_ms = ttft_ms;
-		c->terms[i].total_ms = 0;
-		cost[i] = out_ms + ttft_ms;
-		if (out_ms == ESTIMATE_AFTER && ttft_ms < least) {
-			least = ttft_ms;
-			at = i;
-		} else if (out_ms != ESTIMATE_AFTER && ttft_ms < least_full) {
-			least_full = ttft_ms;
-			at_full = i;
-		}
+	memset(c->total_ms, 0, c->count * sizeof(*c->total_ms));
+	if (x.least == __builtin_inf()) {
+		x.least = x.least_full;
+		x.at = x.at_full;
 	}
-	if (least == __builtin_inf()) {
-		least = least_full;
-		at = at_full;
-	}
-	struct estimate e = { .bound_ms = least * BOUND_SHARE + BOUND_MS,
-			      .copy_ms_most = cached_most * token_ms_most,
-			      .cached_most = cached_most,
-			      .is_off = 2 * off > c->count };
+	struct estimate e = { .bound_ms = x.least * BOUND_SHARE + BOUND_MS,
+			      .copy_ms_most = x.cached_most * x.token_ms_most,
+			      .cached_most = x.cached_most,
+			      .is_off = 2 * x.off > c->count };
 	e.output = lane_residual(c->lane[0]->lengths, 0, in->output_max);
-	fill_in(c, in, e.output, at);
-	e.total_ms_most = c->terms[at].total_ms;
+	c->total_ms[x.at] = total_ms(c, in, e.output, x.at);
+	e.total_ms_most = c->total_ms[x.at];
+	e.ttft_ms_most = ttft_ms_most(&e, x.step_ms_least);
 	return e;
 }
 
@@ -127,7 +195,7 @@ static bool is_copy_in_question(const struct candidates *c, const struct estimat
 	const struct lane *l = c->lane[i];
 	const double copy_ms =
 		(e->cached_most - c->cached[i]) * l->rates->token_ms * l->view.factor;
-	const double total_ms_least = c->terms[i].ttft_ms + ESTIMATE_COPY_PRICE * over_ms +
+	const double total_ms_least = c->ttft_ms[i] + ESTIMATE_COPY_PRICE * over_ms +
 				      e->output * l->rates->step_ms * l->factors.gap_used;
 
 	return over_ms <= copy_ms && total_ms_least < e->total_ms_most;
@@ -136,20 +204,20 @@ static bool is_copy_in_question(const struct candidates *c, const struct estimat
 double estimate_price_ms(const struct candidates *c, const struct policy_input *in,
 			 const struct estimate *e, uint32_t i)
 {
-	const double over = c->terms[i].ttft_ms - e->bound_ms;
+	const double over = c->ttft_ms[i] - e->bound_ms;
 
 	if (over > e->copy_ms_most || lane_is_full(c->lane[i]))
 		return POLICY_NEVER;
 	if (over > 0 && !is_copy_in_question(c, e, i, over))
 		return POLICY_NEVER;
-	fill_in(c, in, e->output, i);
+	c->total_ms[i] = total_ms(c, in, e->output, i);
 	return over > 0 ? ESTIMATE_COPY_PRICE * over : 0;
 }
 
 double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i)
 {
 	const struct lane *l = c->lane[i];
-	const double uncached = estimate_uncached(c, in, i);
+	const double uncached = estimate_uncached(c->cached[i], in);
 	const struct play_request r = {
 		.uncached = uncached,
 		.prompt_tokens = (double)in->prompt_tokens,
@@ -160,13 +228,25 @@ double estimate_played_ms(const struct candidates *c, const struct policy_input 
 	return play_added_ms(l, in->now_ns, &r) + limit_ms(l, uncached) + c->lora_ms[i];
 }
 
-void estimate_explain(const struct candidates *c, const struct policy_input *in, uint32_t i)
+struct policy_terms estimate_terms(const struct candidates *c, const struct policy_input *in,
+				   uint32_t i)
 {
-	struct policy_terms *t = &c->terms[i];
-	const double uncached = estimate_uncached(c, in, i);
+	const struct lane *l = c->lane[i];
+	const double uncached = estimate_uncached(c->cached[i], in);
+	const double first_ms = prefill_ms(&l->view, in->now_ns, c->promised[i], uncached);
+	const double own_ms = own_prefill_ms(l, uncached), limits_ms = limit_ms(l, uncached);
 
-	t->ttft_ms =
-		prefill_ms(c, in, i, uncached) + limit_ms(c->lane[i], uncached) + c->lora_ms[i];
-	fill_in(c, in, lane_residual(c->lane[i]->lengths, 0, in->output_max), i);
-	t->total_ms = estimate_played_ms(c, in, i);
+	return (struct policy_terms){ .wait_ms = first_ms - own_ms,
+				      .prefill_ms = own_ms,
+				      .limit_ms = limits_ms,
+				      .ttft_ms = first_ms + limits_ms + c->lora_ms[i] };
+}
+
+struct policy_terms estimate_explain(const struct candidates *c, const struct policy_input *in,
+				     uint32_t i)
+{
+	struct policy_terms t = estimate_terms(c, in, i);
+
+	t.total_ms = estimate_played_ms(c, in, i);
+	return t;
 }

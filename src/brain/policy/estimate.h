@@ -18,10 +18,10 @@
 #define ESTIMATE_AFTER 1e12
 #define ESTIMATE_FULL 1e15
 
-static inline double estimate_uncached(const struct candidates *c, const struct policy_input *in,
-				       uint32_t i)
+/* Tokens of the prompt that a lane must compute which holds so many of it; at least one. */
+static inline double estimate_uncached(uint32_t cached, const struct policy_input *in)
 {
-	return c->cached[i] < in->prompt_tokens ? (double)(in->prompt_tokens - c->cached[i]) : 1;
+	return cached < in->prompt_tokens ? (double)(int64_t)(in->prompt_tokens - cached) : 1;
 }
 
 #define ESTIMATE_COPY_PRICE 10
@@ -35,6 +35,7 @@ static inline double estimate_uncached(const struct candidates *c, const struct 
  */
 struct estimate {
 	double bound_ms;
+	double ttft_ms_most;  /* what takes longer is out of the question for sure */
 	double copy_ms_most;  /* no copy can take longer */
 	double cached_most;   /* tokens of this prompt, of all candidates */
 	double total_ms_most; /* of the engine with the least TTFT: what costs more is no better */
@@ -43,18 +44,23 @@ struct estimate {
 };
 
 /*
- * Fills in ttft_ms of all candidates, and as `cost` what holds for those that are out of the
- * question: ESTIMATE_AFTER or, at the sequence limit, ESTIMATE_FULL, and the TTFT.
+ * Fills in ttft_ms of all candidates and total_ms of the quickest, and as `cost` what holds for
+ * those that are out of the question: ESTIMATE_AFTER or, at the sequence limit, ESTIMATE_FULL, and
+ * the TTFT.
  */
 struct estimate estimate_all(const struct candidates *c, const struct policy_input *in,
 			     double *cost);
 /*
- * Added to a candidate's total; POLICY_NEVER: out of the question. Where it is not, all terms are
- * filled in, total_ms by the closed form: ttft + own decode + stall + slow-down.
+ * Added to a candidate's total; POLICY_NEVER: out of the question. Where it is not, total_ms is
+ * filled in by the closed form: ttft + own decode + stall + slow-down.
  */
 double estimate_price_ms(const struct candidates *c, const struct policy_input *in,
 			 const struct estimate *e, uint32_t i);
 /* What it adds to everybody's finish, played forward (play.h): what lookahead goes by. */
 double estimate_played_ms(const struct candidates *c, const struct policy_input *in, uint32_t i);
-/* All terms of one candidate, total_ms as played; for explaining. */
-void estimate_explain(const struct candidates *c, const struct policy_input *in, uint32_t i);
+/* The terms of one candidate but for total_ms; for explaining. */
+struct policy_terms estimate_terms(const struct candidates *c, const struct policy_input *in,
+				   uint32_t i);
+/* All of them, total_ms as played. */
+struct policy_terms estimate_explain(const struct candidates *c, const struct policy_input *in,
+				     uint32_t i);

@@ -10,5 +10,6 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 const struct policy policy_least_requests = {
 	.name = "least_requests",
 	.text = "the engine with the fewest requests in flight",
+	.reads_load = true,
 	.score = score,
 };

@@ -17,5 +17,6 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 const struct policy policy_least_tokens = {
 	.name = "least_tokens",
 	.text = "the engine with the fewest tokens in flight (prompts and expected output)",
+	.reads_load = true,
 	.score = score,
 };

@@ -40,7 +40,7 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 	const bool sticks = sticky_ms < __builtin_inf() && sticky_ms <= other_ms + PENALTY_MS;
 	for (uint32_t i = 0; i < c->count; i++) {
 		cost[i] = (double)c->pending_prefill[i] + c->promised[i] +
-			  estimate_uncached(c, in, i);
+			  estimate_uncached(c->cached[i], in);
 		if (sticks && !is_sticky(c, in, i))
 			cost[i] += ESTIMATE_AFTER;
 	}
@@ -51,5 +51,6 @@ const struct policy policy_llmd = {
 	.text = "the warm engine until its queue is 1 s longer, then the least work, as llm-d does "
 		"it",
 	.uses_cache = true,
+	.reads_load = true,
 	.score = score,
 };

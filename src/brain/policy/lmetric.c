@@ -8,7 +8,7 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 {
 	for (uint32_t i = 0; i < c->count; i++)
 		cost[i] = ((double)c->pending_prefill[i] + c->promised[i] +
-			   estimate_uncached(c, in, i)) *
+			   estimate_uncached(c->cached[i], in)) *
 			  (c->requests[i] + 1.0);
 }
 
@@ -16,5 +16,6 @@ const struct policy policy_lmetric = {
 	.name = "lmetric",
 	.text = "uncached tokens that would be pending there × requests there (LMetric)",
 	.uses_cache = true,
+	.reads_load = true,
 	.score = score,
 };

@@ -38,20 +38,26 @@ static void best_add(struct best *b, uint32_t row, double price_ms, double total
 	b->total_ms[at] = total_ms;
 }
 
+static void choose_of(struct best *b, const struct candidates *c, const struct policy_input *in,
+		      const struct estimate *e, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from; i < to; i++) {
+		if (c->ttft_ms[i] > e->ttft_ms_most)
+			continue; /* most of many */
+		const double price_ms = estimate_price_ms(c, in, e, i);
+		if (price_ms < POLICY_NEVER)
+			best_add(b, i, price_ms, price_ms + c->total_ms[i]);
+	}
+}
+
 /* From a random place on, so that of many equal engines not always the same are played. */
 static void choose(struct best *b, const struct candidates *c, const struct policy_input *in,
 		   const struct estimate *e)
 {
 	const uint32_t from = c->count > PLAYED ? (uint32_t)bb_rng_below(in->rng, c->count) : 0;
 
-	for (uint32_t k = 0; k < c->count; k++) {
-		const uint32_t i = from + k < c->count ? from + k : from + k - c->count;
-		if (c->terms[i].ttft_ms - e->bound_ms > e->copy_ms_most)
-			continue; /* most of many: out of the question */
-		const double price_ms = estimate_price_ms(c, in, e, i);
-		if (price_ms < POLICY_NEVER)
-			best_add(b, i, price_ms, price_ms + c->terms[i].total_ms);
-	}
+	choose_of(b, c, in, e, from, c->count);
+	choose_of(b, c, in, e, 0, from);
 }
 
 static void score(const struct candidates *c, const struct policy_input *in, double *cost)
@@ -66,10 +72,9 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 	choose(&best, c, in, &e);
 	for (uint32_t k = 0; k < best.count; k++) {
 		const uint32_t i = best.row[k];
-		struct policy_terms *t = &c->terms[i];
 		if (best.count > 1)
-			t->total_ms = estimate_played_ms(c, in, i);
-		cost[i] = t->total_ms + best.price_ms[k] + TIE_MS * c->requests[i];
+			c->total_ms[i] = estimate_played_ms(c, in, i);
+		cost[i] = c->total_ms[i] + best.price_ms[k] + TIE_MS * c->lane[i]->requests;
 	}
 }
 

@@ -15,7 +15,7 @@ static double work(const struct candidates *c, const struct policy_input *in, ui
 	const struct lane *l = c->lane[i];
 
 	/* An adapter that must be loaded counts as the prefill that could be done meanwhile. */
-	return lane_pending(l, in->now_ns) + c->promised[i] + estimate_uncached(c, in, i) +
+	return lane_pending(l, in->now_ns) + c->promised[i] + estimate_uncached(c->cached[i], in) +
 	       c->lora_ms[i] / l->rates->token_ms;
 }
 
@@ -33,7 +33,7 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 		if (lane_is_full(c->lane[i]))
 			cost[i] += ESTIMATE_FULL;
 		else
-			cost[i] = cost[i] <= equal ? c->requests[i] : ESTIMATE_AFTER + cost[i];
+			cost[i] = cost[i] <= equal ? c->lane[i]->requests : ESTIMATE_AFTER + cost[i];
 	}
 }
 

@@ -27,34 +27,49 @@ const struct policy *policy_find(const char *name)
 	return NULL;
 }
 
-/* Four at a time: one minimum after the other would wait for each comparison. */
-static double least_of(const double *cost, uint32_t count)
+/* The least of a stripe of the costs and its second, which may be equal. */
+struct two {
+	double least, second;
+};
+
+static inline void two_add(struct two *t, double cost)
 {
-	double least[4] = { cost[0], cost[0], cost[0], cost[0] };
+	const double more = cost > t->least ? cost : t->least;
+
+	t->second = more < t->second ? more : t->second;
+	t->least = cost < t->least ? cost : t->least;
+}
+
+/* In three stripes: one comparison after the other would wait for the last. */
+static struct two least_of(const double *cost, uint32_t count)
+{
+	const struct two none = { POLICY_NEVER, POLICY_NEVER };
+	struct two a = none, b = none, c = none;
 	uint32_t i = 0;
 
-	for (; i + 4 <= count; i += 4)
-		for (uint32_t k = 0; k < 4; k++)
-			least[k] = cost[i + k] < least[k] ? cost[i + k] : least[k];
+	for (; i + 3 <= count; i += 3) {
+		two_add(&a, cost[i]);
+		two_add(&b, cost[i + 1]);
+		two_add(&c, cost[i + 2]);
+	}
 	for (; i < count; i++)
-		least[0] = cost[i] < least[0] ? cost[i] : least[0];
-	for (uint32_t k = 1; k < 4; k++)
-		least[0] = least[k] < least[0] ? least[k] : least[0];
-	return least[0];
+		two_add(&a, cost[i]);
+	two_add(&a, b.least);
+	two_add(&a, b.second);
+	two_add(&a, c.least);
+	two_add(&a, c.second);
+	return a;
 }
 
 uint32_t policy_pick(const double *cost, uint32_t count, struct bb_rng *rng, double *next_cost)
 {
-	const double least = least_of(cost, count);
-	double next = POLICY_NEVER;
+	const struct two two = least_of(cost, count);
+	const double least = two.least;
 	uint32_t best = 0, equals = 0;
 
-	for (uint32_t i = 0; i < count; i++) {
-		if (cost[i] > least)
-			next = cost[i] < next ? cost[i] : next;
-		else if (++equals == 1 || bb_rng_below(rng, equals) == 0)
+	for (uint32_t i = 0; i < count; i++)
+		if (cost[i] <= least && (++equals == 1 || bb_rng_below(rng, equals) == 0))
 			best = i;
-	}
-	*next_cost = equals > 1 || count == 1 ? least : next;
+	*next_cost = count == 1 ? least : two.second;
 	return best;
 }

@@ -32,6 +32,7 @@ struct candidates {
 	uint32_t count;
 	uint32_t *slot; /* engine slot */
 	struct lane **lane;
+	/* Only for policies that read the load (`reads_load`). */
 	uint32_t *requests;	   /* in flight there from this gateway */
 	uint64_t *tokens;	   /* in flight: prompts and expected output, tokens */
 	uint64_t *pending_prefill; /* uncached tokens that wait for a first token */
@@ -40,8 +41,9 @@ struct candidates {
 	uint32_t *lora_ms;  /* to load the adapter there; 0: resident, or none is asked for */
 	uint64_t *identity; /* stable for an engine over restarts of the gateway: hash of its URL
 			       and rank */
-	/* Filled in by policies that predict; zeroed before. Out of the question: ttft_ms only. */
-	struct policy_terms *terms;
+	/* Filled in by policies that predict; zeroed before. */
+	double *ttft_ms;
+	double *total_ms; /* what it adds to everybody's finish; 0: not computed */
 };
 
 /* Columns of so many rows, zeroed. On failure nothing is left. */
@@ -65,7 +67,8 @@ struct policy {
 	const char *name;
 	const char *text; /* one sentence for --help and the docs */
 	bool holds;	  /* late binding: requests wait in the gateway for an open engine */
-	bool predicts;	  /* sets ttft_ms and total_ms of every candidate's terms (0: not computed) */
+	bool predicts;	  /* sets ttft_ms of every candidate, and total_ms of some */
+	bool reads_load;  /* wants the columns of requests and tokens */
 	bool uses_cache;  /* wants block hashes */
 	void (*score)(const struct candidates *c, const struct policy_input *in, double *cost);
 };

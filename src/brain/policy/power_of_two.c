@@ -35,5 +35,6 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 const struct policy policy_power_of_two = {
 	.name = "power_of_two",
 	.text = "of two engines drawn at random the one with fewer requests in flight",
+	.reads_load = true,
 	.score = score,
 };

@@ -30,5 +30,6 @@ const struct policy policy_prefix_hash = {
 	.text = "hash of the prompt's first 256 tokens, with a load limit, as SGLang's router does "
 		"it",
 	.uses_cache = true,
+	.reads_load = true,
 	.score = score,
 };

@@ -34,5 +34,6 @@ static void score(const struct candidates *c, const struct policy_input *in, dou
 const struct policy policy_session = {
 	.name = "session",
 	.text = "each session at one engine while that is not loaded above the others",
+	.reads_load = true,
 	.score = score,
 };

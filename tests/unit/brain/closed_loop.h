@@ -412,7 +412,7 @@ static inline void loop_send(struct loop *s, uint32_t job, uint32_t at, uint32_t
 static inline uint32_t loop_choose(struct loop *s, uint32_t job, uint32_t *promised,
 				   uint32_t *cached)
 {
-	static struct policy_terms terms[LOOP_ENGINES];
+	static double ttft_ms[LOOP_ENGINES], total_ms[LOOP_ENGINES];
 	struct lane *lane[LOOP_ENGINES];
 	uint32_t slot[LOOP_ENGINES], requests[LOOP_ENGINES], lora[LOOP_ENGINES] = { 0 };
 	uint64_t tokens[LOOP_ENGINES], pending[LOOP_ENGINES], identity[LOOP_ENGINES];
@@ -431,7 +431,7 @@ static inline uint32_t loop_choose(struct loop *s, uint32_t job, uint32_t *promi
 		identity[i] = (i + 1) * 0x9e3779b97f4a7c15;
 	}
 	const struct candidates c = { LOOP_ENGINES, slot,     lane, requests, tokens, pending,
-				      cached,	    promised, lora, identity, terms };
+				      cached,	    promised, lora, identity, ttft_ms, total_ms };
 	const struct policy_input in = { .now_ns = loop_ns(s->now_ms),
 					 .prompt_tokens = j->prompt,
 					 .output_max = UINT32_MAX,

@@ -99,7 +99,7 @@ static struct {
 	uint32_t slot[LANES], requests[LANES], cached[LANES], promised[LANES], lora_ms[LANES];
 	uint64_t tokens[LANES], pending[LANES], identity[LANES];
 	struct lane *lane[LANES];
-	struct policy_terms terms[LANES];
+	double ttft_ms[LANES], total_ms[LANES];
 	double cost[LANES];
 } columns;
 
@@ -119,7 +119,8 @@ static inline void columns_set(uint32_t count)
 		.promised = columns.promised,
 		.lora_ms = columns.lora_ms,
 		.identity = columns.identity,
-		.terms = columns.terms,
+		.ttft_ms = columns.ttft_ms,
+		.total_ms = columns.total_ms,
 	};
 	for (uint32_t i = 0; i < count; i++) {
 		columns.slot[i] = i;

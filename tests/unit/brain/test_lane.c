@@ -100,14 +100,14 @@ static void growth_is_pooled(void **state)
 		rows_of[i] = lanes_stream(0, 1, 1);
 	/* 256 tokens to come of each of a hundred: at most half of these at once, or 64 × 2; and 10
 	 * × 256 */
-	const double near_nothing = 1000000 - 198 - l->view.kv_free;
+	const double near_nothing = 1000000 - 198 - l->kv_free;
 	assert_in_range(near_nothing, 12000 + 2560 + 4000, 12800 + 2570 + 4000);
 	for (int i = 0; i < 99; i++)
 		lanes_remove(0, rows_of[i], LANE_BROKEN_OFF);
 	for (int i = 0; i < 99; i++)
 		rows_of[i] = lanes_stream(0, 1000, 1);
 	/* Each that ends gives back more than the others grow by. */
-	assert_in_range(1000000 - 99 * 1001 - l->view.kv_free, 2500 + 4000, 2570 + 4000);
+	assert_in_range(1000000 - 99 * 1001 - l->kv_free, 2500 + 4000, 2570 + 4000);
 }
 
 static void shared_prompts_lie_in_memory_once(void **state)
