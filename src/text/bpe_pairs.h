@@ -51,6 +51,15 @@ static inline uint64_t bpe_pairs_hash(uint64_t key)
 	return key * 0x9e3779b97f4a7c15u;
 }
 
+/* Has what bpe_pairs_join and bpe_pairs_put look at fetched. */
+static inline void bpe_pairs_fetch(const struct bpe_pairs *p, uint32_t left, uint32_t right)
+{
+	const uint64_t hash = bpe_pairs_hash((uint64_t)left << 20 | right);
+
+	__builtin_prefetch(p->filter + (hash >> p->filter_shift >> 6));
+	__builtin_prefetch(p->at + (hash >> p->shift));
+}
+
 static inline struct bpe_joint bpe_pairs_join(const struct bpe_pairs *p, uint32_t left,
 					      uint32_t right)
 {
