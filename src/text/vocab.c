@@ -155,8 +155,14 @@ static void insert(struct vocab *v, uint32_t id, uint64_t hash)
 
 	while (v->slots[i].id != VOCAB_NONE)
 		i = (i + 1) & v->mask;
-	v->slots[i] = (struct vocab_slot){ id, (uint32_t)hash, v->byte_at[id], (uint32_t)bytes.len,
-					   false };
+	struct vocab_slot *const s = v->slots + i;
+	*s = (struct vocab_slot){ .id = id, .len = (uint32_t)bytes.len, .is_whole = false };
+	if (bytes.len <= VOCAB_INLINE) {
+		s->bytes = vocab_pack(bytes.p, bytes.len);
+	} else {
+		s->check = (uint32_t)hash;
+		s->at = v->byte_at[id];
+	}
 	if (bytes.len > v->len_max)
 		v->len_max = (uint32_t)bytes.len;
 }
@@ -308,12 +314,24 @@ struct bb_str vocab_content(const struct vocab *v, uint32_t id)
 				v->content_at[id + 1] - v->content_at[id] };
 }
 
-static struct vocab_slot find(const struct vocab *v, struct bb_str bytes, uint64_t hash)
+static struct vocab_slot find_long(const struct vocab *v, struct bb_str bytes, uint64_t hash)
 {
 	for (uint32_t i = slot_of(v, hash);; i = (i + 1) & v->mask) {
 		const struct vocab_slot s = v->slots[i];
-		if (s.id == VOCAB_NONE || (s.check == (uint32_t)hash && s.len == bytes.len &&
+		if (s.id == VOCAB_NONE || (s.len == bytes.len && s.check == (uint32_t)hash &&
 					   vocab_same(v->bytes + s.at, bytes.p, bytes.len)))
+			return s;
+	}
+}
+
+static inline struct vocab_slot find(const struct vocab *v, struct bb_str bytes, uint64_t hash)
+{
+	if (bytes.len > VOCAB_INLINE)
+		return find_long(v, bytes, hash);
+	const uint64_t packed = vocab_pack(bytes.p, bytes.len);
+	for (uint32_t i = slot_of(v, hash);; i = (i + 1) & v->mask) {
+		const struct vocab_slot s = v->slots[i];
+		if (s.id == VOCAB_NONE || (s.len == bytes.len && s.bytes == packed))
 			return s;
 	}
 }

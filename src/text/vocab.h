@@ -23,12 +23,20 @@
 
 enum vocab_alphabet { VOCAB_CHARS, VOCAB_BYTES };
 
+/* Bytes that a slot has in itself, so that most look-ups end there. */
+#define VOCAB_INLINE 8
+
 struct vocab_slot {
-	uint32_t id;	/* VOCAB_NONE: free */
-	uint32_t check; /* bits of the hash that do not choose the slot */
-	uint32_t at;	/* of its bytes: beside the rest, since memory is what costs here */
+	uint32_t id; /* VOCAB_NONE: free */
 	uint32_t len : 31;
 	bool is_whole : 1; /* a word of these bytes is this token */
+	union {
+		uint64_t bytes; /* up to VOCAB_INLINE of them */
+		struct {
+			uint32_t check; /* bits of the hash that do not choose the slot */
+			uint32_t at;	/* of its bytes */
+		};
+	};
 };
 
 struct vocab {
@@ -98,6 +106,27 @@ static inline bool vocab_same(const char *p, const char *q, size_t n)
 	return n == 0 || (p[0] == q[0] && p[n / 2] == q[n / 2] && p[n - 1] == q[n - 1]);
 }
 
+/* Up to VOCAB_INLINE bytes as a number. */
+static inline uint64_t vocab_pack(const char *p, size_t n)
+{
+	uint64_t all;
+	uint32_t low, high;
+
+	if (n == 8) {
+		memcpy(&all, p, 8);
+		return all;
+	}
+	if (n >= 4) {
+		memcpy(&low, p, 4);
+		memcpy(&high, p + n - 4, 4);
+		return low | (uint64_t)high << (8 * (n - 4));
+	}
+	if (n == 0)
+		return 0;
+	return (uint8_t)p[0] | (uint64_t)(uint8_t)p[n / 2] << (8 * (n / 2)) |
+	       (uint64_t)(uint8_t)p[n - 1] << (8 * (n - 1));
+}
+
 /* A hash of short byte strings; its upper bits are the better ones. */
 static inline uint64_t vocab_hash(const char *p, size_t len)
 {
@@ -143,7 +172,7 @@ static inline void vocab_fetch_bytes(const struct vocab *v, uint64_t hash)
 {
 	const struct vocab_slot *const s = v->slots + ((uint32_t)(hash >> 32) & v->mask);
 
-	if (s->id != VOCAB_NONE)
+	if (s->id != VOCAB_NONE && s->len > VOCAB_INLINE)
 		__builtin_prefetch(v->bytes + s->at);
 }
 
