@@ -212,15 +212,47 @@ static void find_bytes(const struct vocab *v, struct bb_str left, struct waiting
 	vocab_fetch(v, w->right_hash);
 }
 
+/* Two short strings without escapes, as an array has them. */
+static bool array_short(struct bb_str array, struct bb_str *left, struct bb_str *right)
+{
+	struct json_pull j;
+	struct bb_str raw[2];
+	enum json_type type;
+	int n = 0;
+
+	json_pull_init(&j, array);
+	for (bool ok = json_pull_array(&j); ok && json_pull_more(&j); n++) {
+		if (n == 2 || !json_pull_value(&j, raw + n, &type) || type != JSON_STRING ||
+		    raw[n].len > MERGE_SHORT_MAX)
+			return false;
+		for (size_t i = 0; i < raw[n].len; i++)
+			if (raw[n].p[i] == '\\')
+				return false;
+	}
+	if (n != 2 || j.failed)
+		return false;
+	*left = json_string_inner(raw[0]);
+	*right = json_string_inner(raw[1]);
+	return true;
+}
+
+/* One short string without escapes, or an array of two. */
+static bool are_short(struct bb_str raw, enum json_type type, struct bb_str *left,
+		      struct bb_str *right)
+{
+	if (type == JSON_ARRAY)
+		return array_short(raw, left, right);
+	const struct bb_str both = json_string_inner(raw);
+	return type == JSON_STRING && both.len <= MERGE_SHORT_MAX && split_short(both, left, right);
+}
+
 /* Takes the merge r->raw in. False: it is no plain one, and nothing has happened. */
 static bool wait_for_others(struct reading *r, enum json_type type, struct waiting *w)
 {
 	const struct vocab *const v = &r->b->vocab;
 	struct bb_str left, right;
-	const struct bb_str both = json_string_inner(r->raw);
 
-	if (type != JSON_STRING || both.len > MERGE_SHORT_MAX ||
-	    !split_short(both, &left, &right) || !left.len || !right.len || is_odd(r, left) ||
+	if (!are_short(r->raw, type, &left, &right) || !left.len || !right.len || is_odd(r, left) ||
 	    is_odd(r, right))
 		return false;
 	const uint32_t whole = find_whole(r, left, right);
