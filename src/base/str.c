@@ -111,7 +111,15 @@ int bb_parse_u64(struct bb_str s, uint64_t *out)
 
 	if (s.len == 0)
 		return -BB_EINVALID;
-	for (size_t i = 0; i < s.len; i++) {
+	size_t i = 0;
+	/* So many digits cannot be too much. */
+	for (; i < s.len && i < 19; i++) {
+		const unsigned digit = (unsigned char)(s.p[i] - '0');
+		if (digit > 9)
+			return -BB_EINVALID;
+		value = value * 10 + digit;
+	}
+	for (; i < s.len; i++) {
 		const char c = s.p[i];
 		if (c < '0' || c > '9')
 			return -BB_EINVALID;
@@ -194,11 +202,9 @@ int bb_parse_duration_ns(struct bb_str s, uint64_t *out)
 int bb_parse_size(struct bb_str s, uint64_t *out)
 {
 	static const struct unit units[] = {
-		{ "", 1 },          { "B", 1 },
-		{ "KB", 1000 },     { "MB", 1000000 },
-		{ "GB", 1000000000 }, { "KiB", 1u << 10 },
-		{ "MiB", 1u << 20 },  { "GiB", 1u << 30 },
-		{ "TiB", 1ull << 40 },
+		{ "", 1 },	     { "B", 1 },	   { "KB", 1000 },
+		{ "MB", 1000000 },   { "GB", 1000000000 }, { "KiB", 1u << 10 },
+		{ "MiB", 1u << 20 }, { "GiB", 1u << 30 },  { "TiB", 1ull << 40 },
 	};
 
 	return parse_with_unit(s, units, sizeof(units) / sizeof(units[0]), out);

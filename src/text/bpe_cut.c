@@ -67,7 +67,7 @@ static void join_unknown(struct bpe_cuts *c)
 static bool fill(struct bpe_cuts *c, const struct bpe *b)
 {
 	for (uint64_t i = 0; i <= b->pairs.mask; i++)
-		if (b->pairs.at[i].key != UINT64_MAX && !add_pair(c, b, b->pairs.at[i].key))
+		if (b->pairs.keys[i] != UINT64_MAX && !add_pair(c, b, b->pairs.keys[i]))
 			return false;
 	if (has_all_fallbacks(b))
 		return true;

@@ -33,7 +33,8 @@ static inline uint32_t smallest_plain(const uint32_t *keys, uint32_t count)
 
 /*
  * The two variants differ in how the smallest key is found. `keys` is filled up with KEY_NONE to a
- * multiple of 8.
+ * multiple of 8. Both look-ups of a merge are fetched ahead of the first, to wait for memory at the
+ * same time.
  */
 #define MERGE_BODY(smallest)                                                                       \
 	uint16_t next[BPE_SHORT_MAX + 1], prev[BPE_SHORT_MAX + 1];                                 \
@@ -48,7 +49,13 @@ static inline uint32_t smallest_plain(const uint32_t *keys, uint32_t count)
 		const uint32_t key = smallest(keys, count);                                        \
 		if (key >= KEY_END)                                                                \
 			break;                                                                     \
-		const uint32_t i = key & 0xff, j = next[i], after = next[j], id = wholes[i];       \
+		const uint32_t i = key & 0xff, j = next[i], after = next[j];                       \
+		const uint32_t id = bpe_pairs_whole(&b->pairs, joints[i]),                         \
+			       before = i ? prev[i] : 0;                                           \
+		if (after < count)                                                                 \
+			bpe_pairs_fetch_key(&b->pairs, id, ids[after]);                            \
+		if (i > 0)                                                                         \
+			bpe_pairs_fetch_key(&b->pairs, ids[before], id);                           \
 		ids[i] = id;                                                                       \
 		next[i] = (uint16_t)after;                                                         \
 		prev[after] = (uint16_t)i;                                                         \
@@ -56,13 +63,12 @@ static inline uint32_t smallest_plain(const uint32_t *keys, uint32_t count)
 		if (after < count) {                                                               \
 			const struct bpe_joint joint = bpe_pairs_join(&b->pairs, id, ids[after]);  \
 			keys[i] = joint.rank << 8 | i;                                             \
-			wholes[i] = joint.whole;                                                   \
+			joints[i] = joint.at;                                                      \
 		}                                                                                  \
 		if (i > 0) {                                                                       \
-			const uint32_t before = prev[i];                                           \
 			const struct bpe_joint joint = bpe_pairs_join(&b->pairs, ids[before], id); \
 			keys[before] = joint.rank << 8 | before;                                   \
-			wholes[before] = joint.whole;                                              \
+			joints[before] = joint.at;                                                 \
 		}                                                                                  \
 	}                                                                                          \
 	uint32_t n = 0;                                                                            \
@@ -72,7 +78,7 @@ static inline uint32_t smallest_plain(const uint32_t *keys, uint32_t count)
 	}                                                                                          \
 	return n
 
-uint32_t bpe_merge_plain(const struct bpe *b, uint32_t *ids, uint32_t *keys, uint32_t *wholes,
+uint32_t bpe_merge_plain(const struct bpe *b, uint32_t *ids, uint32_t *keys, uint32_t *joints,
 			 uint32_t count, uint16_t *from)
 {
 	MERGE_BODY(smallest_plain);
@@ -93,7 +99,7 @@ __attribute__((target("avx2"))) static inline uint32_t smallest_avx2(const uint3
 }
 
 __attribute__((target("avx2"))) uint32_t bpe_merge_avx2(const struct bpe *b, uint32_t *ids,
-							uint32_t *keys, uint32_t *wholes,
+							uint32_t *keys, uint32_t *joints,
 							uint32_t count, uint16_t *from)
 {
 	MERGE_BODY(smallest_avx2);
@@ -107,7 +113,7 @@ bool bpe_has_avx2(void)
 uint32_t bpe_merge_avx2(const struct bpe *b, uint32_t *ids, uint32_t *keys, uint32_t count,
 			uint16_t *from)
 {
-	return bpe_merge_plain(b, ids, keys, wholes, count, from);
+	return bpe_merge_plain(b, ids, keys, joints, count, from);
 }
 
 bool bpe_has_avx2(void)
@@ -216,7 +222,7 @@ static void merge_inner(struct runs *g, uint32_t i)
 {
 	const struct bpe *const b = g->b;
 	const uint32_t rank = g->inner[i], old = g->ids[i];
-	const uint32_t id = bpe_pairs_join(&b->pairs, old, old).whole;
+	const uint32_t id = bpe_pairs_whole(&b->pairs, bpe_pairs_join(&b->pairs, old, old).at);
 	const uint32_t next = g->next[i], width = g->width[i], times = g->times[i];
 	const bool all = rank < rank_of(b, id, old) && rank < rank_of(b, id, id) &&
 			 (i == 0 || rank < rank_of(b, g->ids[g->prev[i]], id));
@@ -240,7 +246,8 @@ static void merge_inner(struct runs *g, uint32_t i)
 static void merge_outer(struct runs *g, uint32_t i)
 {
 	const uint32_t j = g->next[i];
-	const uint32_t id = bpe_pairs_join(&g->b->pairs, g->ids[i], g->ids[j]).whole;
+	const struct bpe_joint joint = bpe_pairs_join(&g->b->pairs, g->ids[i], g->ids[j]);
+	const uint32_t id = bpe_pairs_whole(&g->b->pairs, joint.at);
 	const uint32_t at = i + (g->times[i] - 1) * g->width[i];
 	const uint32_t width = g->width[i] + g->width[j], rest = j + g->width[j];
 	const uint32_t more = g->times[j] - 1;
@@ -327,7 +334,7 @@ static int merge_range(const struct bpe *b, struct bpe_work *w, uint32_t begin, 
 		       uint32_t *out, uint32_t *from, uint32_t *out_count)
 {
 	const uint32_t count = end - begin;
-	uint32_t ids[BPE_SHORT_MAX], keys[BPE_SHORT_MAX], wholes[BPE_SHORT_MAX];
+	uint32_t ids[BPE_SHORT_MAX], keys[BPE_SHORT_MAX], joints[BPE_SHORT_MAX];
 	uint16_t short_from[BPE_SHORT_MAX];
 
 	if (count > BPE_SHORT_MAX || are_equal(w->ids + begin, count)) {
@@ -341,9 +348,9 @@ static int merge_range(const struct bpe *b, struct bpe_work *w, uint32_t begin, 
 	for (uint32_t i = 0; i + 1 < count; i++) {
 		const struct bpe_joint joint = bpe_pairs_join(&b->pairs, ids[i], ids[i + 1]);
 		keys[i] = joint.rank << 8 | i;
-		wholes[i] = joint.whole;
+		joints[i] = joint.at;
 	}
-	*out_count = b->merge(b, ids, keys, wholes, count, short_from);
+	*out_count = b->merge(b, ids, keys, joints, count, short_from);
 	for (uint32_t i = 0; i < *out_count; i++) {
 		out[i] = ids[i];
 		from[i] = begin + short_from[i];

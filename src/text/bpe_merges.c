@@ -9,6 +9,8 @@
 
 /* A merge's two contents, decoded. */
 #define MERGE_TEXT_MAX (2 * TOKENIZER_TOKEN_MAX)
+/* Bytes that are looked at one by one. */
+#define MERGE_SHORT_MAX 24
 
 /* ---- one merge ---- */
 
@@ -43,9 +45,30 @@ static int decode(struct reading *r, struct bb_str raw, struct bb_str *out)
 	return rc && rc != -BB_ENOMEM ? invalid(r, "too long or malformed") : rc;
 }
 
+/* The usual merge, which is short, in one pass. False: not so, which need not be wrong. */
+static bool split_short(struct bb_str both, struct bb_str *left, struct bb_str *right)
+{
+	size_t space = 0, count = 0;
+
+	for (size_t i = 0; i < both.len; i++) {
+		if (both.p[i] == '\\')
+			return false;
+		if (both.p[i] == ' ') {
+			space = i;
+			count++;
+		}
+	}
+	*left = (struct bb_str){ both.p, space };
+	*right = bb_str_skip(both, space + 1);
+	return count == 1;
+}
+
 static int split_parts(struct reading *r, struct bb_str *left, struct bb_str *right)
 {
-	struct bb_str both;
+	struct bb_str both = json_string_inner(r->raw);
+
+	if (both.len <= MERGE_SHORT_MAX && split_short(both, left, right))
+		return 0;
 	const int rc = decode(r, r->raw, &both);
 
 	if (rc)
@@ -89,8 +112,8 @@ static uint32_t find_whole(struct reading *r, struct bb_str left, struct bb_str 
 	for (uint32_t id = r->last; id < r->last + 2; id++) {
 		const struct bb_str content = vocab_content(v, id);
 		if (content.len == left.len + right.len &&
-		    memcmp(content.p, left.p, left.len) == 0 &&
-		    memcmp(content.p + left.len, right.p, right.len) == 0)
+		    vocab_same(content.p, left.p, left.len) &&
+		    vocab_same(content.p + left.len, right.p, right.len))
 			return id;
 	}
 	if (left.len + right.len > TOKENIZER_TOKEN_MAX)
@@ -100,18 +123,20 @@ static uint32_t find_whole(struct reading *r, struct bb_str left, struct bb_str 
 	return vocab_find_text(v, (struct bb_str){ whole, left.len + right.len });
 }
 
+static const char not_in_vocab[] = "a part is not in the vocab, or not of the byte-level alphabet";
+
 static int unknown(struct reading *r, struct bb_str left, struct bb_str right)
 {
 	const struct vocab *const v = &r->b->vocab;
 
 	if (vocab_find_text(v, left) == BPE_NONE || vocab_find_text(v, right) == BPE_NONE)
-		return invalid(r, "a part is not in the vocab, or not of the byte-level alphabet");
+		return invalid(r, not_in_vocab);
 	return invalid(r, "what it makes is not in the vocab");
 }
 
 static bool is_odd(const struct reading *r, struct bb_str content)
 {
-	return bpe_is_special(r->b, content) || bb_str_eq(content, r->unk);
+	return bpe_is_special(r->b, content) || (r->unk.len && bb_str_eq(content, r->unk));
 }
 
 static int take_merge(struct reading *r, enum json_type type)
@@ -147,6 +172,143 @@ static int take_merge(struct reading *r, enum json_type type)
 	return 0;
 }
 
+/* ---- many merges ---- */
+
+/*
+ * What a merge needs of memory is seldom near, and the tables are larger than the processor's
+ * caches. So merges wait for each other, and each step of all of them fetches what the next step
+ * looks at. Only plain merges wait; before any other one all that wait are taken.
+ */
+#define WAITING_MAX 32
+
+struct waiting {
+	struct bb_str raw;
+	uint32_t whole, number, left_len, left, right;
+	struct bb_str left_bytes, right_bytes;
+	uint64_t left_hash, right_hash;
+};
+
+/* Characters of well-formed UTF-8. */
+static size_t count_chars(struct bb_str s)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < s.len; i++)
+		n += ((uint8_t)s.p[i] & 0xc0) != 0x80;
+	return n;
+}
+
+/* Where the parts' bytes are, which stand one behind the other in those of the whole. */
+static void find_bytes(const struct vocab *v, struct bb_str left, struct waiting *w)
+{
+	const struct bb_str bytes = vocab_bytes(v, w->whole);
+	const size_t cut = v->alphabet == VOCAB_BYTES ? count_chars(left) : left.len;
+
+	w->left_bytes = (struct bb_str){ bytes.p, cut };
+	w->right_bytes = bb_str_skip(bytes, cut);
+	w->left_hash = vocab_hash(w->left_bytes.p, w->left_bytes.len);
+	w->right_hash = vocab_hash(w->right_bytes.p, w->right_bytes.len);
+	vocab_fetch(v, w->left_hash);
+	vocab_fetch(v, w->right_hash);
+}
+
+/* Two short strings without escapes, as an array has them. */
+static bool array_short(struct bb_str array, struct bb_str *left, struct bb_str *right)
+{
+	struct json_pull j;
+	struct bb_str raw[2];
+	enum json_type type;
+	int n = 0;
+
+	json_pull_init(&j, array);
+	for (bool ok = json_pull_array(&j); ok && json_pull_more(&j); n++) {
+		if (n == 2 || !json_pull_value(&j, raw + n, &type) || type != JSON_STRING ||
+		    raw[n].len > MERGE_SHORT_MAX)
+			return false;
+		for (size_t i = 0; i < raw[n].len; i++)
+			if (raw[n].p[i] == '\\')
+				return false;
+	}
+	if (n != 2 || j.failed)
+		return false;
+	*left = json_string_inner(raw[0]);
+	*right = json_string_inner(raw[1]);
+	return true;
+}
+
+/* One short string without escapes, or an array of two. */
+static bool are_short(struct bb_str raw, enum json_type type, struct bb_str *left,
+		      struct bb_str *right)
+{
+	if (type == JSON_ARRAY)
+		return array_short(raw, left, right);
+	const struct bb_str both = json_string_inner(raw);
+	return type == JSON_STRING && both.len <= MERGE_SHORT_MAX && split_short(both, left, right);
+}
+
+/* Takes the merge r->raw in. False: it is no plain one, and nothing has happened. */
+static bool wait_for_others(struct reading *r, enum json_type type, struct waiting *w)
+{
+	const struct vocab *const v = &r->b->vocab;
+	struct bb_str left, right;
+
+	if (!are_short(r->raw, type, &left, &right) || !left.len || !right.len || is_odd(r, left) ||
+	    is_odd(r, right))
+		return false;
+	const uint32_t whole = find_whole(r, left, right);
+	if (whole == BPE_NONE || whole == r->b->unk || !vocab_is_text(v, whole))
+		return false;
+	*w = (struct waiting){
+		.raw = r->raw, .whole = whole, .number = r->number, .left_len = (uint32_t)left.len
+	};
+	r->last = whole;
+	if (!bpe_reduction_has(r->reduction, whole))
+		find_bytes(v, left, w);
+	return true;
+}
+
+static int take_one(struct reading *r, const struct waiting *w)
+{
+	if (bpe_reduction_has(r->reduction, w->whole))
+		return bpe_reduction_add_other(r->reduction, w->whole, w->number, w->left_len);
+	r->raw = w->raw;
+	r->number = w->number;
+	if (w->left == BPE_NONE || w->right == BPE_NONE)
+		return invalid(r, not_in_vocab);
+	const struct bpe_merge m = { w->left, w->right, w->whole, w->number };
+	return bpe_reduction_add(r->reduction, &m, w->left_len);
+}
+
+static int take_waiting(struct reading *r, struct waiting *list, size_t count)
+{
+	const struct vocab *const v = &r->b->vocab;
+	const struct bb_str raw = r->raw;
+	const uint32_t number = r->number;
+	int rc = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (!list[i].left_bytes.p)
+			continue;
+		vocab_fetch_bytes(v, list[i].left_hash);
+		vocab_fetch_bytes(v, list[i].right_hash);
+	}
+	for (size_t i = 0; i < count; i++) {
+		struct waiting *const w = list + i;
+		if (!w->left_bytes.p)
+			continue;
+		w->left = vocab_find_hashed(v, w->left_bytes, w->left_hash);
+		w->right = vocab_find_hashed(v, w->right_bytes, w->right_hash);
+		bpe_pairs_fetch(&r->b->pairs, w->left, w->right);
+	}
+	for (size_t i = 0; !rc && i < count; i++)
+		rc = take_one(r, list + i);
+	if (!rc) {
+		r->raw = raw;
+		r->number = number;
+	}
+	return rc;
+}
+
 /* ---- all merges ---- */
 
 static int read_all(struct bpe *b, struct bb_str merges, struct bpe_reduction *reduction,
@@ -159,6 +321,8 @@ static int read_all(struct bpe *b, struct bb_str merges, struct bpe_reduction *r
 						       : vocab_content(&b->vocab, b->unk),
 			     .prefix_len = b->prefix ? strlen(b->prefix) : 0 };
 	struct json_pull j;
+	struct waiting waiting[WAITING_MAX];
+	size_t count = 0;
 	enum json_type type;
 	int rc = 0;
 
@@ -166,12 +330,20 @@ static int read_all(struct bpe *b, struct bb_str merges, struct bpe_reduction *r
 	json_pull_init(&j, merges);
 	for (bool ok = json_pull_array(&j); ok && json_pull_more(&j); r.number++) {
 		ok = json_pull_value(&j, &r.raw, &type);
-		if (ok)
+		const bool waits = ok && reduction && wait_for_others(&r, type, waiting + count);
+		count += waits;
+		if (count == WAITING_MAX || (count && !waits)) {
+			rc = take_waiting(&r, waiting, count);
+			count = 0;
+		}
+		if (ok && !rc && !waits)
 			rc = take_merge(&r, type);
 		if (reduction && r.number == BPE_MERGES_MAX)
 			reduction->is_possible = false;
 		ok = ok && !rc && !(reduction && !reduction->is_possible);
 	}
+	if (!rc && count)
+		rc = take_waiting(&r, waiting, count);
 	bb_buf_fini(&r.text);
 	return rc;
 }

@@ -16,17 +16,19 @@ int bpe_pairs_init(struct bpe_pairs *p, size_t count)
 	p->mask = ((uint64_t)1 << bits) - 1;
 	p->filter_shift = 64 - filter_bits;
 	p->filter = bb_alloc_zero((size_t)1 << (filter_bits - 6), sizeof(*p->filter));
-	p->at = bb_alloc(sizeof(*p->at) << bits);
-	if (!p->filter || !p->at)
+	p->keys = bb_alloc(sizeof(*p->keys) << bits);
+	p->wholes = bb_alloc_zero((size_t)1 << bits, sizeof(*p->wholes));
+	if (!p->filter || !p->keys || !p->wholes)
 		return -BB_ENOMEM;
-	memset(p->at, 0xff, sizeof(*p->at) << bits);
+	memset(p->keys, 0xff, sizeof(*p->keys) << bits);
 	return 0;
 }
 
 void bpe_pairs_fini(struct bpe_pairs *p)
 {
 	bb_free(p->filter);
-	bb_free(p->at);
+	bb_free(p->keys);
+	bb_free(p->wholes);
 	*p = (struct bpe_pairs){ 0 };
 }
 
@@ -38,17 +40,18 @@ bool bpe_pairs_fit(const struct bpe_pairs *p, size_t count)
 void bpe_pairs_put(struct bpe_pairs *p, const struct bpe_merge *m)
 {
 	const uint64_t key = (uint64_t)m->left << 20 | m->right, hash = bpe_pairs_hash(key);
-	const uint64_t bit = hash >> p->filter_shift;
 	uint64_t i = hash >> p->shift;
 
-	p->filter[bit >> 6] |= (uint64_t)1 << (bit & 63);
-	while (p->at[i].key != UINT64_MAX && p->at[i].key >> 24 != key)
+	*bpe_pairs_filter(p, hash) |= bpe_pairs_bits(p, hash);
+	while (p->keys[i] != UINT64_MAX && p->keys[i] >> 24 != key)
 		i = (i + 1) & p->mask;
-	p->at[i] = (struct bpe_pair){ key << 24 | m->rank, m->whole };
+	p->keys[i] = key << 24 | m->rank;
+	p->wholes[i] = m->whole;
 }
 
 size_t bpe_pairs_size(const struct bpe_pairs *p)
 {
-	return p->at ? (p->mask + 1) * sizeof(*p->at) + ((size_t)1 << (64 - p->filter_shift)) / 8
-		     : 0;
+	return p->keys ? (p->mask + 1) * (sizeof(*p->keys) + sizeof(*p->wholes)) +
+				 ((size_t)1 << (64 - p->filter_shift)) / 8
+		       : 0;
 }

@@ -156,7 +156,7 @@ static size_t make_symbols(const struct bpe *b, struct bpe_work *w, struct bb_st
 uint32_t bpe_encode_short(const struct bpe *b, const char *word, uint32_t len, uint64_t hash,
 			  uint32_t *ids)
 {
-	uint32_t keys[BPE_SHORT_MAX], wholes[BPE_SHORT_MAX];
+	uint32_t keys[BPE_SHORT_MAX], joints[BPE_SHORT_MAX];
 	uint16_t from[BPE_SHORT_MAX];
 	const uint8_t *const p = (const uint8_t *)word;
 
@@ -169,9 +169,9 @@ uint32_t bpe_encode_short(const struct bpe *b, const char *word, uint32_t len, u
 	for (uint32_t i = 0; i + 1 < len; i++) {
 		const struct bpe_joint joint = b->byte_pairs[p[i] << 8 | p[i + 1]];
 		keys[i] = joint.rank << 8 | i;
-		wholes[i] = joint.whole;
+		joints[i] = joint.at;
 	}
-	return b->merge(b, ids, keys, wholes, len, from);
+	return b->merge(b, ids, keys, joints, len, from);
 }
 
 int bpe_encode(const struct bpe *b, struct bpe_work *w, struct bb_str word, size_t *count)

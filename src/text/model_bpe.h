@@ -11,7 +11,7 @@
  * of the two alone as well.) So a window is joined to what is there by encoding it again together
  * with as many tokens before it as it takes until the seam holds.
  * Threads: a bpe is read by any once it is made; a bpe_work belongs to one thread.
- * Memory: the bpe owns its tables: 16 bytes a pair at a load of at most 2/3, as many pairs as
+ * Memory: the bpe owns its tables: 12 bytes a pair at a load of at most 2/3, as many pairs as
  * tokens (bpe_reduce.h); the vocabulary. A work grows with the longest word, 16 bytes for each of
  * its bytes, and with the longest window, 76 bytes for each of its symbols.
  * Errors: -BB_EINVALID with a message, -BB_ENOMEM.
@@ -37,12 +37,12 @@
 
 struct bpe;
 /*
- * Merges `count` symbols in place. keys[i] is rank << 8 | i of symbols i and i + 1, wholes[i] what
- * they become; both have room for BPE_SHORT_MAX. from[i] gets the number of the first symbol of
- * token i. Returns the count.
+ * Merges `count` symbols in place. keys[i] is rank << 8 | i of symbols i and i + 1, joints[i] where
+ * bpe_pairs_whole finds what they become; both have room for BPE_SHORT_MAX. from[i] gets the number
+ * of the first symbol of token i. Returns the count.
  */
 typedef uint32_t bpe_merge_function(const struct bpe *b, uint32_t *ids, uint32_t *keys,
-				    uint32_t *wholes, uint32_t count, uint16_t *from);
+				    uint32_t *joints, uint32_t count, uint16_t *from);
 
 struct bpe {
 	struct vocab vocab;

@@ -421,8 +421,10 @@ static struct tvalue filter_tojson(struct trun *r, struct tvalue v, struct tvalu
 				    .ensure_ascii = tv_truth(args[0]),
 				    .sort_keys = tv_truth(args[3]) };
 
-	if (tv_is_integer(indent))
+	if (tv_is_integer(indent)) {
 		indent = op_binary(r, OP_MUL, tv_lit(" "), indent);
+		style.is_blank = true;
+	}
 	if (indent.type != TV_MISSING && indent.type != TV_NONE) {
 		if (!arg_str(r, indent, &style.indent))
 			return TV(TV_FAIL);

@@ -289,13 +289,32 @@ static void json_escape(struct bb_buf *out, uint32_t c)
 	put_escape(out, 'u', c, 4);
 }
 
+/* Is one of eight bytes a control, a quote, a backslash or, if asked for, not ASCII? */
+static inline bool any_special(uint64_t eight, uint64_t high)
+{
+	const uint64_t ones = 0x0101010101010101u;
+	const uint64_t quote = eight ^ ones * '"', backslash = eight ^ ones * '\\';
+
+	/* A byte below n borrows from its upper bit, which it did not have. */
+	return (((eight - ones * 0x20) & ~eight) | ((quote - ones) & ~quote) |
+		((backslash - ones) & ~backslash) | (eight & high)) &
+	       ones * 0x80;
+}
+
 /* Is a short string written as it is? One pass: it is copied while it is looked at. */
 static bool json_str_short(struct bb_buf *out, struct bb_str s, int ascii)
 {
 	if (s.len > JSON_SHORT || out->cap - out->len < JSON_SHORT + 2)
 		return false;
 	char *const to = out->p + out->len;
-	for (size_t i = 0; i < s.len; i++) {
+	size_t i = 0;
+	for (uint64_t eight; s.len - i >= sizeof(eight); i += sizeof(eight)) {
+		memcpy(&eight, s.p + i, sizeof(eight));
+		if (any_special(eight, ascii ? UINT64_MAX : 0))
+			return false;
+		memcpy(to + 1 + i, &eight, sizeof(eight));
+	}
+	for (; i < s.len; i++) {
 		const unsigned char c = (unsigned char)s.p[i];
 		if (c < 0x20 || c == '"' || c == '\\' || (ascii && c >= 0x80))
 			return false;
@@ -337,11 +356,20 @@ static inline void put_few(struct bb_buf *out, struct bb_str s)
 
 static void json_line(struct trun *r, const struct json_style *style, uint32_t depth)
 {
+	struct bb_buf *const out = r->out;
+	const size_t len = depth * style->indent.len;
+
 	if (!style->indent.p)
 		return;
-	bb_buf_lit(r->out, "\n");
+	if (style->is_blank && out->cap - out->len > len) {
+		out->p[out->len] = '\n';
+		memset(out->p + out->len + 1, ' ', len);
+		out->len += 1 + len;
+		return;
+	}
+	bb_buf_lit(out, "\n");
 	for (uint32_t i = 0; i < depth; i++)
-		put_few(r->out, style->indent);
+		put_few(out, style->indent);
 }
 
 static bool json_value(struct trun *r, struct tvalue v, const struct json_style *style,

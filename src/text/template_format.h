@@ -15,6 +15,7 @@ struct json_style {
 	struct bb_str indent; /* p NULL: all on one line */
 	struct bb_str item_separator, key_separator;
 	bool ensure_ascii, sort_keys;
+	bool is_blank; /* the indent is of blanks alone */
 };
 bool format_json(struct trun *r, struct tvalue v, const struct json_style *style);
 /* The same in the usual style: ", " and ": ", nothing escaped that need not be. */

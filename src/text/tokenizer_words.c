@@ -117,7 +117,7 @@ static int encode_missed(struct encoder *e, const char *p, size_t len, uint64_t 
  * until the batch is through; only then the cache takes the words that it did not have.
  */
 struct word_probe {
-	struct word_key key;
+	struct word_key key;		/* of a long word: its vocab_hash, as `low` */
 	struct word_short *places;	/* NULL: a long word */
 	const struct word_short *found; /* or NULL */
 };
@@ -163,14 +163,25 @@ static __attribute__((noinline)) int add_missed(struct encoder *e, const char *p
 	return add_by_long(e, p, len, missed->hash, &missed->count);
 }
 
-static __attribute__((noinline)) int add_long(struct encoder *e, const char *p, size_t len)
+static __attribute__((noinline)) int add_long(struct encoder *e, const char *p, size_t len,
+					      uint64_t hash)
 {
 	uint32_t count;
 
 	if (len <= WORD_LONG_MAX)
-		return add_by_long(e, p, len, vocab_hash(p, len), &count);
+		return add_by_long(e, p, len, hash, &count);
 	const int rc = add_word(e, (struct bb_str){ p, len }, 0);
 	return rc ? rc : token_list_room(e->out, BATCH_IDS);
+}
+
+static __attribute__((noinline)) void find_long(struct word_cache *cache, const char *p, size_t len,
+						struct word_probe *probe)
+{
+	probe->places = NULL;
+	if (len <= WORD_LONG_MAX) {
+		probe->key.low = vocab_hash(p, len);
+		word_long_fetch(cache, probe->key.low);
+	}
 }
 
 static void find_places(struct word_cache *cache, struct bb_str text, size_t begin,
@@ -181,7 +192,7 @@ static void find_places(struct word_cache *cache, struct bb_str text, size_t beg
 	for (size_t i = 0; i < count; begin = ends[i++]) {
 		const size_t len = ends[i] - begin;
 		if (__builtin_expect(len > WORD_SHORT_MAX, 0)) {
-			probes[i].places = NULL;
+			find_long(cache, text.p + begin, len, probes + i);
 			continue;
 		}
 		probes[i].key = word_key(text.p + begin, len, limit);
@@ -190,9 +201,12 @@ static void find_places(struct word_cache *cache, struct bb_str text, size_t beg
 	}
 }
 
-/* Words that the cache does not have are looked for in the vocabulary next. */
-static void find_words(const struct token_model *m, struct bb_str text, size_t begin,
-		       const size_t *ends, size_t count, struct word_batch *batch)
+/*
+ * Words that the cache does not have are looked for among the long ones, where they are when they
+ * have many ids, and then in the vocabulary.
+ */
+static void find_words(struct word_cache *cache, const struct vocab *v, struct bb_str text,
+		       size_t begin, const size_t *ends, size_t count, struct word_batch *batch)
 {
 	batch->missed_count = 0;
 	for (size_t i = 0; i < count; begin = ends[i++]) {
@@ -208,9 +222,12 @@ static void find_words(const struct token_model *m, struct bb_str text, size_t b
 		const uint64_t hash = vocab_hash(text.p + begin, ends[i] - begin);
 		batch->missed[batch->missed_count++] =
 			(struct word_missed){ .probe = p, .hash = hash };
-		if (m->type == MODEL_BPE)
-			vocab_fetch(&m->bpe->vocab, hash);
+		word_long_fetch(cache, hash);
+		if (v)
+			vocab_fetch(v, hash);
 	}
+	for (size_t i = 0; v && i < batch->missed_count; i++)
+		vocab_fetch_bytes(v, batch->missed[i].hash);
 }
 
 static void keep_words(const struct token_list *l, const struct word_batch *batch)
@@ -225,6 +242,7 @@ static int add_words(struct encoder *e, struct bb_str text, size_t begin, const 
 		     size_t count)
 {
 	struct token_list *const l = e->out;
+	const struct token_model *const m = &e->t->model;
 	struct word_batch batch;
 
 	if (l->want == TOKEN_IDS_AND_SPANS)
@@ -233,7 +251,8 @@ static int add_words(struct encoder *e, struct bb_str text, size_t begin, const 
 	if (rc)
 		return rc;
 	find_places(e->w->cache, text, begin, ends, count, batch.probes);
-	find_words(&e->t->model, text, begin, ends, count, &batch);
+	find_words(e->w->cache, m->type == MODEL_BPE ? &m->bpe->vocab : NULL, text, begin, ends,
+		   count, &batch);
 	struct word_missed *missed = batch.missed;
 	uint32_t *to = l->ids + l->count;
 	for (size_t i = 0; i < count; i++) {
@@ -245,7 +264,7 @@ static int add_words(struct encoder *e, struct bb_str text, size_t begin, const 
 		const size_t at = i ? ends[i - 1] : begin, len = ends[i] - at;
 		l->count = (size_t)(to - l->ids);
 		rc = p->places ? add_missed(e, text.p + at, len, missed++)
-			       : add_long(e, text.p + at, len);
+			       : add_long(e, text.p + at, len, p->key.low);
 		if (rc)
 			return rc;
 		to = l->ids + l->count;

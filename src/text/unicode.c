@@ -1,6 +1,7 @@
 #include "text/unicode.h"
 
 #include <pthread.h>
+#include <string.h>
 #include <utf8proc.h>
 
 #include "text/unicode_sets.h"
@@ -27,17 +28,44 @@ static const struct {
 	(UNICODE_L | UNICODE_M | UNICODE_BIT(UNICODE_ND) | UNICODE_BIT(UNICODE_NL) |               \
 	 UNICODE_BIT(UNICODE_PC))
 
+/*
+ * Whole planes have one category (Unicode, section 2.8) and take no look at each character: of the
+ * planes 4 to 13 nothing is assigned, nor of plane 14 but its first page of 4,096; planes 15 and 16
+ * are for private use, but for their last two, which are no characters.
+ */
+#define PLANE_4 0x40000u
+#define PLANE_14 0xe0000u
+#define PLANE_14_USED 0xe1000u
+#define PLANE_15 0xf0000u
+#define PLANE_16 0x100000u
+#define PLANE_SIZE 0x10000u
+
+static void take_categories(uint32_t begin, uint32_t end)
+{
+	for (uint32_t cp = begin; cp < end; cp++)
+		unicode_table[cp] = (uint8_t)utf8proc_category((utf8proc_int32_t)cp);
+}
+
+static void add_word_bits(uint32_t begin, uint32_t end)
+{
+	for (uint32_t cp = begin; cp < end; cp++)
+		unicode_table[cp] |=
+			(uint8_t)((WORD_CATEGORIES >> unicode_table[cp] & 1) * UNICODE_WORD_BIT);
+}
+
 static void make_table(void)
 {
-	for (uint32_t cp = 0; cp < UNICODE_END; cp++)
-		unicode_table[cp] = (uint8_t)utf8proc_category((utf8proc_int32_t)cp);
-	/* The regular expressions of `tokenizers` know Unicode 16; a distribution's library need not. */
+	take_categories(0, PLANE_4);
+	take_categories(PLANE_14, PLANE_14_USED);
+	memset(unicode_table + PLANE_15, UNICODE_CO, PLANE_SIZE - 2);
+	memset(unicode_table + PLANE_16, UNICODE_CO, PLANE_SIZE - 2);
+	/* The regular expressions of `tokenizers` know Unicode 16; a distribution's library need
+	 * not. */
 	for (size_t i = 0; i < unicode_late_count; i++)
 		for (uint32_t cp = unicode_lates[i].first; cp <= unicode_lates[i].last; cp++)
 			unicode_table[cp] = (uint8_t)unicode_lates[i].category;
-	for (uint32_t cp = 0; cp < UNICODE_END; cp++)
-		if (WORD_CATEGORIES >> unicode_table[cp] & 1)
-			unicode_table[cp] |= UNICODE_WORD_BIT;
+	add_word_bits(0, PLANE_4);
+	add_word_bits(PLANE_14, PLANE_14_USED);
 	for (size_t i = 0; i < sizeof(space_ranges) / sizeof(space_ranges[0]); i++)
 		for (uint32_t cp = space_ranges[i].first; cp <= space_ranges[i].last; cp++)
 			unicode_table[cp] |= UNICODE_SPACE_BIT;

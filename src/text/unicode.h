@@ -2,7 +2,7 @@
  * unicode.h: general categories of characters, and walking over UTF-8.
  *
  * For: scanners, pre-tokenizers and normalizers. The data is libutf8proc's; one flat table of a
- * byte per code point is made of it at the first unicode_init (5 ms, 1.1 MB).
+ * byte per code point is made of it at the first unicode_init (2 ms, 1.1 MB).
  * White space is the Unicode property White_Space; a word character is what `\w` of Unicode
  * regular expressions takes (UTS #18 annex C).
  * Threads: any, after unicode_init has returned in one of them. Memory: static.

@@ -30,6 +30,10 @@ ptrdiff_t vocab_content_bytes(struct bb_str content, char *out)
 	char *to = out;
 
 	while (p < end) {
+		if (*p >= '!' && *p <= '~') {
+			*to++ = *p++;
+			continue;
+		}
 		const int byte = alphabet_byte(unicode_next(&p));
 		if (byte < 0)
 			return -1;
@@ -135,18 +139,51 @@ static uint32_t slot_of(const struct vocab *v, uint64_t hash)
 	return (uint32_t)(hash >> 32) & v->mask;
 }
 
-static void insert(struct vocab *v, uint32_t id)
+/* Tokens that wait for their slots to be fetched, which the processor's caches seldom have. */
+#define INSERTS_MAX 32
+
+struct inserts {
+	uint64_t hashes[INSERTS_MAX];
+	uint32_t ids[INSERTS_MAX];
+	size_t count;
+};
+
+static void insert(struct vocab *v, uint32_t id, uint64_t hash)
 {
 	const struct bb_str bytes = vocab_bytes(v, id);
-	const uint64_t hash = vocab_hash(bytes.p, bytes.len);
 	uint32_t i = slot_of(v, hash);
 
 	while (v->slots[i].id != VOCAB_NONE)
 		i = (i + 1) & v->mask;
-	v->slots[i] = (struct vocab_slot){ id, (uint32_t)hash, v->byte_at[id], (uint32_t)bytes.len,
-					   false };
+	struct vocab_slot *const s = v->slots + i;
+	*s = (struct vocab_slot){ .id = id, .len = (uint32_t)bytes.len, .is_whole = false };
+	if (bytes.len <= VOCAB_INLINE) {
+		s->bytes = vocab_pack(bytes.p, bytes.len);
+	} else {
+		s->check = (uint32_t)hash;
+		s->at = v->byte_at[id];
+	}
 	if (bytes.len > v->len_max)
 		v->len_max = (uint32_t)bytes.len;
+}
+
+static void insert_waiting(struct vocab *v, struct inserts *w)
+{
+	for (size_t i = 0; i < w->count; i++)
+		insert(v, w->ids[i], w->hashes[i]);
+	w->count = 0;
+}
+
+static void insert_soon(struct vocab *v, struct inserts *w, uint32_t id)
+{
+	const struct bb_str bytes = vocab_bytes(v, id);
+	const uint64_t hash = vocab_hash(bytes.p, bytes.len);
+
+	w->ids[w->count] = id;
+	w->hashes[w->count++] = hash;
+	vocab_fetch(v, hash);
+	if (w->count == INSERTS_MAX)
+		insert_waiting(v, w);
 }
 
 static int make_slots(struct vocab *v)
@@ -165,17 +202,21 @@ static int make_slots(struct vocab *v)
 
 static int fill_chars(struct vocab *v, const struct bb_str *keys)
 {
+	struct inserts waiting = { .count = 0 };
+
 	v->bytes = v->contents;
 	v->byte_at = v->content_at;
 	for (uint32_t id = 0; id < v->id_end; id++)
 		if (keys[id].p)
-			insert(v, id);
+			insert_soon(v, &waiting, id);
+	insert_waiting(v, &waiting);
 	return 0;
 }
 
 static int fill_bytes(struct vocab *v, const struct bb_str *keys)
 {
 	const size_t size = v->content_at[v->id_end];
+	struct inserts waiting = { .count = 0 };
 	uint32_t at = 0;
 
 	v->bytes = bb_alloc(size + 1);
@@ -195,8 +236,9 @@ static int fill_bytes(struct vocab *v, const struct bb_str *keys)
 		at += (uint32_t)len;
 		v->byte_at[id + 1] = at;
 		if (is_text && keys[id].p)
-			insert(v, id);
+			insert_soon(v, &waiting, id);
 	}
+	insert_waiting(v, &waiting);
 	return 0;
 }
 
@@ -272,12 +314,24 @@ struct bb_str vocab_content(const struct vocab *v, uint32_t id)
 				v->content_at[id + 1] - v->content_at[id] };
 }
 
-static struct vocab_slot find(const struct vocab *v, struct bb_str bytes, uint64_t hash)
+static struct vocab_slot find_long(const struct vocab *v, struct bb_str bytes, uint64_t hash)
 {
 	for (uint32_t i = slot_of(v, hash);; i = (i + 1) & v->mask) {
 		const struct vocab_slot s = v->slots[i];
-		if (s.id == VOCAB_NONE || (s.check == (uint32_t)hash && s.len == bytes.len &&
-					   memcmp(v->bytes + s.at, bytes.p, bytes.len) == 0))
+		if (s.id == VOCAB_NONE || (s.len == bytes.len && s.check == (uint32_t)hash &&
+					   vocab_same(v->bytes + s.at, bytes.p, bytes.len)))
+			return s;
+	}
+}
+
+static inline struct vocab_slot find(const struct vocab *v, struct bb_str bytes, uint64_t hash)
+{
+	if (bytes.len > VOCAB_INLINE)
+		return find_long(v, bytes, hash);
+	const uint64_t packed = vocab_pack(bytes.p, bytes.len);
+	for (uint32_t i = slot_of(v, hash);; i = (i + 1) & v->mask) {
+		const struct vocab_slot s = v->slots[i];
+		if (s.id == VOCAB_NONE || (s.len == bytes.len && s.bytes == packed))
 			return s;
 	}
 }
@@ -285,6 +339,23 @@ static struct vocab_slot find(const struct vocab *v, struct bb_str bytes, uint64
 uint32_t vocab_find(const struct vocab *v, struct bb_str bytes)
 {
 	return find(v, bytes, vocab_hash(bytes.p, bytes.len)).id;
+}
+
+uint32_t vocab_find_hashed(const struct vocab *v, struct bb_str bytes, uint64_t hash)
+{
+	return find(v, bytes, hash).id;
+}
+
+bool vocab_is_text(const struct vocab *v, uint32_t id)
+{
+	const struct bb_str content = vocab_content(v, id);
+	bool is_text = v->alphabet == VOCAB_CHARS || vocab_len(v, id) < content.len;
+
+	/* Where bytes are the content it is one of printable ASCII, or none in the alphabet. */
+	for (size_t i = 0; !is_text && i < content.len; i++)
+		if (content.p[i] < '!' || content.p[i] > '~')
+			return false;
+	return true;
 }
 
 uint32_t vocab_find_whole(const struct vocab *v, struct bb_str bytes, uint64_t hash)

@@ -23,12 +23,20 @@
 
 enum vocab_alphabet { VOCAB_CHARS, VOCAB_BYTES };
 
+/* Bytes that a slot has in itself, so that most look-ups end there. */
+#define VOCAB_INLINE 8
+
 struct vocab_slot {
-	uint32_t id;	/* VOCAB_NONE: free */
-	uint32_t check; /* bits of the hash that do not choose the slot */
-	uint32_t at;	/* of its bytes: beside the rest, since memory is what costs here */
+	uint32_t id; /* VOCAB_NONE: free */
 	uint32_t len : 31;
 	bool is_whole : 1; /* a word of these bytes is this token */
+	union {
+		uint64_t bytes; /* up to VOCAB_INLINE of them */
+		struct {
+			uint32_t check; /* bits of the hash that do not choose the slot */
+			uint32_t at;	/* of its bytes */
+		};
+	};
 };
 
 struct vocab {
@@ -73,6 +81,52 @@ uint32_t vocab_find_content(const struct vocab *v, struct bb_str content);
  */
 ptrdiff_t vocab_content_bytes(struct bb_str content, char *out);
 
+/* Are n bytes the same? For short ones, where a call costs more than the bytes. */
+static inline bool vocab_same(const char *p, const char *q, size_t n)
+{
+	uint64_t a, b, c, d;
+
+	if (n > 16)
+		return memcmp(p, q, n) == 0;
+	if (n >= 8) {
+		memcpy(&a, p, 8);
+		memcpy(&b, q, 8);
+		memcpy(&c, p + n - 8, 8);
+		memcpy(&d, q + n - 8, 8);
+		return ((a ^ b) | (c ^ d)) == 0;
+	}
+	if (n >= 4) {
+		uint32_t e, f, g, h;
+		memcpy(&e, p, 4);
+		memcpy(&f, q, 4);
+		memcpy(&g, p + n - 4, 4);
+		memcpy(&h, q + n - 4, 4);
+		return ((e ^ f) | (g ^ h)) == 0;
+	}
+	return n == 0 || (p[0] == q[0] && p[n / 2] == q[n / 2] && p[n - 1] == q[n - 1]);
+}
+
+/* Up to VOCAB_INLINE bytes as a number. */
+static inline uint64_t vocab_pack(const char *p, size_t n)
+{
+	uint64_t all;
+	uint32_t low, high;
+
+	if (n == 8) {
+		memcpy(&all, p, 8);
+		return all;
+	}
+	if (n >= 4) {
+		memcpy(&low, p, 4);
+		memcpy(&high, p + n - 4, 4);
+		return low | (uint64_t)high << (8 * (n - 4));
+	}
+	if (n == 0)
+		return 0;
+	return (uint8_t)p[0] | (uint64_t)(uint8_t)p[n / 2] << (8 * (n / 2)) |
+	       (uint64_t)(uint8_t)p[n - 1] << (8 * (n - 1));
+}
+
 /* A hash of short byte strings; its upper bits are the better ones. */
 static inline uint64_t vocab_hash(const char *p, size_t len)
 {
@@ -107,6 +161,21 @@ static inline uint64_t vocab_hash(const char *p, size_t len)
 	return h ^ h >> 32;
 }
 
+/* vocab_find, by the bytes' vocab_hash. */
+uint32_t vocab_find_hashed(const struct vocab *v, struct bb_str bytes, uint64_t hash);
+/* Does the token stand for text? */
+bool vocab_is_text(const struct vocab *v, uint32_t id);
+
+/* Has the bytes fetched that vocab_find_hashed will compare, once what vocab_fetch fetches is
+ * there. */
+static inline void vocab_fetch_bytes(const struct vocab *v, uint64_t hash)
+{
+	const struct vocab_slot *const s = v->slots + ((uint32_t)(hash >> 32) & v->mask);
+
+	if (s->id != VOCAB_NONE && s->len > VOCAB_INLINE)
+		__builtin_prefetch(v->bytes + s->at);
+}
+
 /* ---- words that are tokens ---- */
 
 /* Has what vocab_find_whole will see fetched. */
@@ -115,7 +184,8 @@ static inline void vocab_fetch(const struct vocab *v, uint64_t hash)
 	__builtin_prefetch(v->slots + ((uint32_t)(hash >> 32) & v->mask));
 }
 
-/* The token that these bytes are as a word, by their vocab_hash; VOCAB_NONE when it is not known. */
+/* The token that these bytes are as a word, by their vocab_hash; VOCAB_NONE when it is not known.
+ */
 uint32_t vocab_find_whole(const struct vocab *v, struct bb_str bytes, uint64_t hash);
 /* Says once what vocab_find_whole finds. */
 typedef bool vocab_is_whole(const void *user, uint32_t id);

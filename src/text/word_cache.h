@@ -120,6 +120,12 @@ static inline struct word_long *word_long_slot(struct word_cache *c, uint64_t ha
 	return &c->longs[hash >> (64 - WORD_LONG_BITS)];
 }
 
+/* Has what word_long_is looks at fetched. */
+static inline void word_long_fetch(struct word_cache *c, uint64_t hash)
+{
+	__builtin_prefetch(word_long_slot(c, hash));
+}
+
 static inline bool word_long_is(const struct word_long *s, const char *p, size_t len)
 {
 	return s->len == len && memcmp(s->bytes, p, len) == 0;

@@ -24,8 +24,10 @@ static const char *fail(struct scan *s, const char *at, const char *what)
 
 static const char *space_slow(struct scan *s, const char *p)
 {
-	while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-		p++;
+	/* Only one, as a rule, where the text is not indented. */
+	if (s->end - p > 1 && *p == ' ' && (unsigned char)p[1] > ' ')
+		return p + 1;
+	p = json_run_space_inline(p, s->end);
 	return p < s->end ? p : fail(s, p, "the text ends too early");
 }
 
@@ -105,8 +107,42 @@ static const char *scan_simple_escapes(struct scan *s, const char *p, bool *high
 	return p;
 }
 
+#if defined(__x86_64__)
+/*
+ * Strings that end within 16 bytes, without escapes and with no characters but those of one and
+ * two bytes, are checked on the spot: most keys, and nearly all of a vocabulary. Returns behind the
+ * closing quote, or NULL where it takes a closer look.
+ */
+static inline const char *scan_short_string(const char *p, const char *end)
+{
+	if (__builtin_expect(end - p < 16, 0))
+		return NULL;
+	const __m128i v = _mm_loadu_si128((const __m128i *)p), edge = _mm_set1_epi8(0x1f);
+	const __m128i quotes = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+	const __m128i stops =
+		_mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(_mm_max_epu8(v, edge), edge), quotes),
+			     _mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+	const unsigned mask = (unsigned)_mm_movemask_epi8(stops), first = mask & -mask;
+	if (!(first & (unsigned)_mm_movemask_epi8(quotes)))
+		return NULL;
+	const unsigned inside = first - 1, high = (unsigned)_mm_movemask_epi8(v) & inside;
+	if (high) {
+		/* As signed bytes 80 … BF are the lowest, and C2 … DF stand behind C0 and C1. */
+		const unsigned more =
+			(unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(v, _mm_set1_epi8(-64))) & inside;
+		const unsigned large =
+			(unsigned)_mm_movemask_epi8(_mm_cmpgt_epi8(v, _mm_set1_epi8(-63))) &
+			(unsigned)_mm_movemask_epi8(_mm_cmplt_epi8(v, _mm_set1_epi8(-32)));
+		const unsigned leads = high & ~more;
+		if (leads & ~large || more != leads << 1)
+			return NULL;
+	}
+	return p + __builtin_ctz(first) + 1;
+}
+#endif
+
 /* p is behind the opening quote; returns behind the closing one. */
-static const char *scan_string(struct scan *s, const char *p)
+static const char *scan_string_slow(struct scan *s, const char *p)
 {
 	const char *const start = p;
 	bool high = false;
@@ -133,6 +169,17 @@ static const char *scan_string(struct scan *s, const char *p)
 			return fail(s, start + ok, "a string is not UTF-8");
 	}
 	return p + 1;
+}
+
+static inline const char *scan_string(struct scan *s, const char *p)
+{
+#if defined(__x86_64__)
+	const char *const behind = scan_short_string(p, s->end);
+
+	if (__builtin_expect(behind != NULL, 1))
+		return behind;
+#endif
+	return scan_string_slow(s, p);
 }
 
 static inline bool is_digit(const char *p, const char *end)
@@ -331,8 +378,7 @@ static const char *scan_value_watched(struct scan *s, const char *p, struct inne
 
 static const char *scan_rest(struct scan *s, const char *p)
 {
-	while (p < s->end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
-		p++;
+	p = json_run_space_inline(p, s->end);
 	return p == s->end ? p : fail(s, p, "bytes after the end");
 }
 

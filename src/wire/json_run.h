@@ -57,6 +57,50 @@ static inline const char *json_run_plain_inline(const char *p, const char *end, 
 	return p + json_run_plain(p, end, high);
 }
 
+/*
+ * White space between JSON's parts: a blank, a line end and an indent, most often. Return the place
+ * of the first byte that is none of these four; or, the second, that is above a blank.
+ */
+static inline const char *json_run_space_inline(const char *p, const char *end)
+{
+#if defined(__x86_64__)
+	while (end - p >= 16) {
+		const __m128i v = _mm_loadu_si128((const __m128i *)p);
+		const __m128i spaces =
+			_mm_or_si128(_mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8(' ')),
+						  _mm_cmpeq_epi8(v, _mm_set1_epi8('\n'))),
+				     _mm_or_si128(_mm_cmpeq_epi8(v, _mm_set1_epi8('\r')),
+						  _mm_cmpeq_epi8(v, _mm_set1_epi8('\t'))));
+		const unsigned n = (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(spaces));
+		p += n;
+		if (n < 16)
+			return p;
+	}
+#endif
+	while (p < end && (*p == ' ' || *p == '\n' || *p == '\r' || *p == '\t'))
+		p++;
+	return p;
+}
+
+static inline const char *json_run_low_inline(const char *p, const char *end)
+{
+#if defined(__x86_64__)
+	const __m128i blank = _mm_set1_epi8(' ');
+
+	while (end - p >= 16) {
+		const __m128i v = _mm_loadu_si128((const __m128i *)p);
+		const __m128i low = _mm_cmpeq_epi8(_mm_max_epu8(v, blank), blank);
+		const unsigned n = (unsigned)__builtin_ctz(~(unsigned)_mm_movemask_epi8(low));
+		p += n;
+		if (n < 16)
+			return p;
+	}
+#endif
+	while (p < end && (unsigned char)*p <= ' ')
+		p++;
+	return p;
+}
+
 static inline const char *json_run_string_inline(const char *p, const char *end)
 {
 #if defined(__x86_64__)

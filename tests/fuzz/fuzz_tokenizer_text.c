@@ -16,7 +16,7 @@
 #include "wire/utf8.h"
 
 #define INPUT_MAX 16384
-#define COLD_EVERY 8 /* a new cache takes longer than all the rest */
+#define COLD_EVERY 64 /* a new cache takes longer than all the rest */
 #define FIXTURE "tests/data/tokenizers/byte_level.json"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

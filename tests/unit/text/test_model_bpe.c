@@ -252,7 +252,7 @@ static void test_any_merges(void **state)
 		for (uint32_t i = 0; i < m.merge_count; i++)
 			take_plain(&plain, b, m.tokens[m.merges[i][0]], m.tokens[m.merges[i][1]]);
 		for (uint64_t i = 0; i <= b->pairs.mask; i++)
-			kept += b->pairs.at[i].key != UINT64_MAX;
+			kept += b->pairs.keys[i] != UINT64_MAX;
 		all += m.merge_count;
 		for (int i = 0; i < 40; i++) {
 			char word[40];
@@ -408,10 +408,8 @@ static int setup(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_merging),
-		cmocka_unit_test(test_any_merges),
-		cmocka_unit_test(test_runs),
-		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_merging), cmocka_unit_test(test_any_merges),
+		cmocka_unit_test(test_runs),	cmocka_unit_test(test_options),
 		cmocka_unit_test(test_refused),
 	};
 

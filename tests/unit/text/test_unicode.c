@@ -1,6 +1,9 @@
 /* Goal: categories as Unicode 16 has them; malformed bytes counted as decoders count them. */
+#include <utf8proc.h>
+
 #include "base/alloc.h"
 #include "text/unicode.h"
+#include "text/unicode_sets.h"
 #include "unit.h"
 #include "wire/utf8.h"
 
@@ -17,6 +20,28 @@ static void test_categories(void **state)
 		    !unicode_is_space(0x200b));
 	assert_true(unicode_is_word('_') && unicode_is_word(0x301) && !unicode_is_word('-'));
 	assert_int_equal(unicode_category(UNICODE_END - 1), UNICODE_CN);
+}
+
+static uint8_t known_category(uint32_t cp)
+{
+	for (size_t i = 0; i < unicode_late_count; i++)
+		if (cp >= unicode_lates[i].first && cp <= unicode_lates[i].last)
+			return (uint8_t)unicode_lates[i].category;
+	return (uint8_t)utf8proc_category((utf8proc_int32_t)cp);
+}
+
+/* Whole planes are filled without a look at each character; here each is compared. */
+static void test_every_character(void **state)
+{
+	const uint32_t words = UNICODE_L | UNICODE_M | UNICODE_BIT(UNICODE_ND) |
+			       UNICODE_BIT(UNICODE_NL) | UNICODE_BIT(UNICODE_PC);
+
+	unicode_init();
+	for (uint32_t cp = 0; cp < UNICODE_END; cp++) {
+		assert_int_equal(unicode_category(cp), known_category(cp));
+		if (unicode_is(cp, words))
+			assert_true(unicode_is_word(cp));
+	}
 }
 
 static void test_walking(void **state)
@@ -73,6 +98,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_categories),
+		cmocka_unit_test(test_every_character),
 		cmocka_unit_test(test_walking),
 		cmocka_unit_test(test_malformed),
 	};

@@ -19,6 +19,7 @@
 #include "base/hash.h"
 #include "wire/json.h"
 #include "wire/json_run.h"
+#include "wire/utf8.h"
 
 #define SUITE "../shared/fixtures/jsontestsuite/test_parsing"
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -569,9 +570,90 @@ static void numbers_parse(void **state)
 	assert_int_equal(json_bool(BB_STR("1"), &b), -BB_EINVALID);
 }
 
+/* Where the container at p ends, byte by byte; NULL when it does not. */
+static const char *container_end(const char *p, const char *end)
+{
+	size_t depth = 0;
+	bool in_string = false;
+
+	for (; p < end; p++) {
+		if (in_string) {
+			if (*p == '\\')
+				p++;
+			else
+				in_string = *p != '"';
+		} else if (*p == '"') {
+			in_string = true;
+		} else if (*p == '{' || *p == '[') {
+			depth++;
+		} else if ((*p == '}' || *p == ']') && --depth == 0) {
+			return p + 1;
+		}
+	}
+	return NULL;
+}
+
+/* Large containers are skipped in blocks, which must not see brackets and quotes otherwise. */
+static void test_skip_random_containers(void **state)
+{
+	static const char bytes[] = "{}[]\"\"\"\\ab ,:\n";
+	uint64_t seed = 7;
+	char text[700];
+
+	for (int round = 0; round < 40000; round++) {
+		const size_t len = 2 + (size_t)(round % 690);
+		/* Few of the special ones in some rounds, so that strings and depths get long. */
+		const unsigned kinds = round % 3 ? 60 : sizeof(bytes) - 1;
+		for (size_t i = 0; i < len; i++) {
+			seed = seed * 6364136223846793005u + 1442695040888963407u;
+			const unsigned kind = (unsigned)(seed >> 33) % kinds;
+			text[i] = kind < sizeof(bytes) - 1 ? bytes[kind] : 'x';
+		}
+		text[0] = '[';
+		char *const copy = bb_alloc(len); /* so that ASan sees its end */
+		assert_non_null(copy);
+		memcpy(copy, text, len);
+		struct json_pull j;
+		struct bb_str raw;
+		enum json_type type;
+		json_pull_init(&j, (struct bb_str){ copy, len });
+		const char *const end = container_end(copy, copy + len);
+		assert_int_equal(json_pull_value(&j, &raw, &type), end != NULL);
+		if (end)
+			assert_ptr_equal(raw.p + raw.len, end);
+		bb_free(copy);
+	}
+}
+
+/* Strings of up to 16 bytes are checked on the spot: every pair of bytes, at every place. */
+static void test_short_strings_of_two_bytes(void **state)
+{
+	char text[40];
+
+	for (unsigned pair = 0; pair < 65536; pair++) {
+		const char a = (char)(pair >> 8), b = (char)pair;
+		if (a == '"' || b == '"' || a == '\\' || b == '\\')
+			continue;
+		const size_t before = pair * 7 % 14;
+		memset(text, ' ', sizeof(text));
+		text[0] = '"';
+		memset(text + 1, 'x', before);
+		text[before + 1] = a;
+		text[before + 2] = b;
+		text[before + 3] = '"';
+		const struct bb_str inner = { text + 1, before + 2 };
+		const bool ok = utf8_check_scalar(inner) == inner.len && (uint8_t)a >= 0x20 &&
+				(uint8_t)b >= 0x20;
+		assert_int_equal(json_check((struct bb_str){ text, sizeof(text) }, 4, NULL),
+				 ok ? 0 : -BB_ESYNTAX);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_skip_random_containers),
+		cmocka_unit_test(test_short_strings_of_two_bytes),
 		cmocka_unit_test(good_texts),
 		cmocka_unit_test(bad_texts),
 		cmocka_unit_test(depth_is_limited),
