@@ -46,7 +46,8 @@ struct replay_fleet {
 	struct fleet_fault faults[REPLAY_FAULTS_MAX];
 	/* what was found */
 	uint32_t requests;
-	double rate; /* arrivals a second, as played */
+	double rate;	   /* arrivals a second, as played */
+	double limit_rate; /* with --load: arrivals a second of load 1 */
 	double possible_hit;
 	double cpu_s;
 	bool has_progress;
