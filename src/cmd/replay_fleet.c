@@ -37,6 +37,8 @@ enum {
 	OPT_FAULT,
 	OPT_CANCEL,
 	OPT_AT_ONCE,
+	OPT_HTML,
+	OPT_SPEED,
 	OPT_JSON
 };
 
@@ -58,7 +60,7 @@ static const char usage[] =
 	"  --policy A[,B]...    side by side; A@once: nothing waits in the gateway; A@oracle: "
 	"answers'\n"
 	"                       lengths are known (" POLICIES_DEFAULT ")\n"
-	"  --rate X             arrivals X times as fast; X/s: so many a second\n"
+	"  --rate X             arrivals X times as fast (also --speed X); X/s: so many a second\n"
 	"  --load X             arrivals at this share of what round_robin can carry: mean TTFT\n"
 	"                       below 1.5 s and mean ITL below 60 ms (100 ms of several GPUs)\n"
 	"  --jitter[=TIME]      arrivals that were rounded are moved within TIME (the trace's "
@@ -78,6 +80,7 @@ static const char usage[] =
 	"  --cancel SHARE       of the clients leave within 10 s (0)\n"
 	"  --at-once            nothing waits in the gateway, for all policies\n"
 	"  --json               the result as JSON, for programs\n"
+	"  --html FILE          also as a page with plots that stands alone\n"
 	"  --help               this text\n"
 	"\n"
 	"Exit: 0 done, 1 something failed or an invariant was broken, 2 wrong usage.\n";
@@ -302,6 +305,7 @@ static int option_read(struct replay_fleet *f, int option, const char *arg, stru
 	case OPT_ENGINES: t->engines = arg; break;
 	case OPT_PROFILE: t->profile = arg; break;
 	case OPT_POLICY: t->policies = arg; break;
+	case OPT_SPEED:
 	case OPT_RATE: return read_rate(f, arg);
 	case OPT_LOAD: return read_share("load", arg, 10, &f->load);
 	case OPT_JITTER:
@@ -328,6 +332,7 @@ static int option_read(struct replay_fleet *f, int option, const char *arg, stru
 	case OPT_CANCEL: return read_share("cancel", arg, 1, &f->config.cancel_share);
 	case OPT_AT_ONCE: f->is_at_once = true; break;
 	case OPT_JSON: f->json = true; break;
+	case OPT_HTML: f->html = arg; break;
 	case 'h': fputs(usage, stdout); return -1;
 	default: fputs(usage, stderr); return 2;
 	}
@@ -356,6 +361,8 @@ static int options_read(int argc, char **argv, struct replay_fleet *f)
 		{ "cancel", required_argument, NULL, OPT_CANCEL },
 		{ "at-once", no_argument, NULL, OPT_AT_ONCE },
 		{ "json", no_argument, NULL, OPT_JSON },
+		{ "html", required_argument, NULL, OPT_HTML },
+		{ "speed", required_argument, NULL, OPT_SPEED },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -452,6 +459,8 @@ int replay_fleet(int argc, char **argv)
 			rc = 1;
 	}
 	bb_buf_fini(&out);
+	if (!rc && f->html)
+		rc = replay_fleet_html(f);
 	bb_free(f);
 	return rc;
 }

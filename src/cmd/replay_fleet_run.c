@@ -32,7 +32,7 @@ static bool on_progress(void *user, uint64_t ended, uint64_t now_ns)
 }
 
 static int run_one(struct replay_fleet *f, const struct workload *w, const struct replay_rival *v,
-		   uint64_t seed, struct fleet_figures *out)
+		   uint64_t seed, struct fleet_figures *out, struct fleet_curve *curve)
 {
 	struct fleet_config c = f->config;
 	struct fleet_result result;
@@ -64,7 +64,7 @@ static int run_one(struct replay_fleet *f, const struct workload *w, const struc
 			result.fault);
 		rc = 1;
 	}
-	if (fleet_report(&result, f->skip, &f->slo, out))
+	if (fleet_report(&result, f->skip, &f->slo, out, curve))
 		rc = 1;
 	fleet_result_fini(&result);
 	return rc;
@@ -86,7 +86,7 @@ static int is_carried(struct replay_fleet *f, struct workload *w, double rate, b
 	struct fleet_figures figures;
 
 	workload_speed(w, rate / rate_of(w));
-	const int rc = run_one(f, w, &v, f->seed, &figures);
+	const int rc = run_one(f, w, &v, f->seed, &figures, NULL);
 	*out = figures.ttft.mean < CARRIED_TTFT_MS && figures.itl.mean < itl_ms;
 	return rc;
 }
@@ -160,7 +160,8 @@ int replay_fleet_run(struct replay_fleet *f)
 		rc = prepare(f, f->seed + s, &w);
 		for (uint32_t i = 0; i < f->rival_count && !rc; i++)
 			rc = run_one(f, &w, &f->rivals[i], f->seed + s,
-				     &runs[i * f->seed_count + s]);
+				     &runs[i * f->seed_count + s],
+				     s == 0 ? &f->rivals[i].curve : NULL);
 		workload_fini(&w);
 	}
 	for (uint32_t i = 0; i < f->rival_count && !rc; i++)

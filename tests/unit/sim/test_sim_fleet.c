@@ -101,7 +101,9 @@ static void test_a_conversation(void **state)
 	assert_int_equal(b->r.decisions, 2);
 	struct fleet_figures f;
 	const struct fleet_objectives slo = { .ttft_ms = 10.9, .itl_ms = 20 };
-	assert_int_equal(fleet_report(&b->r, 0, &slo, &f), 0);
+	struct fleet_curve curve;
+	assert_int_equal(fleet_report(&b->r, 0, &slo, &f, &curve), 0);
+	assert_int_equal(curve.count, REPORT_CDF_POINTS);
 	assert_true(f.ttft.mean > 10.82 && f.ttft.mean < 10.83);
 	assert_true(f.itl.mean > 10.009 && f.itl.mean < 10.011);
 	assert_true(f.goodput == 0.5 && f.failed == 0 && f.requests == 2);
