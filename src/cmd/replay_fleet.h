@@ -2,9 +2,10 @@
  * replay_fleet.h: `busbar replay --engines`: a workload before simulated engines, policies side by
  * side.
  *
- * For: replay_command.c; the parts of it (replay_fleet: options; replay_fleet_run: the runs;
- * replay_fleet_table, replay_fleet_html: what comes out). Threads: the main thread. Memory: the
- * workload and one run at a time. Errors: told on stderr; the exit code is returned.
+ * For: replay_command.c; the parts of it (replay_fleet, replay_fleet_values: options;
+ * replay_fleet_run: the runs; replay_fleet_table, replay_fleet_html: what comes out). Threads: the
+ * main thread. Memory: the workload and one run at a time. Errors: told on stderr; the exit code is
+ * returned.
  */
 #pragma once
 
@@ -57,6 +58,14 @@ struct replay_fleet {
 };
 
 int replay_fleet(int argc, char **argv);
+/* Tells that an option's value is wrong, and why; the exit code. */
+int replay_fleet_wrong(const char *option, const char *value, const char *what);
+/* Values of options; 0, or the exit code after telling why. N, or [Nx]NAME separated by commas: */
+int replay_fleet_engines(struct replay_fleet *f, const char *spec, const char *profile);
+/* NAME[@once|@oracle] separated by commas: */
+int replay_fleet_policies(struct replay_fleet *f, const char *list);
+/* KIND:ENGINE@AT+FOR[:ARG]: */
+int replay_fleet_fault(struct replay_fleet *f, const char *text);
 /* The workload of a seed; told on stderr why not: the exit code. */
 int replay_fleet_work(struct replay_fleet *f, uint64_t seed, struct workload *w);
 /* All rivals with all seeds. The exit code. */
