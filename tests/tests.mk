@@ -5,6 +5,7 @@
 #   make fuzz FUZZ_SECONDS=60          libFuzzer (clang), that long for each parser
 #   make fuzz FUZZ=http1               one of them
 #   make coverage                      lines that unit tests and corpus run; fails when wire has too few
+#   make sim-fuzz SEEDS=1000         random clusters on virtual time; SEED=n: that one alone
 #   make tokens-full                   tokenizers beside the library, over 20 MB and more
 #   make check                         everything that ends by itself in a few minutes
 
@@ -71,6 +72,13 @@ fuzz: $(FUZZ:%=build/fuzz/%)
 			{ tail -40 build/fuzz/$$name.log; exit 1; }; \
 		grep -E 'number_of_executed_units|^Done' build/fuzz/$$name.log || true; \
 	done
+
+# Whole clusters on virtual time: seeds × faults × workloads. The unit tests run 200 of them.
+SEEDS ?= 1000
+SEED ?=
+.PHONY: sim-fuzz
+sim-fuzz: $(O)/unit/sim/test_fleet_random
+	BUSBAR_SEEDS=$(SEEDS) $(if $(SEED),BUSBAR_SEED=$(SEED)) $<
 
 # Published tokenizers over 20 MB and more of text; needs the Python package `tokenizers`.
 TOKEN_BYTES ?= 1000000

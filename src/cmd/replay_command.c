@@ -1,4 +1,5 @@
-/* replay_command.c: `busbar replay`: a journal told again, or a workload before simulated engines. */
+/* replay_command.c: `busbar replay`: a journal told again, or a workload before simulated engines.
+ */
 #include <string.h>
 
 #include "cmd/cmd.h"

@@ -7,13 +7,11 @@
 #include <string.h>
 
 #include "base/alloc.h"
-#include "brain/policy/policy.h"
 #include "os/process.h"
 #include "sim/work_make.h"
 #include "sim/work_read.h"
 
 #define REPORT_MAX (16u << 20)
-#define PROFILE_FILE_MAX (1u << 20)
 #define LIMIT_MAX 20000000u
 #define POLICIES_DEFAULT "lookahead,round_robin,least_requests"
 /* A trace whose times are all multiples of as much has them rounded. */
@@ -37,6 +35,8 @@ enum {
 	OPT_FAULT,
 	OPT_CANCEL,
 	OPT_AT_ONCE,
+	OPT_HTML,
+	OPT_SPEED,
 	OPT_JSON
 };
 
@@ -58,7 +58,7 @@ static const char usage[] =
 	"  --policy A[,B]...    side by side; A@once: nothing waits in the gateway; A@oracle: "
 	"answers'\n"
 	"                       lengths are known (" POLICIES_DEFAULT ")\n"
-	"  --rate X             arrivals X times as fast; X/s: so many a second\n"
+	"  --rate X             arrivals X times as fast (also --speed X); X/s: so many a second\n"
 	"  --load X             arrivals at this share of what round_robin can carry: mean TTFT\n"
 	"                       below 1.5 s and mean ITL below 60 ms (100 ms of several GPUs)\n"
 	"  --jitter[=TIME]      arrivals that were rounded are moved within TIME (the trace's "
@@ -78,129 +78,10 @@ static const char usage[] =
 	"  --cancel SHARE       of the clients leave within 10 s (0)\n"
 	"  --at-once            nothing waits in the gateway, for all policies\n"
 	"  --json               the result as JSON, for programs\n"
+	"  --html FILE          also as a page with plots that stands alone\n"
 	"  --help               this text\n"
 	"\n"
 	"Exit: 0 done, 1 something failed or an invariant was broken, 2 wrong usage.\n";
-
-static int wrong(const char *option, const char *value, const char *what)
-{
-	fprintf(stderr, "busbar replay: --%s %s: %s\n", option, value, what);
-	return 2;
-}
-
-/* ---- engines ---- */
-
-static int profile_file(const char *path, struct step_profile *out)
-{
-	char why[STEP_WHY_SIZE];
-	char *bytes;
-	size_t len;
-
-	if (file_read(path, PROFILE_FILE_MAX, &bytes, &len))
-		return wrong(
-			"profile", path,
-			"neither a name (mock, 8b, 70b, GPU:MODEL) nor a file that can be read");
-	const int rc = step_profile_read((struct bb_str){ bytes, len }, out, why);
-	bb_free(bytes);
-	if (rc)
-		return wrong("profile", path, why);
-	snprintf(out->name, sizeof(out->name), "%s", path);
-	return 0;
-}
-
-static int profile_of(const char *option, struct bb_str name, struct step_profile *out)
-{
-	char text[STEP_NAME_SIZE];
-
-	snprintf(text, sizeof(text), "%.*s", BB_ARG(name));
-	switch (step_profile_named(name, out)) {
-	case 0: break;
-	case -BB_ELIMIT: return wrong(option, text, "the model does not fit into the GPU's memory");
-	default:
-		if (strcmp(option, "profile") != 0)
-			return wrong(option, text, "no such profile, GPU or model");
-		const int rc = profile_file(text, out);
-		if (rc)
-			return rc;
-	}
-	if (out->params.block_tokens % 16)
-		return wrong(option, text, "block_tokens must be a multiple of 16");
-	return 0;
-}
-
-/* N, or [N]xNAME separated by commas. */
-static int read_engines(struct replay_fleet *f, const char *spec, const char *profile)
-{
-	struct bb_str rest = bb_str_of(spec);
-	uint64_t n = 0;
-
-	if (bb_parse_u64(rest, &n) == 0) {
-		const int rc = profile_of("profile", bb_str_of(profile), &f->groups[0].profile);
-		if (rc)
-			return rc;
-		f->groups[0].count = (uint32_t)(n < FLEET_ENGINES_MAX ? n : FLEET_ENGINES_MAX + 1);
-		f->group_count = 1;
-		rest.len = 0;
-	}
-	while (rest.len) {
-		const struct bb_str one = bb_str_cut(&rest, ',');
-		struct bb_str name = one;
-		const struct bb_str count = bb_str_cut(&name, 'x');
-		uint64_t each = 1;
-		if (f->group_count == REPLAY_GROUPS_MAX)
-			return wrong("engines", spec, "more than 16 kinds");
-		if (bb_parse_u64(count, &each))
-			name = one, each = 1;
-		struct fleet_group *const g = &f->groups[f->group_count++];
-		const int rc = profile_of("engines", name, &g->profile);
-		if (rc)
-			return rc;
-		g->count = (uint32_t)(each < FLEET_ENGINES_MAX ? each : FLEET_ENGINES_MAX + 1);
-	}
-	for (uint32_t i = 0; i < f->group_count; i++)
-		f->engine_count += f->groups[i].count;
-	if (f->engine_count == 0 || f->engine_count > FLEET_ENGINES_MAX)
-		return wrong("engines", spec, "must be 1 to 3840 engines");
-	return 0;
-}
-
-/* ---- policies ---- */
-
-static int add_rival(struct replay_fleet *f, struct bb_str text)
-{
-	if (f->rival_count == REPLAY_RIVALS_MAX || text.len >= REPLAY_RIVAL_SIZE)
-		return wrong("policy", "", "too many, or too long a name");
-	struct replay_rival *const v = &f->rivals[f->rival_count++];
-	snprintf(v->text, sizeof(v->text), "%.*s", BB_ARG(text));
-	struct bb_str how = text;
-	const struct bb_str name = bb_str_cut(&how, '@');
-	char policy[REPLAY_RIVAL_SIZE];
-	snprintf(policy, sizeof(policy), "%.*s", BB_ARG(name));
-	const struct policy *p = policy_find(policy);
-	if (!p) {
-		fprintf(stderr,
-			"busbar replay: there is no policy '%s'; `busbar check --keys` lists "
-			"them\n",
-			policy);
-		return 2;
-	}
-	v->policy = p->name;
-	v->is_at_once = bb_str_eq(how, BB_STR("once")) || f->is_at_once;
-	v->knows_output = bb_str_eq(how, BB_STR("oracle"));
-	if (how.len && !bb_str_eq(how, BB_STR("once")) && !v->knows_output)
-		return wrong("policy", v->text, "only @once and @oracle may follow a name");
-	return 0;
-}
-
-static int read_policies(struct replay_fleet *f, const char *list)
-{
-	struct bb_str rest = bb_str_of(list);
-	int rc = 0;
-
-	while (rest.len && !rc)
-		rc = add_rival(f, bb_str_cut(&rest, ','));
-	return rc;
-}
 
 /* ---- the other options ---- */
 
@@ -209,7 +90,7 @@ static int read_share(const char *option, const char *text, double most, double 
 	if (bb_parse_double(bb_str_of(text), out) || !(*out >= 0 && *out <= most)) {
 		char what[64];
 		snprintf(what, sizeof(what), "must be a number from 0 to %g", most);
-		return wrong(option, text, what);
+		return replay_fleet_wrong(option, text, what);
 	}
 	return 0;
 }
@@ -217,14 +98,15 @@ static int read_share(const char *option, const char *text, double most, double 
 static int read_count(const char *option, const char *text, uint64_t most, uint64_t *out)
 {
 	if (bb_parse_u64(bb_str_of(text), out) || *out == 0 || *out > most)
-		return wrong(option, text, "must be a number from 1 on, and not so large");
+		return replay_fleet_wrong(option, text,
+					  "must be a number from 1 on, and not so large");
 	return 0;
 }
 
 static int read_time(const char *option, const char *text, uint64_t *out)
 {
 	if (bb_parse_duration_ns(bb_str_of(text), out))
-		return wrong(option, text, "must be a time with its unit: 10ms, 2s");
+		return replay_fleet_wrong(option, text, "must be a time with its unit: 10ms, 2s");
 	return 0;
 }
 
@@ -237,7 +119,7 @@ static int read_rate(struct replay_fleet *f, const char *text)
 	if (is_absolute)
 		s.len -= 2;
 	if (bb_parse_double(s, &rate) || !(rate > 1e-9 && rate < 1e9))
-		return wrong("rate", text, "must be a number, or a number and /s");
+		return replay_fleet_wrong("rate", text, "must be a number, or a number and /s");
 	*(is_absolute ? &f->per_second : &f->speed) = rate;
 	return 0;
 }
@@ -251,41 +133,14 @@ static int read_slo(struct replay_fleet *f, const char *text)
 		const struct bb_str key = bb_str_cut(&value, '=');
 		uint64_t ns;
 		if (bb_parse_duration_ns(value, &ns))
-			return wrong("slo", text, "must be like ttft=2s,itl=50ms");
+			return replay_fleet_wrong("slo", text, "must be like ttft=2s,itl=50ms");
 		if (bb_str_eq(key, BB_STR("ttft")))
 			f->slo.ttft_ms = (double)ns / 1e6;
 		else if (bb_str_eq(key, BB_STR("itl")))
 			f->slo.itl_ms = (double)ns / 1e6;
 		else
-			return wrong("slo", text, "must be like ttft=2s,itl=50ms");
+			return replay_fleet_wrong("slo", text, "must be like ttft=2s,itl=50ms");
 	}
-	return 0;
-}
-
-/* KIND:ENGINE@AT+FOR[:ARG] */
-static int read_fault(struct replay_fleet *f, const char *text)
-{
-	struct bb_str rest = bb_str_of(text);
-	const struct bb_str word = bb_str_cut(&rest, ':');
-	const struct bb_str engine = bb_str_cut(&rest, '@');
-	const struct bb_str at = bb_str_cut(&rest, '+');
-	const struct bb_str length = bb_str_cut(&rest, ':');
-	struct fleet_fault fault = { .arg = 4 };
-	uint64_t number;
-	int kind = 0;
-
-	while (kind < FLEET_FAULT_KINDS &&
-	       !bb_str_eq(word, bb_str_of(fleet_fault_word((enum fleet_fault_kind)kind))))
-		kind++;
-	if (kind == FLEET_FAULT_KINDS || bb_parse_u64(engine, &number) ||
-	    bb_parse_duration_ns(at, &fault.at_ns) || bb_parse_duration_ns(length, &fault.for_ns) ||
-	    (rest.len && (bb_parse_double(rest, &fault.arg) || !(fault.arg > 0.001))))
-		return wrong("fault", text, "must be like crash:0@60s+30s or slow:1@60s+30s:4");
-	if (f->config.fault_count == REPLAY_FAULTS_MAX)
-		return wrong("fault", text, "more than 64");
-	fault.kind = (enum fleet_fault_kind)kind;
-	fault.engine = (uint32_t)(number < FLEET_ENGINES_MAX ? number : FLEET_ENGINES_MAX);
-	f->faults[f->config.fault_count++] = fault;
 	return 0;
 }
 
@@ -302,6 +157,7 @@ static int option_read(struct replay_fleet *f, int option, const char *arg, stru
 	case OPT_ENGINES: t->engines = arg; break;
 	case OPT_PROFILE: t->profile = arg; break;
 	case OPT_POLICY: t->policies = arg; break;
+	case OPT_SPEED:
 	case OPT_RATE: return read_rate(f, arg);
 	case OPT_LOAD: return read_share("load", arg, 10, &f->load);
 	case OPT_JITTER:
@@ -313,7 +169,7 @@ static int option_read(struct replay_fleet *f, int option, const char *arg, stru
 		break;
 	case OPT_SEED:
 		if (bb_parse_u64(bb_str_of(arg), &f->seed))
-			return wrong("seed", arg, "must be a number");
+			return replay_fleet_wrong("seed", arg, "must be a number");
 		break;
 	case OPT_SEEDS:
 		rc = read_count("seeds", arg, REPLAY_SEEDS_MAX, &n);
@@ -324,10 +180,11 @@ static int option_read(struct replay_fleet *f, int option, const char *arg, stru
 	case OPT_KV_LAG: return read_time("kv-lag", arg, &f->config.kv_lag_ns);
 	case OPT_NO_KV: f->config.has_kv_events = false; break;
 	case OPT_METRICS_LAG: return read_time("metrics-lag", arg, &f->config.report_lag_ns);
-	case OPT_FAULT: return read_fault(f, arg);
+	case OPT_FAULT: return replay_fleet_fault(f, arg);
 	case OPT_CANCEL: return read_share("cancel", arg, 1, &f->config.cancel_share);
 	case OPT_AT_ONCE: f->is_at_once = true; break;
 	case OPT_JSON: f->json = true; break;
+	case OPT_HTML: f->html = arg; break;
 	case 'h': fputs(usage, stdout); return -1;
 	default: fputs(usage, stderr); return 2;
 	}
@@ -356,6 +213,8 @@ static int options_read(int argc, char **argv, struct replay_fleet *f)
 		{ "cancel", required_argument, NULL, OPT_CANCEL },
 		{ "at-once", no_argument, NULL, OPT_AT_ONCE },
 		{ "json", no_argument, NULL, OPT_JSON },
+		{ "html", required_argument, NULL, OPT_HTML },
+		{ "speed", required_argument, NULL, OPT_SPEED },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
 	};
@@ -377,13 +236,14 @@ static int options_read(int argc, char **argv, struct replay_fleet *f)
 	}
 	f->trace = argv[optind];
 	if (f->load > 0 && (f->speed > 0 || f->per_second > 0))
-		return wrong("load", "", "says how fast, so --rate cannot");
-	rc = read_engines(f, t.engines, t.profile);
+		return replay_fleet_wrong("load", "", "says how fast, so --rate cannot");
+	rc = replay_fleet_engines(f, t.engines, t.profile);
 	if (!rc)
-		rc = read_policies(f, t.policies);
+		rc = replay_fleet_policies(f, t.policies);
 	for (uint32_t i = 0; i < f->config.fault_count && !rc; i++)
 		if (f->faults[i].engine >= f->engine_count)
-			rc = wrong("fault", "", "there is no engine of that number (from 0)");
+			rc = replay_fleet_wrong("fault", "",
+						"there is no engine of that number (from 0)");
 	return rc;
 }
 
@@ -452,6 +312,8 @@ int replay_fleet(int argc, char **argv)
 			rc = 1;
 	}
 	bb_buf_fini(&out);
+	if (!rc && f->html)
+		rc = replay_fleet_html(f);
 	bb_free(f);
 	return rc;
 }

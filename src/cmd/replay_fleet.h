@@ -2,9 +2,10 @@
  * replay_fleet.h: `busbar replay --engines`: a workload before simulated engines, policies side by
  * side.
  *
- * For: replay_command.c; the parts of it (replay_fleet: options; replay_fleet_run: the runs;
- * replay_fleet_table: what comes out). Threads: the main thread. Memory: the workload and one run
- * at a time. Errors: told on stderr; the exit code is returned.
+ * For: replay_command.c; the parts of it (replay_fleet, replay_fleet_values: options;
+ * replay_fleet_run: the runs; replay_fleet_table, replay_fleet_html: what comes out). Threads: the
+ * main thread. Memory: the workload and one run at a time. Errors: told on stderr; the exit code is
+ * returned.
  */
 #pragma once
 
@@ -24,11 +25,12 @@ struct replay_rival {
 	const char *policy;
 	bool is_at_once, knows_output;
 	struct fleet_figures mean, margin;
+	struct fleet_curve curve; /* of the first seed */
 };
 
 struct replay_fleet {
 	/* what is asked for */
-	const char *trace;
+	const char *trace, *html;
 	struct fleet_group groups[REPLAY_GROUPS_MAX];
 	uint32_t group_count, engine_count;
 	struct replay_rival rivals[REPLAY_RIVALS_MAX];
@@ -45,8 +47,9 @@ struct replay_fleet {
 	struct fleet_config config; /* what all runs have in common */
 	struct fleet_fault faults[REPLAY_FAULTS_MAX];
 	/* what was found */
-	uint32_t requests;
-	double rate; /* arrivals a second, as played */
+	uint32_t requests; /* of the workload */
+	double rate;	   /* arrivals a second, as played */
+	double limit_rate; /* with --load: arrivals a second of load 1 */
 	double possible_hit;
 	double cpu_s;
 	bool has_progress;
@@ -55,9 +58,19 @@ struct replay_fleet {
 };
 
 int replay_fleet(int argc, char **argv);
+/* Tells that an option's value is wrong, and why; the exit code. */
+int replay_fleet_wrong(const char *option, const char *value, const char *what);
+/* Values of options; 0, or the exit code after telling why. N, or [Nx]NAME separated by commas: */
+int replay_fleet_engines(struct replay_fleet *f, const char *spec, const char *profile);
+/* NAME[@once|@oracle] separated by commas: */
+int replay_fleet_policies(struct replay_fleet *f, const char *list);
+/* KIND:ENGINE@AT+FOR[:ARG]: */
+int replay_fleet_fault(struct replay_fleet *f, const char *text);
 /* The workload of a seed; told on stderr why not: the exit code. */
 int replay_fleet_work(struct replay_fleet *f, uint64_t seed, struct workload *w);
 /* All rivals with all seeds. The exit code. */
 int replay_fleet_run(struct replay_fleet *f);
 void replay_fleet_table(const struct replay_fleet *f, struct bb_buf *out);
+/* One page that stands alone, into a file; told on stderr why not: the exit code. */
+int replay_fleet_html(const struct replay_fleet *f);
 void replay_fleet_json(const struct replay_fleet *f, struct bb_buf *out);

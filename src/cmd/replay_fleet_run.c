@@ -13,6 +13,8 @@
 #define CARRIED_ITL_MS 60
 #define CARRIED_ITL_MS_TP 100
 #define SEARCH_STEPS 14
+/* All in less than that says nothing about a rate. */
+#define ARRIVALS_NS_MIN (10000 * OS_MS)
 
 static bool on_progress(void *user, uint64_t ended, uint64_t now_ns)
 {
@@ -30,7 +32,7 @@ static bool on_progress(void *user, uint64_t ended, uint64_t now_ns)
 }
 
 static int run_one(struct replay_fleet *f, const struct workload *w, const struct replay_rival *v,
-		   uint64_t seed, struct fleet_figures *out)
+		   uint64_t seed, struct fleet_figures *out, struct fleet_curve *curve)
 {
 	struct fleet_config c = f->config;
 	struct fleet_result result;
@@ -62,7 +64,7 @@ static int run_one(struct replay_fleet *f, const struct workload *w, const struc
 			result.fault);
 		rc = 1;
 	}
-	if (fleet_report(&result, f->skip, &f->slo, out))
+	if (fleet_report(&result, f->skip, &f->slo, out, curve))
 		rc = 1;
 	fleet_result_fini(&result);
 	return rc;
@@ -84,7 +86,7 @@ static int is_carried(struct replay_fleet *f, struct workload *w, double rate, b
 	struct fleet_figures figures;
 
 	workload_speed(w, rate / rate_of(w));
-	const int rc = run_one(f, w, &v, f->seed, &figures);
+	const int rc = run_one(f, w, &v, f->seed, &figures, NULL);
 	*out = figures.ttft.mean < CARRIED_TTFT_MS && figures.itl.mean < itl_ms;
 	return rc;
 }
@@ -104,6 +106,13 @@ static int find_limit(struct replay_fleet *f, double *rate)
 		*(is_ok ? &low : &high) = try;
 		if (low > 0 && high > 0 && high / low < 1.01)
 			break;
+		if (is_ok && workload_length_ns(&w) < ARRIVALS_NS_MIN) {
+			fprintf(stderr,
+				"busbar replay: --load: round_robin carries all of these %u "
+				"requests at once; take more (--limit)\n",
+				w.count);
+			rc = 1;
+		}
 		try = low == 0 ? try / 2 : high == 0 ? try * 2 : (low + high) / 2;
 	}
 	workload_fini(&w);
@@ -115,7 +124,7 @@ static int find_limit(struct replay_fleet *f, double *rate)
 	return rc;
 }
 
-static int prepare(struct replay_fleet *f, uint64_t seed, double limit, struct workload *w)
+static int prepare(struct replay_fleet *f, uint64_t seed, struct workload *w)
 {
 	workload_init(w);
 	const int rc = replay_fleet_work(f, seed, w);
@@ -124,7 +133,7 @@ static int prepare(struct replay_fleet *f, uint64_t seed, double limit, struct w
 	const double own = rate_of(w);
 	double speed = f->speed > 0 ? f->speed : 1;
 	if (own > 0 && f->load > 0)
-		speed = f->load * limit / own;
+		speed = f->load * f->limit_rate / own;
 	else if (own > 0 && f->per_second > 0)
 		speed = f->per_second / own;
 	if (speed != 1)
@@ -142,17 +151,17 @@ int replay_fleet_run(struct replay_fleet *f)
 	struct fleet_figures *const runs =
 		bb_alloc_zero((size_t)f->rival_count * f->seed_count, sizeof(*runs));
 	const clock_t begun = clock();
-	double limit = 0;
 	int rc = runs ? 0 : 1;
 
 	if (!rc && f->load > 0)
-		rc = find_limit(f, &limit);
+		rc = find_limit(f, &f->limit_rate);
 	for (uint32_t s = 0; s < f->seed_count && !rc; s++) {
 		struct workload w;
-		rc = prepare(f, f->seed + s, limit, &w);
+		rc = prepare(f, f->seed + s, &w);
 		for (uint32_t i = 0; i < f->rival_count && !rc; i++)
 			rc = run_one(f, &w, &f->rivals[i], f->seed + s,
-				     &runs[i * f->seed_count + s]);
+				     &runs[i * f->seed_count + s],
+				     s == 0 ? &f->rivals[i].curve : NULL);
 		workload_fini(&w);
 	}
 	for (uint32_t i = 0; i < f->rival_count && !rc; i++)

@@ -125,10 +125,11 @@ void replay_fleet_json(const struct replay_fleet *f, struct bb_buf *out)
 	say_engines(f, out);
 	bb_buf_printf(
 		out,
-		"\",\"requests\":%u,\"rate\":%.6g,\"seed\":%llu,\"seeds\":%u,\"skip\":%.6g,"
+		"\",\"requests\":%u,\"rate\":%.6g,\"rate_of_load_1\":%.6g,\"seed\":%llu,\"seeds\":%"
+		"u,\"skip\":%.6g,"
 		"\"slo\":{\"ttft_ms\":%.6g,\"itl_ms\":%.6g},\"cpu_seconds\":%.3f,\"policies\":[",
-		f->requests, f->rate, (unsigned long long)f->seed, f->seed_count, f->skip,
-		f->slo.ttft_ms, f->slo.itl_ms, f->cpu_s);
+		f->requests, f->rate, f->limit_rate, (unsigned long long)f->seed, f->seed_count,
+		f->skip, f->slo.ttft_ms, f->slo.itl_ms, f->cpu_s);
 	for (uint32_t i = 0; i < f->rival_count; i++) {
 		if (i)
 			bb_buf_lit(out, ",");

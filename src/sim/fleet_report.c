@@ -1,7 +1,6 @@
 #include "sim/fleet_report.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/alloc.h"
@@ -17,35 +16,12 @@ static const double student[] = { 12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.3
 #define SAMPLE_MAX (1u << 22)
 #define HASH_KEY 0x5eed
 
-static int compare(const void *a, const void *b)
-{
-	const double x = *(const double *)a, y = *(const double *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-static double quantile(const double *sorted, uint32_t count, double share)
-{
-	if (count == 0)
-		return 0;
-	const double at = share * (count - 1);
-	const uint32_t i = (uint32_t)at;
-	const double next = sorted[i + 1 < count ? i + 1 : i];
-	return sorted[i] + (at - i) * (next - sorted[i]);
-}
-
 /* Sorts. */
 static void spread(double *values, uint32_t count, struct fleet_spread *out)
 {
-	double sum = 0;
+	const struct report_figures f = report_figures_of(values, count);
 
-	for (uint32_t i = 0; i < count; i++)
-		sum += values[i];
-	qsort(values, count, sizeof(*values), compare);
-	*out = (struct fleet_spread){ .mean = count ? sum / count : 0,
-				      .p50 = quantile(values, count, 0.5),
-				      .p90 = quantile(values, count, 0.9),
-				      .p99 = quantile(values, count, 0.99) };
+	*out = (struct fleet_spread){ f.mean, f.p50, f.p90, f.p99 };
 }
 
 static double ms(uint64_t from_ns, uint64_t to_ns)
@@ -123,7 +99,7 @@ static void fill_in(const struct fleet_result *r, double skip, const struct flee
 }
 
 int fleet_report(const struct fleet_result *r, double skip, const struct fleet_objectives *slo,
-		 struct fleet_figures *out)
+		 struct fleet_figures *out, struct fleet_curve *curve)
 {
 	double *const all = bb_alloc((4 * (size_t)r->count + 1) * sizeof(*all));
 
@@ -136,6 +112,8 @@ int fleet_report(const struct fleet_result *r, double skip, const struct fleet_o
 	struct fleet_figures f = { 0 };
 	engines(r, &f);
 	fill_in(r, skip, slo, &c, &f);
+	if (curve)
+		curve->count = report_cdf_of(c.ttft, c.count, curve->points);
 	bb_free(all);
 	*out = f;
 	return 0;

@@ -5,12 +5,14 @@
  * TTFT from arrival to first token, ITL the mean gap between the tokens of one answer, e2e to the
  * last token, queue until an engine has begun with it (in the gateway and at the engine). Requests
  * that came in the first `skip` of the requests are left out of these and of goodput: caches are
- * cold and rates are not learned then. Percentiles are interpolated between the nearest two.
+ * cold and rates are not learned then. A percentile is the least time
+ * that the share does not exceed.
  * Threads: pure. Memory: four numbers a request while it counts. Errors: -BB_ENOMEM.
  */
 #pragma once
 
 #include "sim/sim_fleet.h"
+#include "sim/sim_report.h"
 
 struct fleet_spread {
 	double mean, p50, p90, p99;
@@ -34,8 +36,16 @@ struct fleet_objectives {
 	double ttft_ms, itl_ms;
 };
 
+/* How TTFTs are distributed; count 0: there are none. */
+struct fleet_curve {
+	struct report_point points[REPORT_CDF_POINTS];
+	uint32_t count;
+};
+
+/* `curve` may be NULL. */
 BB_MUST int fleet_report(const struct fleet_result *r, double skip,
-			 const struct fleet_objectives *slo, struct fleet_figures *out);
+			 const struct fleet_objectives *slo, struct fleet_figures *out,
+			 struct fleet_curve *curve);
 
 /* Means of several runs, and half the width of their 95 % confidence intervals (0 of one run). */
 void fleet_figures_mean(const struct fleet_figures *runs, uint32_t count,

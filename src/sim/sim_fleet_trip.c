@@ -199,6 +199,8 @@ static void submit(struct fleet_run *r, struct trip *t)
 	while (!is_settled && !r->rc) {
 		struct decision d;
 		const uint32_t all = hash_all(r, t);
+		if (r->rc)
+			return;
 		const struct brain_request ask = ask_of(r, t);
 		is_settled = true;
 		brain_request_arrived(r->brain, r->now_ns, &ask, &d);
