@@ -30,6 +30,12 @@ int workload_args_take(struct workload_args *a, int option, const char *value)
 	case WORKLOAD_REQUESTS: return parse_count(value, 1, WORK_REQUESTS_MAX, &a->make.requests);
 	case WORKLOAD_RATE: return parse_positive(value, 1e6, &a->make.rate);
 	case WORKLOAD_SPEED: return parse_positive(value, 1e6, &a->speed);
+	case WORKLOAD_THINK:
+		a->has_think = true;
+		return bb_parse_double(bb_str_of(value), &a->think) ||
+				       !(a->think >= 0 && a->think <= 1e6)
+			       ? -BB_EINVALID
+			       : 0;
 	case WORKLOAD_CLIENTS: return parse_count(value, 1, WORK_CLIENTS_MAX, &a->make.clients);
 	case WORKLOAD_SHAPE:
 		return parse_positive(value, 1000, &a->make.shape) || a->make.shape < 0.01
@@ -51,14 +57,18 @@ void workload_args_print_generators(void)
 		printf("  %-8s %s\n", name, work_generator_text(i));
 }
 
-static bool is_generator(const char *source)
+/* "chat", or "gen:chat" as where only files are expected; p == NULL: it is no generator's name. */
+static struct bb_str generator_of(const char *source)
 {
+	struct bb_str s = bb_str_of(source);
 	const char *name;
 
+	if (bb_str_starts(s, BB_STR("gen:")))
+		s = bb_str_skip(s, 4);
 	for (uint32_t i = 0; (name = work_generator_name(i)); i++)
-		if (bb_str_eq(bb_str_of(name), bb_str_of(source)))
-			return true;
-	return false;
+		if (bb_str_eq(bb_str_of(name), s))
+			return s;
+	return (struct bb_str){ 0 };
 }
 
 static int told_absent(const struct workload_args *a, const char *why)
@@ -100,9 +110,11 @@ static int read_file(const struct workload_args *a, struct workload *w)
 
 static int load(const struct workload_args *a, struct workload *w)
 {
-	if (!is_generator(a->source))
+	const struct bb_str generator = generator_of(a->source);
+
+	if (!generator.p)
 		return read_file(a, w);
-	const int rc = work_make(bb_str_of(a->source), &a->make, w);
+	const int rc = work_make(generator, &a->make, w);
 	if (rc)
 		fprintf(stderr, "%s: %s: %s\n", a->command, a->source,
 			rc == -BB_EINVALID ? "--clients does not go with this generator"
@@ -118,6 +130,8 @@ int workload_args_load(const struct workload_args *a, struct workload *w)
 		return rc;
 	if (a->speed > 0)
 		workload_speed(w, a->speed);
+	if (a->has_think)
+		workload_think(w, a->think);
 	if (a->has_jitter && workload_jitter(w, w->grain_ns, a->make.seed)) {
 		fprintf(stderr, "%s: %s\n", a->command, bb_error_info(-BB_ENOMEM)->text);
 		workload_fini(w);

@@ -17,6 +17,7 @@
 	"  --rate N             so many requests a second on average (the generator's or "         \
 	"file's)\n"                                                                                \
 	"  --speed X            arrivals X times as fast (1)\n"                                    \
+	"  --think X            time between an answer and what follows it X times as long (1)\n"  \
 	"  --clients N          closed loop: N clients, each waits for its answers\n"              \
 	"  --shape X            of a gamma distribution of times between arrivals (Poisson, 1)\n"  \
 	"  --tenants N          that requests belong to, some busier than others (1)\n"            \
@@ -29,6 +30,8 @@ struct workload_args {
 	const char *source;  /* a generator's name, else a file or a folder; NULL: not given */
 	struct work_options make;
 	double speed; /* 0: as it is */
+	double think;
+	bool has_think;
 	bool has_jitter;
 };
 
@@ -36,6 +39,7 @@ enum {
 	WORKLOAD_REQUESTS = 512,
 	WORKLOAD_RATE,
 	WORKLOAD_SPEED,
+	WORKLOAD_THINK,
 	WORKLOAD_CLIENTS,
 	WORKLOAD_SHAPE,
 	WORKLOAD_TENANTS,
@@ -49,6 +53,7 @@ enum {
 	{ "requests", required_argument, NULL, WORKLOAD_REQUESTS },                                \
 		{ "rate", required_argument, NULL, WORKLOAD_RATE },                                \
 		{ "speed", required_argument, NULL, WORKLOAD_SPEED },                              \
+		{ "think", required_argument, NULL, WORKLOAD_THINK },                              \
 		{ "clients", required_argument, NULL, WORKLOAD_CLIENTS },                          \
 		{ "shape", required_argument, NULL, WORKLOAD_SHAPE },                              \
 		{ "tenants", required_argument, NULL, WORKLOAD_TENANTS },                          \

@@ -94,6 +94,6 @@ void report_json(const struct report_run *run, struct bb_buf *out)
 	json_number(out, "load_cv", run->load_cv);
 	json_number(out, "gpu_seconds", run->gpu_seconds);
 	json_number(out, "requests_per_s", run->requests_per_s);
-	json_number(out, "output_tokens_per_s", run->output_tokens_per_s);
+	json_number(out, "tokens_per_s", run->output_tokens_per_s);
 	bb_buf_lit(out, "}");
 }

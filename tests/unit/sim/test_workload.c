@@ -54,6 +54,9 @@ static void test_order(void **state)
 	workload_speed(&w, 2);
 	assert_int_equal(w.requests[1].due_ns, 25);
 	assert_int_equal(w.requests[3].due_ns, 10);
+	workload_think(&w, 0.5);
+	assert_int_equal(w.requests[1].due_ns, 25);
+	assert_int_equal(w.requests[3].due_ns, 5);
 	workload_limit(&w, 2);
 	assert_int_equal(workload_length_ns(&w), 25);
 	assert_int_equal(w.output_tokens, 10);
