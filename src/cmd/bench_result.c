@@ -59,6 +59,12 @@ static void table_run(const struct play_objectives *slo, const struct play_summa
 	table_share(out, "prompt tokens from the cache", r->cache_hit);
 	table_share(out, "... that an endless cache would have had", r->cache_hit_possible);
 	table_share(out, "prompts' lengths are off by (mean)", s->prompt_error);
+	bb_buf_printf(
+		out,
+		"  at most %u in flight; sent %.2f ms after they were due (p99); this generator "
+		"used %.2f of a core%s\n",
+		s->in_flight_max, s->lag_p99_ms, s->cores,
+		s->cores > 0.9 ? ": it may be what limits" : "");
 	table_errors(s, out);
 }
 
@@ -72,6 +78,8 @@ static void json_run(const struct play_summary *s, struct bb_buf *out)
 
 	report_json(&s->run, out);
 	out->len -= !out->err; /* its brace: more members follow */
+	bb_buf_printf(out, ",\"in_flight_max\":%u,\"lag_p99_ms\":%.3f,\"generator_cores\":%.3f",
+		      s->in_flight_max, s->lag_p99_ms, s->cores);
 	bb_buf_printf(out, ",\"skipped\":%llu,\"errors\":{", (unsigned long long)s->skipped);
 	for (int i = 0; i < LOAD_ERROR_COUNT; i++)
 		bb_buf_printf(out, "%s\"%s\":%llu", i ? "," : "", keys[i],

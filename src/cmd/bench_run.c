@@ -309,7 +309,7 @@ static int run_one(struct run *r, uint32_t index)
 	if (!rc)
 		rc = play(r, t, &prompt, r->records, &outcome);
 	if (!rc)
-		rc = play_summary(&r->work, r->records, &outcome, &o->slo, o->skip,
+		rc = play_summary(&r->work, r->records, &outcome, r->meter, &o->slo, o->skip,
 				  &r->summaries[index]);
 	if (r->has_progress)
 		fputs("\r\033[K", stderr);

@@ -139,18 +139,24 @@ static void summarize(const struct workload *w, const struct play_record *record
 }
 
 int play_summary(const struct workload *w, const struct play_record *records,
-		 const struct play_outcome *o, const struct play_objectives *slo, double skip,
-		 struct play_summary *out)
+		 const struct play_outcome *o, const struct load_meter *meter,
+		 const struct play_objectives *slo, double skip, struct play_summary *out)
 {
 	const size_t size = ((size_t)w->count + 1) * sizeof(double);
 	struct times t = { bb_alloc(size), bb_alloc(size), bb_alloc(size), 0, 0, 0, 0, 0 };
 	int rc = t.ttft && t.itl && t.e2e ? 0 : -BB_ENOMEM;
 
-	*out = (struct play_summary){ .run = { .requests = w->count,
-					       .preemptions = REPORT_UNKNOWN,
-					       .oom = REPORT_UNKNOWN,
-					       .load_cv = NAN,
-					       .gpu_seconds = NAN } };
+	*out = (struct play_summary){
+		.in_flight_max = o->in_flight_max,
+		.cores = o->length_ns ? (double)o->cpu_ns / (double)o->length_ns : 0,
+		.lag_p99_ms =
+			(double)load_histogram_quantile_ns(&meter->times[LOAD_LAG], 0.99) / MS_NS,
+		.run = { .requests = w->count,
+			 .preemptions = REPORT_UNKNOWN,
+			 .oom = REPORT_UNKNOWN,
+			 .load_cv = NAN,
+			 .gpu_seconds = NAN }
+	};
 	if (!rc)
 		rc = fleet_possible_hit(w, BLOCK_TOKENS, 0, &out->run.cache_hit_possible);
 	if (!rc) {

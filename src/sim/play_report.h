@@ -18,7 +18,10 @@ struct play_summary {
 	struct report_run run;
 	struct report_point cdf[REPORT_CDF_POINTS], p50[PLAY_BUCKETS], p90[PLAY_BUCKETS];
 	uint64_t errors[LOAD_ERROR_COUNT];
-	uint64_t skipped;    /* since what they follow had failed */
+	uint64_t skipped; /* since what they follow had failed */
+	uint32_t in_flight_max;
+	double cores;	   /* that this generator used */
+	double lag_p99_ms; /* from when a request was due to when it was sent */
 	double prompt_error; /* mean of |prompt as it was counted ÷ as the workload has it − 1|; NAN
 			      */
 };
@@ -29,5 +32,5 @@ struct play_objectives {
 
 /* `skip`: the share of the requests, the first, that do not count in times and goodput. */
 BB_MUST int play_summary(const struct workload *w, const struct play_record *records,
-			 const struct play_outcome *o, const struct play_objectives *slo,
-			 double skip, struct play_summary *out);
+			 const struct play_outcome *o, const struct load_meter *meter,
+			 const struct play_objectives *slo, double skip, struct play_summary *out);
