@@ -273,6 +273,7 @@ static int calibrate(struct run *r, const struct bench_target *t, struct load_pr
 			rc = workload_add(&w, &q);
 	}
 	probe.work = &w;
+	probe.salt = ~prompt->salt; /* what is played must not find them in a cache */
 	if (!rc)
 		rc = play(r, t, &probe, records, &outcome);
 	workload_fini(&w);
@@ -302,6 +303,7 @@ static int run_one(struct run *r, uint32_t index)
 	r->label = t->label;
 	load_prompt_init(&prompt, &r->work, o->models);
 	prompt.model_count = o->model_count;
+	prompt.salt = o->work.make.seed;
 	prompt.ignores_eos = !o->may_stop;
 	if (o->words > 0)
 		prompt.scale.words_per_token = o->words;

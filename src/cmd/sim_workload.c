@@ -108,6 +108,7 @@ static int write_lines(const struct options *o, const struct workload *w, FILE *
 
 	work_writer_init(&writer, w);
 	load_prompt_init(&prompt, w, &o->model);
+	prompt.salt = o->work.make.seed;
 	bb_buf_init(&line, LINE_MAX_BYTES);
 	for (uint32_t i = 0; !rc && i < w->count; i++) {
 		bb_buf_clear(&line);

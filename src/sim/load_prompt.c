@@ -36,10 +36,11 @@ static uint64_t words_before(const struct load_prompt *p, uint64_t n)
 
 static void add_words(const struct load_prompt *p, const struct work_span *s, struct bb_buf *out)
 {
+	const uint64_t stream = s->stream ^ p->salt * 0xa24baed4963ee407u;
 	const uint64_t end = words_before(p, (uint64_t)s->from + s->count);
 
 	for (uint64_t i = words_before(p, s->from); i < end; i++)
-		bb_buf_put_str(out, p->words.text[word_at(s->stream, i)]);
+		bb_buf_put_str(out, p->words.text[word_at(stream, i)]);
 }
 
 static void add_answer(const struct load_prompt *p, const struct work_span *s, struct bb_buf *out)

@@ -25,6 +25,7 @@ struct load_prompt {
 	const struct workload *work;
 	struct sim_words words;
 	struct load_scale scale;
+	uint64_t salt; /* with another one, no two prompts have their words in common */
 	const struct bb_str *models; /* that of adapter n, n = 0: the model itself */
 	uint32_t model_count;	     /* adapters beyond them are taken modulo it */
 	bool ignores_eos;	     /* asks for answers of just their length ("ignore_eos") */

@@ -105,6 +105,13 @@ def test_next_turns_hold_the_real_answers(sim):
     assert said["prompt_error"] < 0.05
 
 
+def test_another_seed_is_other_text(sim, tmp_path):
+    rows = trace(tmp_path, [request(0, 600, hash_ids=[1, 2]), request(9, 600, hash_ids=[1, 3])])
+    first, again, other = (play(sim.url, rows, "--seed", seed, "--words", 1)["cache_hit"]
+                           for seed in (77, 77, 78))
+    assert 0.3 < first < 0.5 and again > 0.9 and 0.3 < other < 0.5
+
+
 def test_times_count_from_when_a_request_was_due(sim, tmp_path):
     rows = trace(tmp_path, [request(0, output=50) for _ in range(6)])
     said = play(sim.url, rows, "--connections", 1)
