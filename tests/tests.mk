@@ -15,7 +15,7 @@ FUZZ_CC ?= $(firstword $(shell command -v clang-14 clang clang-19 clang-18 clang
 # A parser needs the rooms of the lowest floors only; a journal's events are told to a brain.
 FUZZ_ROOMS := base os text wire brain
 FUZZ_SRC := $(filter $(foreach r,$(FUZZ_ROOMS),src/$(r)/%),$(SRC)) $(wildcard src/records/journal_f*.c) \
-	$(filter-out src/sim/work_make.c src/sim/work_draw.c,$(wildcard src/sim/work*.c)) src/sim/gunzip.c
+	$(filter-out src/sim/work_make.c src/sim/work_draw.c src/sim/work_write.c,$(wildcard src/sim/work*.c)) src/sim/gunzip.c
 
 .PHONY: unit-build
 unit-build: $(UNIT)

@@ -9,6 +9,8 @@
 #include "cmd/bench_decision.h"
 #include "cmd/bench_index.h"
 #include "cmd/bench_prompt.h"
+#include "cmd/bench_run.h"
+#include "cmd/bench_target.h"
 #include "cmd/bench_tokenizer.h"
 #include "cmd/cmd.h"
 #include "os/clock.h"
@@ -22,6 +24,7 @@
 
 static const char usage[] =
 	"usage: busbar bench load --url URL [OPTION]...\n"
+	"       busbar bench run --url URL --workload NAME|FILE [OPTION]...  (see its --help)\n"
 	"       busbar bench tokenizer --tokenizer DIR|FILE [OPTION]... FILE  (see its --help)\n"
 	"       busbar bench prompt --tokenizer DIR|FILE [OPTION]... FILE  (see its --help)\n"
 	"       busbar bench decision [OPTION]...  (see its --help)\n"
@@ -56,7 +59,7 @@ static const char usage[] =
 enum output { OUTPUT_TABLE, OUTPUT_JSON };
 
 struct options {
-	struct bb_str url;
+	const char *url; /* NULL: not given */
 	const char *body_path;
 	struct load_body_shape shape;
 	struct bb_buf headers;
@@ -139,17 +142,6 @@ static int parse_body_size(const char *text, size_t *out)
 	return 0;
 }
 
-static int add_header(const char *text, struct bb_buf *headers)
-{
-	const struct bb_str s = bb_str_of(text);
-
-	if (!memchr(s.p, ':', s.len) || memchr(s.p, '\n', s.len) || memchr(s.p, '\r', s.len))
-		return -BB_EINVALID;
-	bb_buf_add_str(headers, s);
-	bb_buf_lit(headers, "\r\n");
-	return headers->err;
-}
-
 static int take_shape_option(struct options *o, int id, const char *value)
 {
 	o->has_shape = true;
@@ -167,9 +159,9 @@ static int take_shape_option(struct options *o, int id, const char *value)
 static int take_option(struct options *o, int id, const char *value)
 {
 	switch (id) {
-	case OPTION_URL: o->url = bb_str_of(value); return 0;
+	case OPTION_URL: o->url = value; return 0;
 	case OPTION_BODY: o->body_path = value; return 0;
-	case OPTION_HEADER: return add_header(value, &o->headers);
+	case OPTION_HEADER: return bench_header_add(value, &o->headers);
 	case OPTION_CONNECTIONS:
 		return parse_u32(value, 1, CONNECTIONS_MAX, &o->plan.connections);
 	case OPTION_RATE: return parse_rate(value, &o->plan.rate);
@@ -211,7 +203,7 @@ static int read_options(struct options *o, int argc, char **argv)
 	}
 	if (optind < argc)
 		return refuse(argv[optind], "unexpected; options begin with --");
-	if (!o->url.len)
+	if (!o->url)
 		return refuse("--url", "it is needed");
 	if (o->body_path && o->has_shape)
 		return refuse("--body", "the body's size, model, stream and prompt are what the file says");
@@ -225,17 +217,6 @@ static int read_options(struct options *o, int argc, char **argv)
 }
 
 /* ---- the request ---- */
-
-static int set_target(struct options *o, struct sock_url *url)
-{
-	const char *why = "only http:// is spoken here";
-
-	if (sock_url_parse(o->url, url, &why) || url->tls)
-		return refuse("--url", why);
-	const int rc = url->unix_path.len ? sock_addr_parse(o->url, &o->plan.to, &why)
-					  : sock_resolve(url->host, url->port, &o->plan.to, &why);
-	return rc ? refuse("--url", why) : 0;
-}
 
 static int read_body(const struct options *o, struct bb_buf *body)
 {
@@ -252,20 +233,16 @@ static int read_body(const struct options *o, struct bb_buf *body)
 	return body->err;
 }
 
-static int make_request(const struct options *o, const struct sock_url *url,
+static int make_request(const struct options *o, const struct bench_target *target,
 			struct load_request *request)
 {
-	const struct bb_str path = url->base.len ? url->base : BB_STR("/v1/chat/completions");
-	char host[SOCK_TEXT_SIZE];
 	struct bb_buf body;
 
-	sock_addr_text(&o->plan.to, host);
 	bb_buf_init(&body, LOAD_BODY_MAX);
 	int rc = read_body(o, &body);
 	if (!rc)
-		rc = load_request_build(request,
-					url->unix_path.len ? BB_STR("localhost") : bb_str_of(host),
-					path, bb_buf_str(&o->headers), bb_buf_str(&body));
+		rc = load_request_build(request, bb_str_of(target->host), target->path,
+					bb_buf_str(&o->headers), bb_buf_str(&body));
 	bb_buf_fini(&body);
 	if (rc)
 		fprintf(stderr, "busbar bench: the request cannot be made: %s\n",
@@ -319,16 +296,19 @@ static int bench_load(int argc, char **argv)
 		.plan = { .connections = 1, .warmup_ns = OS_SECOND, .duration_ns = 5 * OS_SECOND,
 			  .seed = clock_wall_ns() },
 	};
-	struct sock_url url;
+	struct bench_target target;
 	struct load_request request;
+	const char *why;
 
 	bb_buf_init(&o.headers, HEADERS_MAX);
 	load_request_init(&request);
 	int rc = read_options(&o, argc, argv);
-	if (!rc)
-		rc = set_target(&o, &url);
-	if (!rc)
-		rc = make_request(&o, &url, &request);
+	if (!rc && bench_target_read(o.url, &target, &why))
+		rc = refuse("--url", why);
+	if (!rc) {
+		o.plan.to = target.to;
+		rc = make_request(&o, &target, &request);
+	}
 	if (!rc)
 		rc = run(&o, &request);
 	load_request_fini(&request);
@@ -340,6 +320,11 @@ int cmd_bench(int argc, char **argv)
 {
 	if (argc >= 2 && strcmp(argv[1], "load") == 0)
 		return bench_load(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "run") == 0)
+		return bench_run(argc - 1, argv + 1);
+	/* A URL in place of a word: `run` is meant. */
+	if (argc >= 2 && (strstr(argv[1], "://") || strncmp(argv[1], "unix:", 5) == 0))
+		return bench_run(argc, argv);
 	if (argc >= 2 && strcmp(argv[1], "tokenizer") == 0)
 		return bench_tokenizer(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "prompt") == 0)

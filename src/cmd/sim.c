@@ -1,15 +1,18 @@
 /*
- * sim.c: `busbar sim serve`: an engine that needs no GPU and no model.
+ * sim.c: `busbar sim`: its subcommands, and `busbar sim serve`: an engine that needs no GPU and no
+ * model.
  */
 #include <stdio.h>
 
 #include "cmd/cmd.h"
+#include "cmd/sim_workload.h"
 #include "gateway/model_files.h"
 #include "os/process.h"
 #include "sim/sim_server.h"
 
 static const char usage[] =
 	"usage: busbar sim serve --model NAME [OPTION]...\n"
+	"       busbar sim workload NAME|FILE [OPTION]...  (see its --help)\n"
 	"\n"
 	"An engine that answers as vLLM does, with invented words and the timing that it is told.\n"
 	"Once it is ready it prints \"listening on http://HOST:PORT\".\n"
@@ -348,6 +351,8 @@ int cmd_sim(int argc, char **argv)
 {
 	struct options o = { .listen = BB_STR("127.0.0.1:0") };
 
+	if (argc >= 2 && bb_str_eq(bb_str_of(argv[1]), BB_STR("workload")))
+		return sim_workload(argc - 1, argv + 1);
 	if (argc < 2 || !bb_str_eq(bb_str_of(argv[1]), BB_STR("serve"))) {
 		const bool asked = argc >= 2 && bb_str_eq(bb_str_of(argv[1]), BB_STR("--help"));
 		fputs(usage, asked ? stdout : stderr);

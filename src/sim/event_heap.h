@@ -1,7 +1,7 @@
 /*
- * event_heap.h: what is due when, on virtual time.
+ * event_heap.h: what is due when.
  *
- * For: sim_fleet. Entries with equal times come in the order in which they were put in.
+ * For: sim_fleet, on virtual time; load_play. Entries with equal times come in the order in which they were put in.
  * Threads: one owner. Memory: grows. Errors: -BB_ENOMEM: nothing was put in.
  */
 #pragma once

@@ -24,6 +24,12 @@ void load_answer_begin(struct load_answer *a, uint64_t start_ns)
 	a->status = 0;
 	a->kind = LOAD_KIND_UNKNOWN;
 	a->is_complete = a->keeps_alive = a->has_begun = a->has_finish = a->has_error = false;
+	a->is_ok = false;
+	if (a->detail)
+		*a->detail = (struct load_detail){ .prompt_tokens = LOAD_UNKNOWN,
+						   .cached_tokens = LOAD_UNKNOWN,
+						   .output_tokens = LOAD_UNKNOWN,
+						   .text = a->detail->text };
 }
 
 /* The inside of a string member, up to the end of `data`; p == NULL when it is absent or empty. */
@@ -78,6 +84,61 @@ static void take_stamp(struct bb_str content, uint64_t now_ns, struct load_meter
 		load_meter_time(m, LOAD_HOP, now_ns - sent_ns);
 }
 
+/* ---- details ---- */
+
+/* A member's number; LOAD_UNKNOWN when it is absent or none. */
+static uint32_t find_number(struct bb_str data, struct bb_str key)
+{
+	const ptrdiff_t at = bb_str_find(data, key);
+	uint64_t value;
+
+	if (at < 0)
+		return LOAD_UNKNOWN;
+	struct bb_str digits = bb_str_skip(data, (size_t)at + key.len);
+	while (digits.len && digits.p[0] == ' ')
+		digits = bb_str_skip(digits, 1);
+	size_t len = 0;
+	while (len < digits.len && digits.p[len] >= '0' && digits.p[len] <= '9')
+		len++;
+	digits.len = len;
+	return bb_parse_u64(digits, &value) || value >= LOAD_UNKNOWN ? LOAD_UNKNOWN
+								     : (uint32_t)value;
+}
+
+static void take_usage(struct load_detail *d, struct bb_str data)
+{
+	const ptrdiff_t at = bb_str_find(data, BB_STR("\"usage\":"));
+
+	if (at < 0)
+		return;
+	const struct bb_str usage = bb_str_skip(data, (size_t)at);
+	const uint32_t prompt = find_number(usage, BB_STR("\"prompt_tokens\":"));
+	if (prompt == LOAD_UNKNOWN)
+		return; /* "usage":null */
+	d->prompt_tokens = prompt;
+	d->output_tokens = find_number(usage, BB_STR("\"completion_tokens\":"));
+	d->cached_tokens = find_number(usage, BB_STR("\"cached_tokens\":"));
+}
+
+/* `content` begins a string; its end is the first quote that is not escaped. */
+static void take_text(struct load_detail *d, struct bb_str content, uint64_t now_ns)
+{
+	size_t len = 0;
+
+	d->events++;
+	d->last_ns = now_ns;
+	if (!d->first_ns)
+		d->first_ns = now_ns;
+	if (!d->text)
+		return;
+	while (len < content.len && content.p[len] != '"')
+		len += content.p[len] == '\\' ? 2 : 1;
+	if (len <= content.len)
+		bb_buf_add(d->text, content.p, len);
+}
+
+/* ---- events ---- */
+
 static void take_event(struct load_answer *a, const struct sse_event *e, uint64_t now_ns,
 		       struct load_meter *m)
 {
@@ -89,9 +150,13 @@ static void take_event(struct load_answer *a, const struct sse_event *e, uint64_
 		a->has_error = true;
 	if (find_text(e->data, BB_STR("\"finish_reason\":")).p)
 		a->has_finish = true;
+	if (a->detail)
+		take_usage(a->detail, e->data);
 	const struct bb_str content = find_content(e->data);
 	if (!content.p)
 		return;
+	if (a->detail)
+		take_text(a->detail, content, now_ns);
 	if (a->text_ns)
 		load_meter_time(m, LOAD_GAP, now_ns - a->text_ns);
 	else
@@ -162,7 +227,10 @@ static void complete(struct load_answer *a, uint64_t now_ns, struct load_meter *
 		m->errors[LOAD_ERROR_STATUS]++;
 	} else if (a->kind == LOAD_KIND_EVENTS && (!a->has_finish || a->has_error)) {
 		m->errors[LOAD_ERROR_INCOMPLETE]++;
-	} else if (m->is_on) {
+	} else {
+		a->is_ok = true;
+		if (!m->is_on)
+			return;
 		m->ok_count++;
 		load_histogram_add(&m->times[LOAD_E2E], now_ns - a->start_ns);
 	}

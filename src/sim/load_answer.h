@@ -22,7 +22,16 @@
 
 enum load_kind { LOAD_KIND_UNKNOWN, LOAD_KIND_EVENTS, LOAD_KIND_OTHER };
 
+/* What is noted of one answer besides what the meter counts, where that is wanted. */
+struct load_detail {
+	uint64_t first_ns, last_ns; /* of events with text; 0: there was none */
+	uint32_t events;	    /* with text */
+	uint32_t prompt_tokens, cached_tokens, output_tokens; /* by its usage; LOAD_UNKNOWN */
+	struct bb_buf *text; /* all its text as it stands within JSON strings; NULL: not wanted */
+};
+
 struct load_answer {
+	struct load_detail *detail; /* NULL: not wanted; stays from one request to the next */
 	struct http1 http;
 	struct bb_buf carry;
 	uint64_t start_ns;
@@ -31,9 +40,10 @@ struct load_answer {
 	enum load_kind kind;
 	bool is_complete;
 	bool keeps_alive; /* the connection can be used again */
-	bool has_begun;   /* a byte of its body has come */
+	bool has_begun;	  /* a byte of its body has come */
 	bool has_finish;  /* a finish_reason was seen */
-	bool has_error;   /* an error object inside of a stream */
+	bool has_error;	  /* an error object inside of a stream */
+	bool is_ok;	  /* it was complete and as it should be */
 };
 
 void load_answer_init(struct load_answer *a);

@@ -39,10 +39,16 @@ static void conn_fail(struct load_conn *c, enum load_error why)
 	struct load_meter *m = c->shared->meter;
 
 	m->errors[why]++;
+	c->error = why;
 	if (c->state == LOAD_CONN_BUSY)
 		m->ended_count++;
 	conn_close(c);
 	c->shared->ops->on_closed(c);
+}
+
+void load_conn_abort(struct load_conn *c, enum load_error why)
+{
+	conn_fail(c, why);
 }
 
 /* ---- sending ---- */
@@ -50,7 +56,7 @@ static void conn_fail(struct load_conn *c, enum load_error why)
 /* The request from its byte `c->sent` on: what is before the nonce, the nonce, the rest. */
 static int unsent_parts(const struct load_conn *c, struct iovec parts[3])
 {
-	const struct load_request *r = c->shared->request;
+	const struct load_request *r = c->request;
 	const size_t nonce_end = r->nonce_at + LOAD_NONCE_SIZE;
 	const struct bb_str whole[3] = {
 		{ r->bytes.p, r->has_nonce ? r->nonce_at : r->bytes.len },
@@ -74,25 +80,24 @@ static bool conn_write(struct load_conn *c)
 {
 	struct iovec parts[3];
 
-	while (c->sent < c->shared->request->bytes.len) {
+	while (c->sent < c->size) {
 		size_t put = 0;
 		const int count = unsent_parts(c, parts);
 		switch (sock_writev(c->watch.fd, parts, count, &put)) {
-		case IO_DONE:
-			c->sent += put;
-			break;
-		case IO_AGAIN:
-			return true; /* the loop tells when there is room */
+		case IO_DONE: c->sent += put; break;
+		case IO_AGAIN: return true; /* the loop tells when there is room */
 		case IO_EOF:
-		case IO_ERROR:
-			conn_fail(c, LOAD_ERROR_CUT);
-			return false;
+		case IO_ERROR: conn_fail(c, LOAD_ERROR_CUT); return false;
 		}
 	}
+	if (c->request && c->shared->ops->on_sent)
+		c->shared->ops->on_sent(c);
+	c->request = NULL;
 	return true;
 }
 
-void load_conn_send(struct load_conn *c, uint64_t nonce, uint64_t start_ns)
+void load_conn_send(struct load_conn *c, const struct load_request *request, uint64_t nonce,
+		    uint64_t start_ns)
 {
 	static const char hex[] = "0123456789abcdef";
 
@@ -100,7 +105,10 @@ void load_conn_send(struct load_conn *c, uint64_t nonce, uint64_t start_ns)
 	for (int i = 0; i < LOAD_NONCE_SIZE; i++)
 		c->nonce[i] = hex[nonce >> (4 * i) & 15];
 	c->state = LOAD_CONN_BUSY;
+	c->request = request;
 	c->sent = 0;
+	c->size = request->bytes.len;
+	c->error = LOAD_ERROR_COUNT;
 	c->shared->meter->started_count++;
 	load_answer_begin(&c->answer, start_ns);
 	conn_write(c);
@@ -110,7 +118,7 @@ void load_conn_send(struct load_conn *c, uint64_t nonce, uint64_t start_ns)
 
 static void conn_answered(struct load_conn *c)
 {
-	if (c->answer.keeps_alive && c->sent == c->shared->request->bytes.len) {
+	if (c->answer.keeps_alive && c->sent == c->size) {
 		c->state = LOAD_CONN_READY;
 		c->shared->ops->on_ready(c);
 		return;
@@ -198,6 +206,7 @@ bool load_conn_open(struct load_conn *c, const struct sock_addr *to)
 	if (loop_fd_add(c->shared->loop, &c->watch))
 		goto fail_close;
 	c->state = LOAD_CONN_CONNECTING;
+	c->error = LOAD_ERROR_COUNT;
 	c->shared->connecting_count++;
 	return true;
 

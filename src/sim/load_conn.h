@@ -22,6 +22,9 @@ struct load_conn_ops {
 	void (*on_ready)(struct load_conn *c);
 	/* It is closed, for whatever reason except load_conn_fini. */
 	void (*on_closed)(struct load_conn *c);
+	/* The kernel has all of the request, whose bytes are not needed any more. NULL: not told.
+	 */
+	void (*on_sent)(struct load_conn *c);
 };
 
 enum load_conn_state { LOAD_CONN_CLOSED, LOAD_CONN_CONNECTING, LOAD_CONN_READY, LOAD_CONN_BUSY };
@@ -30,7 +33,6 @@ enum load_conn_state { LOAD_CONN_CLOSED, LOAD_CONN_CONNECTING, LOAD_CONN_READY, 
 struct load_shared {
 	struct loop *loop;
 	const struct load_conn_ops *ops;
-	const struct load_request *request;
 	struct load_meter *meter;
 	char *room; /* LOAD_READ_SIZE bytes that every read goes to */
 	uint32_t connecting_count;
@@ -43,14 +45,22 @@ struct load_conn {
 	struct load_shared *shared;
 	struct bb_list link; /* the run's: closed or ready ones */
 	enum load_conn_state state;
+	const struct load_request *request; /* until it is sent */
 	char nonce[LOAD_NONCE_SIZE];
-	size_t sent;         /* bytes of the request that the kernel has */
+	size_t sent, size; /* bytes of the request that the kernel has, and of all of it */
 	struct load_answer answer;
+	enum load_error error; /* why it was closed; LOAD_ERROR_COUNT: nothing went wrong */
 };
 
 void load_conn_init(struct load_conn *c, struct load_shared *shared);
 void load_conn_fini(struct load_conn *c);
 /* Begins to connect. False: it could not even begin, on_closed is not called. */
 BB_MUST bool load_conn_open(struct load_conn *c, const struct sock_addr *to);
-/* Sends the request with this nonce; its times count from `start_ns`. */
-void load_conn_send(struct load_conn *c, uint64_t nonce, uint64_t start_ns);
+/*
+ * Sends the request, which stays as it is until it is sent or the connection is closed, with this
+ * nonce; its times count from `start_ns`.
+ */
+void load_conn_send(struct load_conn *c, const struct load_request *request, uint64_t nonce,
+		    uint64_t start_ns);
+/* Gives up, for this reason: counted, closed, and on_closed called. */
+void load_conn_abort(struct load_conn *c, enum load_error why);

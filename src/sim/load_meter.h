@@ -29,7 +29,8 @@
 	X(CUT,        "cut",        "the connection ended inside of a request or an answer")       \
 	X(MALFORMED,  "malformed",  "not HTTP/1.1, or an event without end")                       \
 	X(STATUS,     "status",     "a status other than 2xx")                                     \
-	X(INCOMPLETE, "incomplete", "a stream with an error or without a finish_reason")
+	X(INCOMPLETE, "incomplete", "a stream with an error or without a finish_reason")           \
+	X(TIMEOUT,    "timeout",    "no end within the time allowed")
 
 enum load_time {
 #define X(name, key, text) LOAD_##name,
@@ -46,6 +47,7 @@ enum load_error {
 };
 
 #define LOAD_SAMPLE_SIZE 200
+#define LOAD_UNKNOWN UINT32_MAX /* a number of tokens that was not reported */
 
 struct load_meter {
 	bool is_on;

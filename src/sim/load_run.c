@@ -72,7 +72,7 @@ static void run_pace(struct load_run *r)
 		const uint64_t due_ns = r->due_ns;
 		r->due_ns += r->interval_ns;
 		bb_list_remove(&c->link);
-		load_conn_send(c, bb_rng_next(&r->nonces), due_ns);
+		load_conn_send(c, r->plan->request, bb_rng_next(&r->nonces), due_ns);
 	}
 	/* Without a ready connection there is nothing to wake up for: on_ready comes here again. */
 	if (may_start(r) && !bb_list_is_empty(&r->ready))
@@ -103,7 +103,7 @@ static void on_ready(struct load_conn *c)
 	r->forgiven_count = r->shared.meter->errors[LOAD_ERROR_CONNECT];
 	run_check_end(r);
 	if (!is_open_loop(r) && may_start(r)) {
-		load_conn_send(c, bb_rng_next(&r->nonces), clock_now_ns());
+		load_conn_send(c, r->plan->request, bb_rng_next(&r->nonces), clock_now_ns());
 		return;
 	}
 	bb_list_push(&r->ready, &c->link);
@@ -247,7 +247,7 @@ static void run_tell(const struct load_run *r, struct load_outcome *out)
 
 int load_run(const struct load_plan *plan, struct load_meter *meter, struct load_outcome *out)
 {
-	struct load_run r = { .shared = { .request = plan->request, .meter = meter },
+	struct load_run r = { .shared = { .meter = meter },
 			      .plan = plan };
 
 	BB_ASSERT(plan->connections > 0 && (plan->duration_ns || plan->requests_max));

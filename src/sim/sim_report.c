@@ -71,9 +71,11 @@ static void json_figures(struct bb_buf *out, const char *key, const struct repor
 		bb_buf_printf(out, ",\"%s\":null", key);
 		return;
 	}
-	bb_buf_printf(out,
-		      ",\"%s\":{\"mean\":%.3f,\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f,\"max\":%.3f}",
-		      key, f->mean, f->p50, f->p90, f->p99, f->max);
+	bb_buf_printf(out, ",\"%s\":{\"mean\":%.3f,\"p50\":%.3f,\"p90\":%.3f,\"p99\":%.3f", key,
+		      f->mean, f->p50, f->p90, f->p99);
+	if (isfinite(f->max))
+		bb_buf_printf(out, ",\"max\":%.3f", f->max);
+	bb_buf_lit(out, "}");
 }
 
 void report_json(const struct report_run *run, struct bb_buf *out)
@@ -94,6 +96,6 @@ void report_json(const struct report_run *run, struct bb_buf *out)
 	json_number(out, "load_cv", run->load_cv);
 	json_number(out, "gpu_seconds", run->gpu_seconds);
 	json_number(out, "requests_per_s", run->requests_per_s);
-	json_number(out, "output_tokens_per_s", run->output_tokens_per_s);
+	json_number(out, "tokens_per_s", run->output_tokens_per_s);
 	bb_buf_lit(out, "}");
 }

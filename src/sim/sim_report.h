@@ -19,7 +19,7 @@
 
 struct report_figures {
 	uint64_t count;
-	double mean, p50, p90, p99, max;
+	double mean, p50, p90, p99, max; /* max NAN: not known */
 };
 
 struct report_point {

@@ -11,13 +11,14 @@
 #define MS_NS 1e6
 #define TIME_MAX_MS 1e12 /* 31 years */
 #define SESSION_LEN_MAX 256
+#define OWNER_MAX 65535u
 
-enum member { TIMESTAMP, DELAY, INPUT, OUTPUT, HASH_IDS, SESSION, TENANT, MEMBERS };
+enum member { TIMESTAMP, DELAY, INPUT, OUTPUT, HASH_IDS, SESSION, TENANT, ADAPTER, AFTER, MEMBERS };
 
 static const struct bb_str member_names[MEMBERS] = {
 	BB_STR_INIT("timestamp"),     BB_STR_INIT("delay"),    BB_STR_INIT("input_length"),
 	BB_STR_INIT("output_length"), BB_STR_INIT("hash_ids"), BB_STR_INIT("session_id"),
-	BB_STR_INIT("tenant"),
+	BB_STR_INIT("tenant"),	      BB_STR_INIT("adapter"),  BB_STR_INIT("after"),
 };
 
 struct reader {
@@ -101,7 +102,7 @@ static int read_session(struct reader *r, struct work_request *q)
 
 	q->session = r->w->count;
 	if (!id.p || bb_str_eq(id, BB_STR("null")))
-		return r->found[DELAY].p && !r->found[TIMESTAMP].p
+		return r->found[DELAY].p && !r->found[TIMESTAMP].p && !r->found[AFTER].p
 			       ? wrong(r, SESSION,
 				       "is missing, and a delay has a meaning only with it")
 			       : 0;
@@ -118,7 +119,7 @@ static int read_session(struct reader *r, struct work_request *q)
 
 static int read_times(struct reader *r, struct work_request *q)
 {
-	if (r->found[TIMESTAMP].p)
+	if (r->found[TIMESTAMP].p && q->after == WORK_NONE)
 		return read_ms(r, TIMESTAMP, &q->due_ns);
 	if (q->after != WORK_NONE && r->found[DELAY].p)
 		return read_ms(r, DELAY, &q->due_ns);
@@ -127,13 +128,30 @@ static int read_times(struct reader *r, struct work_request *q)
 	return wrong(r, TIMESTAMP, "is missing");
 }
 
-static int read_tenant(struct reader *r, struct work_request *q)
+static int read_owner(struct reader *r, struct work_request *q)
 {
-	uint64_t tenant = 0;
+	static const struct bb_str none = BB_STR_INIT("0");
+	uint64_t tenant, adapter;
 
-	if (r->found[TENANT].p && (json_u64(r->found[TENANT], &tenant) || tenant > 65535))
+	if (json_u64(r->found[TENANT].p ? r->found[TENANT] : none, &tenant) || tenant > OWNER_MAX)
 		return wrong(r, TENANT, "is not a whole number from 0 to 65535");
+	if (json_u64(r->found[ADAPTER].p ? r->found[ADAPTER] : none, &adapter) ||
+	    adapter > OWNER_MAX)
+		return wrong(r, ADAPTER, "is not a whole number from 0 to 65535");
 	q->tenant = (uint32_t)tenant;
+	q->adapter = (uint32_t)adapter;
+	return 0;
+}
+
+static int read_after(struct reader *r, struct work_request *q)
+{
+	uint64_t after;
+
+	if (!r->found[AFTER].p)
+		return 0;
+	if (json_u64(r->found[AFTER], &after) || after >= r->w->count)
+		return wrong(r, AFTER, "is not the number of an earlier request, from 0");
+	q->after = (uint32_t)after;
 	return 0;
 }
 
@@ -146,9 +164,11 @@ static int read_request(struct reader *r)
 	if (!rc)
 		rc = read_length(r, OUTPUT, &q.output_tokens);
 	if (!rc)
-		rc = read_tenant(r, &q);
+		rc = read_owner(r, &q);
 	if (!rc)
 		rc = read_session(r, &q);
+	if (!rc)
+		rc = read_after(r, &q);
 	if (!rc)
 		rc = read_times(r, &q);
 	if (!rc)

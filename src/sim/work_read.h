@@ -6,8 +6,9 @@
  *
  *   Mooncake  a JSON object a line: timestamp (ms), input_length, output_length (tokens), hash_ids
  *             (one for 512 tokens of the prompt each; equal ids are equal tokens). Also, as
- *             `busbar sim workload` writes them: session_id, delay (ms between the end of the
- *             session's request before and this one, which then has no timestamp), tenant.
+ *             others have them: session_id, delay (ms between the end of the session's request
+ *             before and this one, which then has no timestamp); and as work_write.h does: after
+ *             (instead of the session's last, the request of that number, from 0), tenant, adapter.
  *             Published with "Mooncake: A KVCache-centric Disaggregated Architecture for LLM
  *             Serving", 2024.
  *   Azure     CSV with the columns TIMESTAMP, ContextTokens, GeneratedTokens: lengths and no

@@ -244,17 +244,28 @@ int workload_jitter(struct workload *w, uint64_t grain_ns, uint64_t seed)
 	return rc;
 }
 
+static uint64_t scaled(uint64_t ns, double factor)
+{
+	const double value = (double)ns * factor;
+
+	return value < (double)WORK_DUE_MAX_NS ? (uint64_t)value : WORK_DUE_MAX_NS;
+}
+
 void workload_speed(struct workload *w, double speed)
 {
 	BB_ASSERT(speed > 0);
-	for (uint32_t i = 0; i < w->count; i++) {
-		struct work_request *const r = &w->requests[i];
-		const double due = (double)r->due_ns / speed;
-		if (r->after == WORK_NONE)
-			r->due_ns = due < (double)WORK_DUE_MAX_NS ? (uint64_t)due : WORK_DUE_MAX_NS;
-	}
-	w->grain_ns = (uint64_t)((double)w->grain_ns / speed);
-	count_all(w);
+	for (uint32_t i = 0; i < w->count; i++)
+		if (w->requests[i].after == WORK_NONE)
+			w->requests[i].due_ns = scaled(w->requests[i].due_ns, 1 / speed);
+	w->grain_ns = scaled(w->grain_ns, 1 / speed);
+}
+
+void workload_think(struct workload *w, double factor)
+{
+	BB_ASSERT(factor >= 0);
+	for (uint32_t i = 0; i < w->count; i++)
+		if (w->requests[i].after != WORK_NONE)
+			w->requests[i].due_ns = scaled(w->requests[i].due_ns, factor);
 }
 
 void workload_limit(struct workload *w, uint32_t count)

@@ -100,6 +100,8 @@ BB_MUST int workload_seal(struct workload *w);
 BB_MUST int workload_jitter(struct workload *w, uint64_t grain_ns, uint64_t seed);
 /* Arrivals `speed` times as fast; the time between an answer and what follows it stays. */
 void workload_speed(struct workload *w, double speed);
+/* The time between an answer and what follows it `factor` times as long. */
+void workload_think(struct workload *w, double factor);
 /* Only the first `count` requests. */
 void workload_limit(struct workload *w, uint32_t count);
 /* The last arrival of those that follow none, and how many these are. */

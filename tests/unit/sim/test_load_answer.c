@@ -218,6 +218,34 @@ static void bodies_have_the_size_and_the_nonce(void **state)
 	load_request_fini(&r);
 }
 
+/* Where it is wanted, the text as it stands in JSON, and the usage. */
+static void test_detail(void **state)
+{
+	static const char events[] =
+		ROLE CHUNK("{\"content\":\"a\\\"b\\\\\"}") CHUNK("{\"content\":\" \\u00e9\"}") LAST
+		"data: {\"choices\":[],\"usage\":{\"prompt_tokens\":12,\"completion_tokens\": 7,"
+		"\"prompt_tokens_details\":{\"cached_tokens\":4}}}\n\n" DONE;
+	struct load_detail d = { 0 };
+	struct load_answer a;
+	struct bb_buf text;
+
+	(void)state;
+	for (size_t piece = 1; piece < 600; piece += 7) {
+		bb_buf_init(&text, 1000);
+		load_answer_init(&a);
+		a.detail = &d;
+		d.text = &text;
+		load_answer_begin(&a, 1000);
+		assert_int_equal(feed(&a, chunked(events), piece), 0);
+		assert_true(a.is_complete && a.is_ok);
+		assert_true(d.prompt_tokens == 12 && d.cached_tokens == 4 && d.output_tokens == 7);
+		assert_true(d.events == 2 && d.first_ns >= 2000 && d.last_ns >= d.first_ns);
+		assert_true(bb_str_eq(bb_buf_str(&text), BB_STR("a\\\"b\\\\ \\u00e9")));
+		bb_buf_fini(&text);
+		load_answer_fini(&a);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -230,6 +258,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_body_until_close, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_is_not_http_or_does_not_end, setup, teardown),
 		cmocka_unit_test(bodies_have_the_size_and_the_nonce),
+		cmocka_unit_test_setup_teardown(test_detail, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

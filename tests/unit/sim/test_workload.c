@@ -14,6 +14,8 @@
 #include "sim/gunzip.h"
 #include "sim/work_make.h"
 #include "sim/work_read.h"
+#include "sim/work_write.h"
+#include "wire/json.h"
 
 #define TRACE "../shared/fixtures/traces/conversation_trace.jsonl.gz"
 
@@ -52,6 +54,9 @@ static void test_order(void **state)
 	workload_speed(&w, 2);
 	assert_int_equal(w.requests[1].due_ns, 25);
 	assert_int_equal(w.requests[3].due_ns, 10);
+	workload_think(&w, 0.5);
+	assert_int_equal(w.requests[1].due_ns, 25);
+	assert_int_equal(w.requests[3].due_ns, 5);
 	workload_limit(&w, 2);
 	assert_int_equal(workload_length_ns(&w), 25);
 	assert_int_equal(w.output_tokens, 10);
@@ -629,6 +634,143 @@ static void test_options_refused(void **state)
 	assert_null(work_generator_text(1000));
 }
 
+/* ---- writing ---- */
+
+static int write_all(const struct workload *w, struct bb_buf *out)
+{
+	struct work_writer writer;
+	int rc = 0;
+
+	work_writer_init(&writer, w);
+	for (uint32_t i = 0; !rc && i < w->count; i++)
+		rc = work_write_mooncake(&writer, i, out);
+	work_writer_fini(&writer);
+	return rc;
+}
+
+/* What is written reads back as the same where times are whole milliseconds, and shares the same
+ * whole blocks. */
+static void test_written_reads_back(void **state)
+{
+	static const char *const names[] = { "chat", "agent", "b2b" };
+
+	for (size_t n = 0; n < UNIT_COUNT(names); n++) {
+		const struct work_options o = {
+			.requests = 400, .seed = 5, .tenants = 3, .adapters = 2
+		};
+		struct workload a, b;
+		struct bb_buf text;
+		char why[WORK_WHY_SIZE];
+		uint64_t one[200], two[200], first_a[200] = { 0 }, first_b[200] = { 0 };
+		bb_buf_init(&text, 1 << 24);
+		assert_int_equal(work_make(bb_str_of(names[n]), &o, &a), 0);
+		for (uint32_t i = 0; i < a.count; i++)
+			a.requests[i].due_ns -= a.requests[i].due_ns % 1000000;
+		assert_int_equal(workload_seal(&a), 0);
+		assert_int_equal(write_all(&a, &text), 0);
+		assert_int_equal(work_read_text(bb_buf_str(&text), &b, why), 0);
+		assert_int_equal(a.count, b.count);
+		for (uint32_t i = 0; i < a.count; i++) {
+			const struct work_request *const x = &a.requests[i], *y = &b.requests[i];
+			assert_true(x->after == y->after && x->tenant == y->tenant &&
+				    x->adapter == y->adapter &&
+				    x->prompt_tokens == y->prompt_tokens &&
+				    x->output_tokens == y->output_tokens);
+			const uint32_t count = work_hashes(&a, i, 0, 512, 0, one, 200);
+			assert_int_equal(work_hashes(&b, i, 0, 512, 0, two, 200), count);
+			for (uint32_t k = 0; k < count && i && x->adapter == a.requests[0].adapter;
+			     k++)
+				assert_int_equal(one[k] == first_a[k], two[k] == first_b[k]);
+			if (i == 0) {
+				memcpy(first_a, one, count * sizeof(*one));
+				memcpy(first_b, two, count * sizeof(*two));
+			}
+		}
+		workload_fini(&a);
+		workload_fini(&b);
+		bb_buf_fini(&text);
+	}
+}
+
+/* ---- as OpenAI requests ---- */
+
+static uint32_t words_in(struct bb_str text)
+{
+	uint32_t spaces = 0;
+
+	for (size_t i = 0; i < text.len; i++)
+		spaces += text.p[i] == ' ';
+	return spaces;
+}
+
+static struct bb_str content_of(const struct bb_buf *body, uint32_t message)
+{
+	struct json_member m = { 0 };
+	struct json_pull j;
+	struct bb_str raw = { 0 };
+	enum json_type type;
+
+	assert_int_equal(json_check(bb_buf_str(body), 8, NULL), 0);
+	assert_true(json_get(bb_buf_str(body), BB_STR("messages"), &m));
+	json_pull_init(&j, m.value);
+	assert_true(json_pull_array(&j));
+	for (uint32_t i = 0; i <= message; i++)
+		assert_true(json_pull_more(&j) && json_pull_value(&j, &raw, &type));
+	assert_true(json_get(raw, BB_STR("content"), &m));
+	return json_string_inner(m.value);
+}
+
+static struct bb_str said(void *user, uint32_t request)
+{
+	return request == 0 ? BB_STR("so \\u00e9t") : (struct bb_str){ 0 };
+}
+
+static void test_openai(void **state)
+{
+	const struct bb_str models[] = { BB_STR_INIT("m"), BB_STR_INIT("lo\"ra") };
+	struct load_prompt p;
+	struct bb_buf a, b;
+	struct workload w;
+
+	workload_init(&w);
+	add(&w, 0, WORK_NONE, 1, 40);
+	add(&w, 1, 0, 2, 30);
+	w.requests[1].adapter = 1;
+	load_prompt_init(&p, &w, models);
+	p.model_count = 2;
+	bb_buf_init(&a, 1 << 20);
+	bb_buf_init(&b, 1 << 20);
+	assert_int_equal(load_prompt_write(&p, 0, &a), 0);
+	assert_int_equal(load_prompt_write(&p, 1, &b), 0);
+	assert_int_equal(words_in(content_of(&a, 0)), 40);
+	assert_true(bb_str_eq(content_of(&a, 0), content_of(&b, 0)));
+	assert_int_equal(words_in(content_of(&b, 1)), 5);
+	assert_int_equal(words_in(content_of(&b, 2)), 30);
+	assert_true(bb_str_find(bb_buf_str(&b), BB_STR("\"model\":\"lo\\\"ra\"")) >= 0);
+	/* The real answer; fewer words where they are more tokens; without the template's tokens.
+	 */
+	p.answer = said;
+	p.scale = (struct load_scale){ 0.5, 8 };
+	p.ignores_eos = false;
+	bb_buf_clear(&b);
+	assert_int_equal(load_prompt_write(&p, 1, &b), 0);
+	assert_str(content_of(&b, 1), "so \\u00e9t");
+	assert_int_equal(words_in(content_of(&b, 0)), 16);
+	assert_int_equal(words_in(content_of(&b, 2)), 15);
+	assert_true(bb_str_find(bb_buf_str(&b), BB_STR("ignore_eos")) < 0);
+	p.scale.extra_tokens = 1000;
+	bb_buf_clear(&b);
+	assert_int_equal(load_prompt_write(&p, 1, &b), 0);
+	assert_int_equal(content_of(&b, 0).len, 0);
+	bb_buf_clear(&b);
+	assert_int_equal(work_write_openai(&p, 1, &b), 0);
+	assert_true(
+		bb_str_starts(bb_buf_str(&b), BB_STR("{\"after\":0,\"delay_ms\":0,\"body\":{")));
+	bb_buf_fini(&a);
+	bb_buf_fini(&b);
+	workload_fini(&w);
+}
+
 /* ---- without memory ---- */
 
 /* Reads, makes and unpacks; the first code that is not 0. */
@@ -636,7 +778,7 @@ static int use_memory(const char *journal, size_t journal_len)
 {
 	static const char session[] = "{\"timestamp\":1,\"input_length\":1,\"output_length\":1,"
 				      "\"session_id\":\"x\"}";
-	const struct work_options o = { .requests = 3000, .clients = 2 };
+	const struct work_options o = { .requests = 1100, .clients = 2 };
 	struct workload w;
 	struct bb_buf out;
 	char why[WORK_WHY_SIZE];
@@ -649,6 +791,10 @@ static int use_memory(const char *journal, size_t journal_len)
 	}
 	if (!rc) {
 		rc = work_make(BB_STR("chat"), &o, &w);
+		bb_buf_init(&out, 1 << 24);
+		if (!rc)
+			rc = write_all(&w, &out);
+		bb_buf_fini(&out);
 		workload_fini(&w);
 	}
 	if (!rc) {
@@ -698,6 +844,8 @@ int main(void)
 		cmocka_unit_test(test_closed_loop),
 		cmocka_unit_test(test_week),
 		cmocka_unit_test(test_options_refused),
+		cmocka_unit_test(test_written_reads_back),
+		cmocka_unit_test(test_openai),
 		cmocka_unit_test(test_exhausted),
 	};
 
