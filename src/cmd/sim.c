@@ -34,6 +34,7 @@ static const char usage[] =
 	"  --kv-topic TEXT       their topic (empty)\n"
 	"  --kv-form FORM        map (vLLM 0.3x) or array (up to 0.16) (map)\n"
 	"  --load-push ADDRESS   publishes the load as SGLang does\n"
+	"  --data-parallel-size N   data-parallel ranks that it says it has (1)\n"
 	"  --embedding-size N    numbers of a vector (64)\n"
 	"  --fault SPEC          NAME[:ARG][@P],... ; may be given several times\n"
 	"  --tokenizer DIR|FILE  tokens and chats as this model has them (invented ones)\n"
@@ -70,6 +71,7 @@ enum option {
 	OPTION_MAX_MODEL_LEN,
 	OPTION_KV_BLOCKS,
 	OPTION_BLOCK_SIZE,
+	OPTION_RANKS,
 	OPTION_EMBEDDING_SIZE,
 	OPTION_KV_EVENTS,
 	OPTION_KV_REPLAY,
@@ -100,6 +102,7 @@ static const struct {
 	{ BB_STR_INIT("--max-model-len"), OPTION_MAX_MODEL_LEN, VALUE_COUNT, 1, 1u << 24 },
 	{ BB_STR_INIT("--kv-blocks"), OPTION_KV_BLOCKS, VALUE_COUNT, 2, 1u << 24 },
 	{ BB_STR_INIT("--block-size"), OPTION_BLOCK_SIZE, VALUE_COUNT, 1, 1u << 16 },
+	{ BB_STR_INIT("--data-parallel-size"), OPTION_RANKS, VALUE_COUNT, 1, 64 },
 	{ BB_STR_INIT("--embedding-size"), OPTION_EMBEDDING_SIZE, VALUE_COUNT, 1, 4096 },
 	{ BB_STR_INIT("--kv-events"), OPTION_KV_EVENTS, VALUE_TEXT, 0, 0 },
 	{ BB_STR_INIT("--kv-replay"), OPTION_KV_REPLAY, VALUE_TEXT, 0, 0 },
@@ -166,6 +169,8 @@ static uint32_t *count_of(struct options *o, enum option option)
 		return &c->engine.kv_blocks;
 	if (option == OPTION_BLOCK_SIZE)
 		return &c->engine.block_size;
+	if (option == OPTION_RANKS)
+		return &c->ranks;
 	if (option == OPTION_EMBEDDING_SIZE)
 		return &c->embedding_size;
 	o->has_model_len = true;

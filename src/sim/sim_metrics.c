@@ -146,12 +146,15 @@ void sim_metrics_vllm(const struct sim_metrics *m, const struct sim_engine_stats
 	histogram(&f, "request_prefill_time_seconds", &m->prefill);
 	histogram(&f, "request_decode_time_seconds", &m->decode);
 	head(&f, "cache_config_info", "gauge");
-	bb_buf_printf(out,
-		      "vllm:cache_config_info{block_size=\"%u\",cache_dtype=\"auto\","
-		      "enable_prefix_caching=\"True\",engine=\"0\",kv_cache_size_tokens=\"%llu\","
-		      "num_gpu_blocks=\"%u\"} 1.0\n",
-		      i->block_size, (unsigned long long)i->kv_blocks * i->block_size,
-		      i->kv_blocks);
+	const uint32_t blocks = i->kv_blocks / i->ranks;
+	for (uint32_t rank = 0; rank < i->ranks; rank++)
+		bb_buf_printf(out,
+			      "vllm:cache_config_info{block_size=\"%u\",cache_dtype=\"auto\","
+			      "enable_prefix_caching=\"True\",engine=\"%u\",kv_cache_size_tokens="
+			      "\"%llu\","
+			      "num_gpu_blocks=\"%u\"} 1.0\n",
+			      i->block_size, rank, (unsigned long long)blocks * i->block_size,
+			      blocks);
 }
 
 void sim_metrics_sglang(const struct sim_metrics *m, const struct sim_engine_stats *s,

@@ -34,6 +34,7 @@ void sim_histogram_add(struct sim_histogram *h, double value, uint32_t count);
 struct sim_metrics_info {
 	struct bb_str model; /* as the inside of a quoted label */
 	uint32_t kv_blocks, block_size, seqs_max;
+	uint32_t ranks; /* vLLM: data-parallel ones, with a part of the blocks each */
 };
 void sim_metrics_vllm(const struct sim_metrics *m, const struct sim_engine_stats *s,
 		      const struct sim_metrics_info *i, struct bb_buf *out);

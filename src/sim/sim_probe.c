@@ -104,6 +104,7 @@ static void probe_load(struct exchange *x, struct sim_server *s)
 static void probe_metrics(struct exchange *x, struct sim_server *s)
 {
 	const struct sim_metrics_info info = {
+		.ranks = s->config.ranks,
 		.model = s->config.models[0],
 		.kv_blocks = s->config.engine.kv_blocks,
 		.block_size = s->config.engine.block_size,
@@ -249,6 +250,18 @@ static void kv_events_member(struct bb_buf *b, const struct sim_server *s)
 	bb_buf_lit(b, "}");
 }
 
+/* As vLLM in its development mode. */
+static void probe_server_config(struct exchange *x, struct sim_server *s)
+{
+	bb_buf_clear(&s->body);
+	bb_buf_printf(&s->body,
+		      "{\"vllm_config\":{\"scheduler_config\":{\"max_num_seqs\":%u},"
+		      "\"cache_config\":{\"block_size\":%u},"
+		      "\"parallel_config\":{\"data_parallel_size\":%u}}}",
+		      s->config.engine.seqs_max, s->config.engine.block_size, s->config.ranks);
+	sim_reply_json(x, 200, &s->body);
+}
+
 static void probe_server_info(struct exchange *x, struct sim_server *s)
 {
 	struct bb_buf *b = &s->body;
@@ -311,6 +324,7 @@ static const struct {
 	{ BB_STR_INIT("/models"), HTTP_GET, KINDS(SIM_LLAMACPP), probe_models },
 	{ BB_STR_INIT("/server_info"), HTTP_GET, KINDS(SIM_SGLANG) | KINDS(SIM_TRTLLM),
 	  probe_server_info },
+	{ BB_STR_INIT("/server_info"), HTTP_GET, KINDS(SIM_VLLM), probe_server_config },
 	{ BB_STR_INIT("/get_server_info"), HTTP_GET, KINDS(SIM_SGLANG), probe_server_info },
 	{ BB_STR_INIT("/kv_cache_events"), HTTP_POST, KINDS(SIM_TRTLLM), probe_kv_cache_events },
 	{ BB_STR_INIT("/get_model_info"), HTTP_GET, KINDS(SIM_SGLANG), probe_model_info },

@@ -27,6 +27,7 @@ void sim_config_default(struct sim_config *c)
 		},
 		.model_len_max = 32768,
 		.output_tokens = 16,
+		.ranks = 1,
 		.embedding_size = 64,
 	};
 }

@@ -31,8 +31,9 @@ struct sim_config {
 	struct bb_str loras[SIM_MODELS_MAX]; /* adapters of the first model */
 	uint32_t lora_count;
 	struct sim_engine_params engine;
-	uint32_t model_len_max;	 /* tokens; at most what the KV cache holds */
-	uint32_t output_tokens;	 /* of an answer whose request sets no limit */
+	uint32_t model_len_max; /* tokens; at most what the KV cache holds */
+	uint32_t output_tokens; /* of an answer whose request sets no limit */
+	uint32_t ranks; /* vLLM: data-parallel ranks that it says it has; they share one engine */
 	uint32_t embedding_size; /* numbers of a vector */
 	enum sim_stamp stamp;	 /* each token says when it was written */
 	uint64_t seed;
