@@ -25,7 +25,7 @@
 #define SLOT_WORK 10.0	 /* mean requests */
 #define SLOT_WEIGHT 0.02
 #define OVERDUE 1.15
-#define OVERDUE_MIN_S 0.05
+#define OVERDUE_MIN_S 0.5
 #define GIANT 4.0 /* times the mean request: it may wait by the square longer */
 
 int hold(struct brain *b, uint64_t now_ns, const struct model *m, const struct brain_request *r,
