@@ -5,10 +5,10 @@
  * arrival. What one order takes from a request another gives to others: the mean of waiting times,
  * weighted by the work that each request is, is the same in every order (Kleinrock's conservation
  * law). So that mean is what all would wait in the order of arrival, and it is measured. Who has
- * waited OVERDUE times as long is overdue and goes before all others; giant prompts, of which there
- * are few and which hold up many, may wait longer. A walk decides for one after the other; who
- * would rather wait for a busy engine than go to one that is open has its tokens counted there, so
- * that those behind it see them.
+ * waited longer by a share of it is overdue and goes before all others; giant prompts, of which
+ * there are few and which hold up many, may wait longer. A walk decides for one after the other;
+ * who would rather wait for a busy engine than go to one that is open has its tokens counted there,
+ * so that those behind it see them.
  */
 #include "base/alloc.h"
 #include "base/log.h"
@@ -24,8 +24,8 @@
 #define SENT_MEAN_OF 50u /* the averages are of so many requests */
 #define SLOT_WORK 10.0	 /* mean requests */
 #define SLOT_WEIGHT 0.02
-#define OVERDUE 1.15
-#define OVERDUE_MIN_S 0.5
+#define OVERDUE 0.15
+#define OVERDUE_MIN_S 0.2
 #define GIANT 4.0 /* times the mean request: it may wait by the square longer */
 
 int hold(struct brain *b, uint64_t now_ns, const struct model *m, const struct brain_request *r,
@@ -179,7 +179,10 @@ static double lateness(const struct model *m, double work, double waited_s)
 	if (m->sent_work <= 0)
 		return 0;
 	const double size = work / (GIANT * m->sent_work), usual_s = m->sent_waiting / m->sent_work;
-	const double most_s = OVERDUE_MIN_S + OVERDUE * usual_s * (size > 1 ? size * size : 1);
+	/* Where sequences are what is short no order gains anything: that of arrival it is. */
+	const double leeway = 1 - m->slot_share;
+	const double most_s = OVERDUE_MIN_S * leeway +
+			      (1 + OVERDUE * leeway) * usual_s * (size > 1 ? size * size : 1);
 
 	return waited_s / most_s;
 }
