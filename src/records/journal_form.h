@@ -15,7 +15,7 @@
 
 #include "base/buf.h"
 
-#define JOURNAL_VERSION 1
+#define JOURNAL_VERSION 2
 #define JOURNAL_FRAME_SIZE 65536 /* of events that are gathered in one frame */
 #define JOURNAL_PAYLOAD_MAX (32u << 20)
 #define JOURNAL_EVENT_HEAD_MAX 10 /* bytes of an event's length */
