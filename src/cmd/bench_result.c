@@ -114,18 +114,6 @@ void bench_result_json(const struct bench_result *r, struct bb_buf *out)
 	bb_buf_lit(out, "]}\n");
 }
 
-static int write_page(const struct bb_buf *page, const char *path)
-{
-	FILE *const file = page->err ? NULL : fopen(path, "w");
-
-	if (!file)
-		return page->err ? page->err : -BB_ESYSTEM;
-	int rc = fwrite(page->p, 1, page->len, file) == page->len ? 0 : -BB_ESYSTEM;
-	if (fclose(file))
-		rc = -BB_ESYSTEM;
-	return rc;
-}
-
 int bench_result_report(const struct bench_result *r, const char *path)
 {
 	char seed[32], requests[32], rate[32];
@@ -142,16 +130,11 @@ int bench_result_report(const struct bench_result *r, const char *path)
 					   .fact_count = sizeof(facts) / sizeof(*facts),
 					   .runs = runs,
 					   .run_count = r->count };
-	struct bb_buf page;
 
 	snprintf(seed, sizeof(seed), "%llu", (unsigned long long)r->seed);
 	snprintf(requests, sizeof(requests), "%u", r->work->count);
 	snprintf(rate, sizeof(rate), "%.3g", length_s > 0 ? r->work->count / length_s : 0);
 	for (uint32_t i = 0; i < r->count; i++)
 		runs[i] = r->summaries[i].run;
-	bb_buf_init(&page, REPORT_HTML_MAX);
-	report_html(&report, &page);
-	const int rc = write_page(&page, path);
-	bb_buf_fini(&page);
-	return rc;
+	return report_html_save(&report, path);
 }

@@ -349,8 +349,9 @@ static int tell(const struct run *r)
 	bb_buf_fini(&text);
 	for (uint32_t i = 0; i < result.count; i++)
 		failed += r->summaries[i].run.failed;
-	if (r->o->report && bench_result_report(&result, r->o->report)) {
-		refuse(r->o->report, strerror(errno));
+	const int rc = r->o->report ? bench_result_report(&result, r->o->report) : 0;
+	if (rc) {
+		refuse(r->o->report, rc == -BB_ESYSTEM ? strerror(errno) : bb_error_info(rc)->text);
 		return 1;
 	}
 	return is_written && !failed ? 0 : 1;

@@ -35,7 +35,7 @@ enum {
 	OPT_FAULT,
 	OPT_CANCEL,
 	OPT_AT_ONCE,
-	OPT_HTML,
+	OPT_REPORT,
 	OPT_SPEED,
 	OPT_JSON
 };
@@ -78,7 +78,7 @@ static const char usage[] =
 	"  --cancel SHARE       of the clients leave within 10 s (0)\n"
 	"  --at-once            nothing waits in the gateway, for all policies\n"
 	"  --json               the result as JSON, for programs\n"
-	"  --html FILE          also as a page with plots that stands alone\n"
+	"  --report FILE        also as a page with plots that stands alone\n"
 	"  --help               this text\n"
 	"\n"
 	"Exit: 0 done, 1 something failed or an invariant was broken, 2 wrong usage.\n";
@@ -184,7 +184,7 @@ static int option_read(struct replay_fleet *f, int option, const char *arg, stru
 	case OPT_CANCEL: return read_share("cancel", arg, 1, &f->config.cancel_share);
 	case OPT_AT_ONCE: f->is_at_once = true; break;
 	case OPT_JSON: f->json = true; break;
-	case OPT_HTML: f->html = arg; break;
+	case OPT_REPORT: f->report = arg; break;
 	case 'h': fputs(usage, stdout); return -1;
 	default: fputs(usage, stderr); return 2;
 	}
@@ -213,7 +213,7 @@ static int options_read(int argc, char **argv, struct replay_fleet *f)
 		{ "cancel", required_argument, NULL, OPT_CANCEL },
 		{ "at-once", no_argument, NULL, OPT_AT_ONCE },
 		{ "json", no_argument, NULL, OPT_JSON },
-		{ "html", required_argument, NULL, OPT_HTML },
+		{ "report", required_argument, NULL, OPT_REPORT },
 		{ "speed", required_argument, NULL, OPT_SPEED },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL, 0, NULL, 0 },
@@ -312,7 +312,7 @@ int replay_fleet(int argc, char **argv)
 			rc = 1;
 	}
 	bb_buf_fini(&out);
-	if (!rc && f->html)
+	if (!rc && f->report)
 		rc = replay_fleet_html(f);
 	bb_free(f);
 	return rc;

@@ -30,7 +30,7 @@ struct replay_rival {
 
 struct replay_fleet {
 	/* what is asked for */
-	const char *trace, *html;
+	const char *trace, *report;
 	struct fleet_group groups[REPLAY_GROUPS_MAX];
 	uint32_t group_count, engine_count;
 	struct replay_rival rivals[REPLAY_RIVALS_MAX];

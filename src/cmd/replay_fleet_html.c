@@ -1,4 +1,4 @@
-/* replay_fleet_html.c: `busbar replay --engines --html FILE`. */
+/* replay_fleet_html.c: `busbar replay --engines --report FILE`. */
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -45,18 +45,6 @@ static struct report_run run_of(const struct replay_fleet *f, const struct repla
 	};
 }
 
-static int write_page(const struct bb_buf *page, const char *path)
-{
-	FILE *const file = page->err ? NULL : fopen(path, "w");
-
-	if (!file)
-		return page->err ? page->err : -BB_ESYSTEM;
-	int rc = fwrite(page->p, 1, page->len, file) == page->len ? 0 : -BB_ESYSTEM;
-	if (fclose(file))
-		rc = -BB_ESYSTEM;
-	return rc;
-}
-
 int replay_fleet_html(const struct replay_fleet *f)
 {
 	struct report_run runs[REPLAY_RIVALS_MAX];
@@ -72,7 +60,6 @@ int replay_fleet_html(const struct replay_fleet *f)
 					   .fact_count = sizeof(facts) / sizeof(*facts),
 					   .runs = runs,
 					   .run_count = f->rival_count };
-	struct bb_buf page;
 	size_t len = 0;
 
 	engines[0] = 0;
@@ -87,12 +74,9 @@ int replay_fleet_html(const struct replay_fleet *f)
 		 (unsigned long long)(f->seed + f->seed_count - 1));
 	for (uint32_t i = 0; i < f->rival_count; i++)
 		runs[i] = run_of(f, &f->rivals[i]);
-	bb_buf_init(&page, REPORT_HTML_MAX);
-	report_html(&report, &page);
-	const int rc = write_page(&page, f->html);
-	bb_buf_fini(&page);
+	const int rc = report_html_save(&report, f->report);
 	if (rc)
-		fprintf(stderr, "busbar replay: %s cannot be written: %s\n", f->html,
+		fprintf(stderr, "busbar replay: %s cannot be written: %s\n", f->report,
 			rc == -BB_ESYSTEM ? strerror(errno) : bb_error_info(rc)->text);
 	return rc ? 1 : 0;
 }

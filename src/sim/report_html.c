@@ -296,3 +296,22 @@ void report_html(const struct sim_report *report, struct bb_buf *out)
 		write_load(&report->runs[i], out);
 	bb_buf_lit(out, "</body>\n</html>\n");
 }
+
+int report_html_save(const struct sim_report *report, const char *path)
+{
+	struct bb_buf page;
+	int rc;
+
+	bb_buf_init(&page, REPORT_HTML_MAX);
+	report_html(report, &page);
+	rc = page.err;
+	FILE *const file = rc ? NULL : fopen(path, "w");
+	if (!rc && !file)
+		rc = -BB_ESYSTEM;
+	if (file && fwrite(page.p, 1, page.len, file) != page.len)
+		rc = -BB_ESYSTEM;
+	if (file && fclose(file))
+		rc = -BB_ESYSTEM;
+	bb_buf_fini(&page);
+	return rc;
+}

@@ -95,11 +95,11 @@ def test_the_table_and_the_load():
 
 def test_the_page(tmp_path):
     path = tmp_path / "page.html"
-    replay("--engines", "2", "--limit", "200", "--html", str(path), "gen:cold")
+    replay("--engines", "2", "--limit", "200", "--report", str(path), "gen:cold")
     page = path.read_text()
     assert "<svg" in page and "lookahead" in page and "least_requests" in page and "2 x 8b" in page
     assert "http://" not in page.replace("http://www.w3.org", "") and "nan" not in page.lower().split()
-    assert "cannot be written" in replay("--engines", "2", "--html", "/nowhere/page", "--limit", "9", "gen:cold", code=1)
+    assert "cannot be written" in replay("--engines", "2", "--report", "/nowhere/page", "--limit", "9", "gen:cold", code=1)
 
 
 @pytest.mark.parametrize("arguments,message", [
