@@ -73,7 +73,6 @@ struct loop_stall {
 
 struct loop {
 	const struct policy *policy;
-	enum { LOOP_IMMEDIATE, LOOP_LATE } binding;
 	struct loop_engine engines[LOOP_ENGINES];
 	struct lane lanes[LOOP_ENGINES];
 	uint32_t kind[LOOP_ENGINES];
@@ -83,7 +82,6 @@ struct loop {
 	struct loop_job jobs[LOOP_JOBS];
 	uint32_t job_count, jobs_max;
 	uint32_t future[LOOP_JOBS], future_count; /* a heap by due_ms */
-	uint32_t held[LOOP_JOBS], held_count;
 	uint32_t conv_count;
 	uint64_t sequence;
 	struct loop_stall stall;
@@ -408,7 +406,7 @@ static inline void loop_send(struct loop *s, uint32_t job, uint32_t at, uint32_t
 		loop_step(s, e);
 }
 
-/* The engine that the policy takes; `promised` has what this walk has promised so far. */
+/* The engine that the policy takes. */
 static inline uint32_t loop_choose(struct loop *s, uint32_t job, uint32_t *promised,
 				   uint32_t *cached)
 {
@@ -445,59 +443,10 @@ static inline uint32_t loop_choose(struct loop *s, uint32_t job, uint32_t *promi
 	return policy_pick(cost, LOOP_ENGINES, &s->policy_rng, &next_cost);
 }
 
-/* Aged shortest-uncached-first: prefill time ÷ (1 + waited ÷ 1 s), against the best cache. */
-static inline double loop_key(const struct loop *s, uint32_t job)
-{
-	const struct loop_job *j = &s->jobs[job];
-	uint32_t most = 0;
-
-	for (uint32_t i = 0; i < LOOP_ENGINES; i++) {
-		const uint32_t cached = loop_known(&s->engines[i], j);
-		most = cached > most ? cached : most;
-	}
-	return (j->prompt - most) / (1 + (s->now_ms - j->due_ms) / 1000);
-}
-
-#define LOOP_WALK 32
-
-/* Sends what may go, in the order of the keys; what must wait for an engine holds its place there.
- */
-static inline void loop_walk(struct loop *s)
-{
-	static double key[LOOP_JOBS];
-	uint32_t promised[LOOP_ENGINES] = { 0 }, cached[LOOP_ENGINES];
-
-	for (uint32_t i = 0; i < s->held_count; i++)
-		key[i] = loop_key(s, s->held[i]);
-	for (uint32_t n = 0; n < LOOP_WALK && n < s->held_count; n++) {
-		uint32_t best = n;
-		for (uint32_t i = n + 1; i < s->held_count; i++)
-			best = key[i] < key[best] ? i : best;
-		const uint32_t job = s->held[best];
-		const double k = key[best];
-		s->held[best] = s->held[n], key[best] = key[n];
-		s->held[n] = job, key[n] = k;
-		const uint32_t at = loop_choose(s, job, promised, cached);
-		const uint32_t uncached = s->jobs[job].prompt - cached[at];
-		if (promised[at] || !lane_is_open(&s->lanes[at], loop_ns(s->now_ms), uncached)) {
-			promised[at] += uncached;
-			continue;
-		}
-		loop_send(s, job, at, cached[at]);
-		s->held[n] = s->held[--s->held_count], key[n] = key[s->held_count];
-		n--;
-	}
-}
-
 static inline void loop_arrived(struct loop *s, uint32_t job)
 {
 	uint32_t promised[LOOP_ENGINES] = { 0 }, cached[LOOP_ENGINES];
 
-	if (s->binding == LOOP_LATE) {
-		s->held[s->held_count++] = job;
-		loop_walk(s);
-		return;
-	}
 	const uint32_t at = loop_choose(s, job, promised, cached);
 	loop_send(s, job, at, loop_known(&s->engines[at], &s->jobs[job]));
 }
@@ -546,8 +495,6 @@ static inline void loop_run(struct loop *s)
 			loop_arrived(s, loop_pop(s));
 		else
 			loop_stepped(s, at);
-		if (at != LOOP_NONE && s->held_count)
-			loop_walk(s);
 	}
 }
 

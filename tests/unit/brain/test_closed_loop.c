@@ -1,11 +1,11 @@
 /*
  * Goal: the orderings of the study behind docs/policies.md hold for the policies as they are built,
  * with rates that they learn as they go: multi-turn chat, one hot prompt, prompts of mixed length,
- * overload with and without late binding, unequal engines, wrong start values, an engine that
- * stalls. Ratios of virtual time: the same in every run.
+ * unequal engines, wrong start values, an engine that stalls. Each request is sent at once; the
+ * whole brain with its queue is tested before clusters (sim/test_fleet_policy). Ratios of virtual
+ * time: the same in every run.
  */
 #include "closed_loads.h"
-#include "closed_table.h"
 
 static struct loop_result finish(struct loop *s)
 {
@@ -28,16 +28,6 @@ static struct loop_result run(const char *policy, struct loads load,
 {
 	struct loop *s = loop_create(policy, 1);
 
-	arrive(s, load, fill);
-	return finish(s);
-}
-
-static struct loop_result run_late(const char *policy, struct loads load,
-				   void (*fill)(struct loop *s, struct loop_job *j))
-{
-	struct loop *s = loop_create(policy, 1);
-
-	s->binding = LOOP_LATE;
 	arrive(s, load, fill);
 	return finish(s);
 }
@@ -87,8 +77,6 @@ static void a_hot_prompt_is_spread(void **state)
 	assert_share(look.mean, 1.05, rr.mean);
 	assert_share(look.e2e, 1.02, rr.e2e);
 	assert_true(look.least_served > look.most_served * 3 / 4);
-	/* Shared by all, it lies in each cache once, and holds nobody up. */
-	assert_share(run_late("lookahead", busy, hot_job).mean, 1.10, look.mean);
 	const struct loop_result calm_rr = run("round_robin", calm, hot_job);
 	const struct loop_result calm_look = run("lookahead", calm, hot_job);
 	assert_share(calm_look.mean, 1.10, calm_rr.mean);
@@ -118,23 +106,6 @@ static void without_caches_load_is_balanced(void **state)
 		const struct loop_result r = run(policy_at(n)->name, load, cold_job);
 		assert_true(r.least_served > 4000 / 8 / 4);
 	}
-}
-
-static void in_overload_the_order_of_the_queue_decides(void **state)
-{
-	const struct loads load = { 110, 4000 }, cold = { 135, 4000 }, calm = { 70, 4000 };
-	const struct loop_result now = run("lookahead", load, mixed_job);
-	const struct loop_result late = run_late("lookahead", load, mixed_job);
-
-	assert_share(late.mean, 0.40, now.mean);
-	assert_share(late.p90, 0.40, now.p90);
-	assert_share(late.p99, 1.00, now.p99);
-	assert_share(late.e2e, 0.95, now.e2e);
-	assert_share(run_late("lookahead", cold, cold_job).mean, 0.60,
-		     run("lookahead", cold, cold_job).mean);
-	/* Below saturation the queue is empty, and it makes no difference. */
-	assert_share(run_late("lookahead", calm, cold_job).mean, 1.02,
-		     run("lookahead", calm, cold_job).mean);
 }
 
 static void slow_engines_get_their_share(void **state)
@@ -193,18 +164,14 @@ static void a_stall_is_no_lesson(void **state)
 	loop_destroy(s);
 }
 
-/* --table: every policy under every load, for docs/policies.md. */
-int main(int argc, char **argv)
+int main(void)
 {
-	if (argc > 1 && strcmp(argv[1], "--table") == 0)
-		return table_print();
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(conversations_stay_where_their_cache_is),
 		cmocka_unit_test(customers_prefixes_are_reused),
 		cmocka_unit_test(a_hot_prompt_is_spread),
 		cmocka_unit_test(short_prompts_do_not_wait_behind_long_ones),
 		cmocka_unit_test(without_caches_load_is_balanced),
-		cmocka_unit_test(in_overload_the_order_of_the_queue_decides),
 		cmocka_unit_test(slow_engines_get_their_share),
 		cmocka_unit_test(start_values_do_not_matter_for_long),
 		cmocka_unit_test(a_stall_is_no_lesson),
