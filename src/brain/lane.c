@@ -7,11 +7,10 @@
 
 #define DUE_MS_MAX 1e10 /* four months: never */
 #define GAP_TOKENS 4	/* a gap is measured over so many at least */
-#define OPEN_MS                                                                                    \
-	10 /* of work that a lane may always have in store: more than the way to it takes          \
-	    */
-#define WHOLE_SHARE_MAX                                                                            \
-	0.5 /* of the time of an answer in one piece that is not its first token's */
+/* Of work that a lane may always have in store: more than the way to it takes. */
+#define OPEN_MS 10
+/* Of the time of an answer in one piece, at most, that is not its first token's. */
+#define WHOLE_SHARE_MAX 0.5
 #define SEQUENCES_IN_STORE 64 /* one in so many, and one */
 #define GRAIN_TOKENS 40	      /* of a request: half a block, and what has not been told yet */
 #define GROWTH_MARGIN 1.0     /* standard deviations, of as many answers */

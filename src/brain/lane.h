@@ -190,17 +190,14 @@ static inline double lane_kv_used(const struct lane *l)
 	return (double)(int64_t)l->unique_tokens * l->kv_scale;
 }
 
-#define LANE_SLOTS_NEVER 0x7fffffffu
-
 /* From so many requests on the sequence limit is near. */
 static inline uint32_t lane_slots_near(const struct lane *l)
 {
 	const uint32_t share = l->sequences_max / LANE_SLOT_MARGIN_SHARE;
 
 	if (!l->sequences_max)
-		return LANE_SLOTS_NEVER;
-	return (l->sequences_max - (share < LANE_SLOT_MARGIN ? share : LANE_SLOT_MARGIN)) &
-	       LANE_SLOTS_NEVER;
+		return UINT32_MAX;
+	return l->sequences_max - (share < LANE_SLOT_MARGIN ? share : LANE_SLOT_MARGIN);
 }
 
 /* At its sequence limit. */

@@ -199,7 +199,6 @@ static void pack_view(struct brain *b, struct pack *k, struct lane *l, double *p
 	struct lane_view *v = &l->view;
 	uint32_t row = pack_is_reading(k) ? 0 : kinds_row(b->kinds, v->rates);
 	double factor = v->factor;
-	uint32_t slots_near = lane_slots_near(l);
 	bool is_off = v->is_off;
 
 	pack_amount(k, &v->pending, AMOUNT_MAX);
@@ -210,7 +209,6 @@ static void pack_view(struct brain *b, struct pack *k, struct lane *l, double *p
 	pack_u64(k, &v->last_first_ns);
 	pack_u32(k, &row, KINDS_MAX - 1);
 	pack_amount(k, &factor, FACTOR_MAX);
-	pack_u32(k, &slots_near, INT32_MAX);
 	pack_bool(k, &is_off);
 	v->rates = kinds_rates(b->kinds, row);
 	v->factor = (float)factor;
